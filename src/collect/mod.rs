@@ -1,0 +1,44 @@
+//! Built-in collectors: this host, its containers, outpost itself.
+//!
+//! A collector writes the families it gathers as Prometheus text into a buffer, which then takes the
+//! same way as a remote target's page: parser, limits, relabeling, `up`, staleness.
+
+mod settings;
+
+pub use settings::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// A source of a page of metrics inside this process.
+pub trait Collector: Send + Sync {
+    /// Appends a page in the Prometheus text format 0.0.4 (with HELP and TYPE lines) to `page`.
+    ///
+    /// Called once per scrape, never twice at a time for one collector. Blocking reads of /proc and /sys run
+    /// inside; whatever may hang (statfs on a dead mount, a socket) is bounded by the implementation.
+    fn collect<'a>(&'a self, page: &'a mut Vec<u8>) -> CollectFuture<'a>;
+}
+
+/// What [`Collector::collect`] returns.
+pub type CollectFuture<'a> = Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send + 'a>>;
+
+/// A collection that gave nothing: the target is down.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// The Docker engine did not answer.
+    #[error("the container engine at {host} does not answer: {reason}")]
+    Engine {
+        /// The configured address.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing could be read at all.
+    #[error("nothing could be read under {path}: {reason}")]
+    Unreadable {
+        /// The root that was tried.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}

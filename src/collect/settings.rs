@@ -1,0 +1,57 @@
+//! What the built-in collectors gather, and from where.
+
+use std::path::PathBuf;
+
+use crate::client::ClientSettings;
+
+/// One built-in collector.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CollectorSettings {
+    /// `collector: node`
+    Node(NodeCollectorSettings),
+    /// `collector: docker`
+    Docker(Box<DockerCollectorSettings>),
+    /// `collector: outpost`: this process's own metrics.
+    Own,
+}
+
+/// The host's collector. Defaults and meanings are node_exporter's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeCollectorSettings {
+    /// `--path.procfs`, by default `/proc`.
+    pub procfs: PathBuf,
+    /// `--path.sysfs`, by default `/sys`.
+    pub sysfs: PathBuf,
+    /// `--path.rootfs`, by default `/`.
+    pub rootfs: PathBuf,
+}
+
+impl Default for NodeCollectorSettings {
+    fn default() -> Self {
+        Self { procfs: "/proc".into(), sysfs: "/sys".into(), rootfs: "/".into() }
+    }
+}
+
+/// The containers' collector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DockerCollectorSettings {
+    /// `docker_host`: `unix:///var/run/docker.sock`, `tcp://…`, `http://…` or `https://…`.
+    pub docker_host: String,
+    /// How to talk to a TCP or HTTPS address.
+    pub client: ClientSettings,
+    /// Where cgroups are, by default `/sys/fs/cgroup`.
+    pub cgroup_root: PathBuf,
+    /// `/proc`, for containers' network counters by pid.
+    pub procfs: PathBuf,
+}
+
+impl Default for DockerCollectorSettings {
+    fn default() -> Self {
+        Self {
+            docker_host: "unix:///var/run/docker.sock".to_owned(),
+            client: ClientSettings::default(),
+            cgroup_root: "/sys/fs/cgroup".into(),
+            procfs: "/proc".into(),
+        }
+    }
+}

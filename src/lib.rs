@@ -1,0 +1,28 @@
+//! outpost: Prometheus for one site, in one static binary.
+//!
+//! The modules in reading order; ARCHITECTURE.md draws how they may use each other.
+
+/// The outgoing HTTP client.
+pub mod client;
+/// Wall time.
+pub mod clock;
+/// Samples as bytes.
+pub mod codec;
+/// Built-in collectors.
+pub mod collect;
+/// Who finds targets.
+pub mod discovery;
+/// Plain values: labels, matchers, samples, timestamps.
+pub mod model;
+/// Alerts to Alertmanagers.
+pub mod notify;
+/// The query language.
+pub mod promql;
+/// Recording and alerting rules.
+pub mod rules;
+/// Fetching and appending.
+pub mod scrape;
+/// Where samples live.
+pub mod store;
+/// Own metrics.
+pub mod telemetry;

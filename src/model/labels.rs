@@ -1,0 +1,319 @@
+//! Label sets: one immutable, shared allocation per set, sorted by name.
+//!
+//! Layout of the buffer, per label in name order: name length (LEB128), name bytes, value length
+//! (LEB128), value bytes. A 5,000-series site keeps its label sets in symbols inside the store; this
+//! type is what crosses module borders.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// The label that holds the metric's name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// An immutable label set, sorted by label name, without empty values. Cloning shares the buffer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Labels(Arc<[u8]>);
+
+impl Labels {
+    /// The empty set.
+    pub fn empty() -> Self {
+        Self(Arc::from([]))
+    }
+
+    /// Builds a set from pairs in any order. Empty values are left out, since Prometheus treats an
+    /// empty value as an absent label; of two pairs with the same name the later one wins.
+    pub fn from_pairs<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Self
+    where
+        N: Into<String>,
+        V: Into<String>,
+    {
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in pairs {
+            builder.set(name, value);
+        }
+        builder.build()
+    }
+
+    /// Encodes pairs that are already sorted by name, unique, and without empty values.
+    pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut buffer = Vec::with_capacity(128);
+        for (name, value) in pairs {
+            push_part(&mut buffer, name);
+            push_part(&mut buffer, value);
+        }
+        Self(buffer.into())
+    }
+
+    /// The value of `name`, if the label is present.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        // Sorted, but sets are small: a scan that stops early beats any index.
+        for (candidate, value) in self.iter() {
+            match candidate.cmp(name) {
+                Ordering::Less => {}
+                Ordering::Equal => return Some(value),
+                Ordering::Greater => return None,
+            }
+        }
+        None
+    }
+
+    /// The metric's name, or the empty string.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME).unwrap_or("")
+    }
+
+    /// The pairs in name order.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter { rest: &self.0 }
+    }
+
+    /// How many labels the set has.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether the set has no label.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A builder that starts from this set.
+    pub fn to_builder(&self) -> LabelsBuilder {
+        LabelsBuilder { pairs: self.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect() }
+    }
+
+    /// The set without the metric's name.
+    pub fn without_metric_name(&self) -> Self {
+        self.filtered(|name| name != METRIC_NAME)
+    }
+
+    /// The labels whose name satisfies `keep`.
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
+        if self.iter().all(|(name, _)| keep(name)) {
+            return self.clone();
+        }
+        Self::from_sorted(self.iter().filter(|(name, _)| keep(name)))
+    }
+
+    /// Prometheus's own hash of a label set (xxHash64 over `name 0xff value 0xff …`): rule slots,
+    /// scrape offsets and `limit_ratio` depend on its exact value.
+    pub fn prometheus_hash(&self) -> u64 {
+        let mut hasher = xxhash_rust::xxh64::Xxh64::new(0);
+        for (name, value) in self.iter() {
+            hasher.update(name.as_bytes());
+            hasher.update(&[0xff]);
+            hasher.update(value.as_bytes());
+            hasher.update(&[0xff]);
+        }
+        hasher.digest()
+    }
+
+    /// The encoded form, equal for equal sets: a map key.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+/// Label by label, name before value, a prefix before its extension: Prometheus's order.
+impl Ord for Labels {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Prometheus's notation without the name in front: `{a="b", c="d"}`.
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, (name, value)) in self.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            if is_legacy_label_name(name) {
+                write!(f, "{separator}{name}={value:?}")?;
+            } else {
+                write!(f, "{separator}{name:?}={value:?}")?;
+            }
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<'a> IntoIterator for &'a Labels {
+    type Item = (&'a str, &'a str);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The pairs of a [`Labels`] in name order.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let name = take_part(&mut self.rest);
+        let value = take_part(&mut self.rest);
+        Some((name, value))
+    }
+}
+
+/// A label set under construction: pairs sorted by name, empty values allowed until [`build`].
+///
+/// [`build`]: LabelsBuilder::build
+#[derive(Clone, Debug, Default)]
+pub struct LabelsBuilder {
+    pairs: Vec<(String, String)>,
+}
+
+impl LabelsBuilder {
+    /// Sets or replaces a label; an empty value removes it.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) -> &mut Self {
+        let (name, value) = (name.into(), value.into());
+        match self.position(&name) {
+            Ok(index) if value.is_empty() => drop(self.pairs.remove(index)),
+            Ok(index) => self.pairs[index].1 = value,
+            Err(_) if value.is_empty() => {}
+            Err(index) => self.pairs.insert(index, (name, value)),
+        }
+        self
+    }
+
+    /// Removes a label if it is there.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        if let Ok(index) = self.position(name) {
+            self.pairs.remove(index);
+        }
+        self
+    }
+
+    /// Keeps the labels for which `keep(name, value)` holds.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &str) -> bool) -> &mut Self {
+        self.pairs.retain(|(name, value)| keep(name, value));
+        self
+    }
+
+    /// The value of `name`, if set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.position(name).ok().map(|index| self.pairs[index].1.as_str())
+    }
+
+    /// The pairs in name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The finished set.
+    pub fn build(&self) -> Labels {
+        Labels::from_sorted(self.iter())
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.pairs.binary_search_by(|(candidate, _)| candidate.as_str().cmp(name))
+    }
+}
+
+/// Whether `name` needs no quotes as a label name: `[a-zA-Z_][a-zA-Z0-9_]*`.
+pub fn is_legacy_label_name(name: &str) -> bool {
+    is_legacy_name(name, |byte| byte == b'_')
+}
+
+/// Whether `name` needs no quotes as a metric name: `[a-zA-Z_:][a-zA-Z0-9_:]*`.
+pub fn is_legacy_metric_name(name: &str) -> bool {
+    is_legacy_name(name, |byte| byte == b'_' || byte == b':')
+}
+
+fn is_legacy_name(name: &str, is_extra: impl Fn(u8) -> bool) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || is_extra(first))
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || is_extra(byte))
+}
+
+fn push_part(buffer: &mut Vec<u8>, part: &str) {
+    let mut rest = part.len();
+    while rest >= 0x80 {
+        buffer.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    buffer.push(rest as u8);
+    buffer.extend_from_slice(part.as_bytes());
+}
+
+fn take_part<'a>(rest: &mut &'a [u8]) -> &'a str {
+    let mut len = 0;
+    let mut shift = 0;
+    loop {
+        let byte = rest[0];
+        *rest = &rest[1..];
+        len |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    let (part, after) = rest.split_at(len);
+    *rest = after;
+    std::str::from_utf8(part).expect("only whole strings are ever encoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorts_drops_empty_values_and_lets_the_later_pair_win() {
+        let labels = Labels::from_pairs([("b", "2"), ("a", "1"), ("c", ""), ("b", "3")]);
+        assert_eq!(labels.to_string(), r#"{a="1", b="3"}"#);
+        assert_eq!(labels.get("b"), Some("3"));
+        assert_eq!(labels.get("bb"), None);
+    }
+
+    #[test]
+    fn long_values_round_trip() {
+        let long = "x".repeat(70_000);
+        let labels = Labels::from_pairs([("a", long.as_str()), ("z", "1")]);
+        assert_eq!(labels.get("a"), Some(long.as_str()));
+        assert_eq!(labels.get("z"), Some("1"));
+    }
+
+    #[test]
+    fn order_is_label_wise() {
+        let of = |pairs: &[(&str, &str)]| Labels::from_pairs(pairs.iter().copied());
+        assert!(of(&[("a", "1")]) < of(&[("a", "1"), ("b", "1")]));
+        assert!(of(&[("a", "10")]) < of(&[("a", "9")]));
+        assert!(of(&[("a", "zz")]) < of(&[("b", "a")]));
+    }
+}

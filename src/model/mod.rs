@@ -1,0 +1,28 @@
+//! Plain values that every other module speaks in: labels, matchers, samples, timestamps,
+//! metadata, alerts. Nothing here does I/O, reads a clock or spawns a task.
+
+mod alert;
+mod duration;
+mod histogram;
+mod labels;
+mod matcher;
+mod metadata;
+mod number;
+mod regex;
+mod relabel;
+mod secret;
+mod time;
+mod value;
+
+pub use alert::Alert;
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span};
+pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
+pub use matcher::{MatchOp, Matcher};
+pub use metadata::{Metadata, MetadataLookup, MetricType};
+pub use number::{format_float, parse_float};
+pub use regex::{AnchoredRegex, RegexError};
+pub use relabel::{RelabelAction, RelabelRule, relabel};
+pub use secret::Secret;
+pub use time::{TimeRange, Timestamp};
+pub use value::{STALE_NAN_BITS, is_stale_marker, stale_marker};

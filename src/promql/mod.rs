@@ -1,0 +1,46 @@
+//! PromQL: text to tree, tree to result. Reads samples through [`crate::store::Select`] alone.
+
+pub mod ast;
+pub mod functions;
+mod result;
+
+pub use result::{MatrixSeries, ParseError, QueryError, QueryResult, QueryValue, Value, VectorSample};
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// Which parts of the language beyond the stable ones are allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// `--enable-feature=promql-experimental-functions`
+    pub experimental_functions: bool,
+    /// `--enable-feature=promql-delayed-name-removal`
+    pub delayed_name_removal: bool,
+    /// `--enable-feature=promql-duration-expr`
+    pub duration_expressions: bool,
+}
+
+/// The engine's settings.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// `--query.lookback-delta`: how old a sample may be to stand for "now".
+    pub lookback: Duration,
+    /// `--query.max-samples`: samples one query may hold at a time.
+    pub samples_max: u64,
+    /// The step of subqueries that name none: the global evaluation interval.
+    pub default_step: Duration,
+    /// Language features.
+    pub features: Features,
+}
+
+/// Settings of one query that override the engine's.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Another lookback.
+    pub lookback: Option<Duration>,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+    /// Set by whoever no longer wants the answer.
+    pub cancelled: Option<Arc<AtomicBool>>,
+}

@@ -1,0 +1,46 @@
+//! What can go wrong in a store.
+
+use std::path::PathBuf;
+
+/// A failed store operation.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The read's deadline passed.
+    #[error("reading took longer than allowed")]
+    DeadlineExceeded,
+    /// Nobody waits for the answer any more.
+    #[error("the read was cancelled")]
+    Cancelled,
+    /// A bound on series was reached.
+    #[error("the store holds its maximum of {max} series; drop some with metric_relabel_configs or a sample_limit")]
+    TooManySeries {
+        /// The bound.
+        max: usize,
+    },
+    /// Another process has the store open.
+    #[error("the store {path} is in use by another process; stop it, or give this one another --storage.path")]
+    Locked {
+        /// The store's folder.
+        path: PathBuf,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried: `open`, `write`, `sync`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("the block database {path} failed to {action}: {reason}")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        reason: String,
+    },
+}
