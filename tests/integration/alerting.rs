@@ -1,0 +1,77 @@
+//! A real Alertmanager receives, groups and resolves an alert.
+
+use serde_json::Value;
+
+use super::support::{Outpost, PATIENCE, PageServer, WebhookServer, alertmanager, eventually, get_json, query_value};
+
+const RULES: &str = r#"
+groups:
+  - name: disks
+    interval: 1s
+    rules:
+      - alert: DiskHot
+        expr: disk_celsius > 50
+        for: 2s
+        labels: {severity: page}
+        annotations:
+          summary: 'disk {{ $labels.disk }} is at {{ $value }} degrees'
+"#;
+
+#[test]
+fn an_alert_goes_through_its_states_and_reaches_a_real_alertmanager() {
+    let target = PageServer::start("disk_celsius{disk=\"sda\"} 61.5\ndisk_celsius{disk=\"sdb\"} 30\n");
+    let webhook = WebhookServer::start();
+    let peer_folder = tempfile::TempDir::new().unwrap();
+    let (_alertmanager, alertmanager_address) = alertmanager(
+        peer_folder.path(),
+        &format!(
+            "route: {{receiver: hook, group_by: [alertname], group_wait: 1s, group_interval: 1s}}\n\
+             receivers:\n  - name: hook\n    webhook_configs: [{{url: 'http://{}/', send_resolved: true}}]\n",
+            webhook.address
+        ),
+    );
+
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("rules.yml"), RULES).unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s, external_labels: {{site: garage}}}}\n\
+         rule_files: ['*rules.yml']\n\
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager_address}']}}]}}]}}\n\
+         scrape_configs: [{{job_name: disks, static_configs: [{{targets: ['{}']}}]}}]\n",
+        target.address
+    );
+    let outpost = Outpost::start_in(folder, Some(&config), &[]);
+
+    let pending = r#"count_over_time(ALERTS{alertstate="pending",disk="sda"}[1m])"#;
+    eventually(PATIENCE, "the alert is pending first", || query_value(&outpost.address, pending));
+    let firing = eventually(PATIENCE, "the alert reaches the receiver", || notified(&webhook, "firing"));
+    let alert = &firing["alerts"][0];
+    assert_eq!(alert["labels"]["alertname"], "DiskHot");
+    assert_eq!(alert["labels"]["disk"], "sda");
+    assert_eq!(alert["labels"]["severity"], "page");
+    assert_eq!(alert["labels"]["site"], "garage");
+    assert_eq!(alert["annotations"]["summary"], "disk sda is at 61.5 degrees");
+    assert_eq!(firing["groupLabels"]["alertname"], "DiskHot");
+    assert_eq!(firing["alerts"].as_array().unwrap().len(), 1, "{firing}");
+
+    let known = get_json(&alertmanager_address, "/api/v2/alerts").unwrap();
+    assert_eq!(known[0]["labels"]["disk"], "sda", "{known}");
+    let alerts = get_json(&outpost.address, "/api/v1/alerts").unwrap();
+    assert_eq!(alerts["data"]["alerts"][0]["state"], "firing", "{alerts}");
+    let rules = get_json(&outpost.address, "/api/v1/rules").unwrap();
+    assert_eq!(rules["data"]["groups"][0]["rules"][0]["name"], "DiskHot", "{rules}");
+    assert_eq!(rules["data"]["groups"][0]["rules"][0]["health"], "ok", "{rules}");
+
+    target.set("disk_celsius{disk=\"sda\"} 40\ndisk_celsius{disk=\"sdb\"} 30\n");
+    let resolved = eventually(PATIENCE, "the end reaches the receiver", || notified(&webhook, "resolved"));
+    assert_eq!(resolved["alerts"][0]["labels"]["disk"], "sda");
+}
+
+fn notified(webhook: &WebhookServer, status: &str) -> Result<Value, String> {
+    let bodies = webhook.bodies();
+    bodies
+        .iter()
+        .find(|body| body["status"] == status)
+        .cloned()
+        .ok_or_else(|| format!("{} bodies: {bodies:?}", bodies.len()))
+}

@@ -1,0 +1,20 @@
+//! Black-box tests: the real binary beside real peers, over loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+/// Starting programs, asking them over HTTP, waiting for conditions.
+mod support;
+
+/// An Alertmanager receives what fires and what resolves.
+mod alerting;
+/// What a wrong configuration or a broken target leads to.
+mod bad_input;
+/// Containers of a real engine.
+mod containers;
+/// No configuration at all.
+mod default_job;
+/// A stock Prometheus as the central.
+mod federation;
+/// Restart, kill, reload.
+mod lifecycle;

@@ -1,0 +1,28 @@
+//! Starting programs, asking them over HTTP, waiting for conditions.
+
+mod http;
+mod peers;
+mod process;
+mod target;
+
+pub use http::{get, get_json, query_value};
+pub use peers::{alertmanager, node_exporter, prometheus};
+pub use process::{Outpost, Process, run_to_end};
+pub use target::{PageServer, WebhookServer};
+
+use std::time::{Duration, Instant};
+
+/// Tries `attempt` until it gives something, and panics with the last refusal at the deadline.
+pub fn eventually<T>(within: Duration, what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        match attempt() {
+            Ok(value) => return value,
+            Err(reason) if Instant::now() >= deadline => panic!("{what}: not within {within:?}: {reason}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(25)),
+        }
+    }
+}
+
+/// The usual patience: the machine may be busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(45);
