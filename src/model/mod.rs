@@ -16,11 +16,11 @@ mod value;
 
 pub use alert::Alert;
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span};
+pub use histogram::{Bucket, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, HistogramError, Span};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetadataLookup, MetricType};
-pub use number::{format_float, parse_float};
+pub use number::{format_float, format_general, parse_float};
 pub use regex::{AnchoredRegex, RegexError};
 pub use relabel::{RelabelAction, RelabelRule, relabel};
 pub use secret::Secret;

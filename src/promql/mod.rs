@@ -3,6 +3,7 @@
 pub mod ast;
 pub mod functions;
 mod result;
+pub mod series_notation;
 
 pub use result::{MatrixSeries, ParseError, QueryError, QueryResult, QueryValue, Value, VectorSample};
 
