@@ -110,6 +110,11 @@ impl Append for MemoryStore {
         }
         report
     }
+
+    fn append_native(&self, labels: &Labels, timestamp: Timestamp, histogram: &FloatHistogram) -> bool {
+        self.append_histogram(labels, timestamp, histogram.clone());
+        true
+    }
 }
 
 impl Select for MemoryStore {

@@ -36,6 +36,12 @@ pub trait Append: Send + Sync {
 
     /// Appends the samples of one scrape or one rule evaluation. Never waits for the disk.
     fn append(&self, batch: &Batch) -> AppendReport;
+
+    /// Appends one native histogram, which a [`Batch`] cannot carry. False where the store does not
+    /// hold histograms, as here by default.
+    fn append_native(&self, _labels: &Labels, _timestamp: Timestamp, _histogram: &FloatHistogram) -> bool {
+        false
+    }
 }
 
 /// The samples of one scrape or of one rule evaluation.
