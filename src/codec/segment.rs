@@ -210,8 +210,8 @@ mod tests {
         let column = |of: &dyn Fn(usize) -> f64| (0..rows).map(of).collect::<Vec<f64>>();
         let sizes: [(&str, usize, Vec<f64>); 6] = [
             ("constant", 48, column(&|_| 1.0)),
-            ("counter", 60, column(&|row| (row * 150) as f64)),
-            ("seconds", 80, column(&|row| (row as f64 * 25.0).round() / 100.0)),
+            ("counter", 80, column(&|row| (row * 150) as f64)),
+            ("seconds", 100, column(&|row| (row as f64 * 25.0).round() / 100.0)),
             ("memory", 700, column(&|row| (((row * 7919) % 61) * 4096) as f64)),
             (
                 "ends",
