@@ -26,3 +26,5 @@ pub mod scrape;
 pub mod store;
 /// Own metrics.
 pub mod telemetry;
+/// YAML as trees with positions.
+pub mod yaml;
