@@ -10,6 +10,8 @@ pub mod clock;
 pub mod codec;
 /// Built-in collectors.
 pub mod collect;
+/// The configuration file.
+pub mod config;
 /// Who finds targets.
 pub mod discovery;
 /// Plain values: labels, matchers, samples, timestamps.

@@ -1,0 +1,134 @@
+//! The configuration: a `prometheus.yml` as written becomes settings, one struct per part, checked.
+//!
+//! The keys, defaults and rules are those of Prometheus 3.5 (its config/config.go and prometheus/common's
+//! http_config.go); outpost's own settings stand under `outpost:`. Every part's file here reads its section of the
+//! tree that [`crate::yaml`] gives and returns the part's own settings. All mistakes of a file are reported at
+//! once, each with file, line and key. Keys of Prometheus that are refused or ignored are listed in
+//! `unsupported.rs`, with what to do instead.
+
+mod alerting;
+mod client;
+mod discovery;
+mod global;
+mod job;
+mod outpost;
+mod paths;
+mod relabel;
+mod remote;
+mod size;
+mod top;
+mod unsupported;
+mod url;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::notify::NotifySettings;
+use crate::scrape::JobSettings;
+use crate::yaml::Problem;
+
+pub use global::GlobalSettings;
+pub use outpost::OutpostSettings;
+pub use paths::{GlobError, glob};
+pub use size::{SizeError, parse_size};
+
+/// What runs when no file is given.
+const EMBEDDED: &str = include_str!("default.yml");
+
+/// The configuration in force. Holds no contradiction; paths are relative to the working directory or absolute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `global`
+    pub global: GlobalSettings,
+    /// `scrape_configs`, then those of `scrape_config_files`, with the global settings merged in.
+    pub jobs: Vec<JobSettings>,
+    /// `rule_files` as written, relative to the file's folder.
+    pub rule_patterns: Vec<PathBuf>,
+    /// The files that `rule_files` names at the time of loading, each once.
+    pub rule_files: Vec<PathBuf>,
+    /// `scrape_config_files` as written, relative to the file's folder.
+    pub scrape_config_patterns: Vec<PathBuf>,
+    /// `alerting`
+    pub notify: NotifySettings,
+    /// `outpost`
+    pub outpost: OutpostSettings,
+    /// What is accepted but does less than its author may think, in the order of the file.
+    pub warnings: Vec<Problem>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("the configuration file {} cannot be read", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What it says is wrong; never empty.
+    #[error("{}", Lines(.0))]
+    Invalid(Vec<Problem>),
+}
+
+impl Config {
+    /// Reads a file and the files that it includes.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads a configuration from its text. `path` names it in messages, and its folder is where relative paths start.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        top::read(text, path).map_err(ConfigError::Invalid)
+    }
+
+    /// What runs when no file is given: this host, its containers and outpost itself, every 15 s.
+    pub fn default_embedded() -> Self {
+        Self::parse(EMBEDDED, Path::new("(built in)")).expect("a test reads the embedded text")
+    }
+}
+
+/// One problem a line.
+struct Lines<'p>(&'p [Problem]);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::collect::CollectorSettings;
+    use crate::scrape::JobSource;
+
+    #[test]
+    fn embedded_configuration_has_its_three_jobs() {
+        let config = Config::default_embedded();
+        let names: Vec<&str> = config.jobs.iter().map(|job| job.job_name.as_str()).collect();
+        assert_eq!(names, ["node", "docker", "outpost"]);
+        assert!(config.jobs.iter().all(|job| job.scrape_interval == Duration::from_secs(15)));
+        assert!(matches!(&config.jobs[1].source, JobSource::Collector(CollectorSettings::Docker(_))));
+        assert_eq!(config.warnings, []);
+    }
+
+    #[test]
+    fn empty_text_is_prometheus_default() {
+        let config = Config::parse("", Path::new("p.yml")).expect("valid");
+        assert_eq!(config.global, GlobalSettings::default());
+        assert_eq!(config.global.evaluation_interval, Duration::from_secs(60));
+    }
+}
