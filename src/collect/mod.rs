@@ -3,8 +3,11 @@
 //! A collector writes the families it gathers as Prometheus text into a buffer, which then takes the
 //! same way as a remote target's page: parser, limits, relabeling, `up`, staleness.
 
+mod node;
+mod page;
 mod settings;
 
+pub use node::NodeCollector;
 pub use settings::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};
 
 use std::future::Future;

@@ -1,0 +1,53 @@
+//! Connection tracking: table size, and what the CPUs counted.
+
+use super::super::page::Page;
+use super::host::{Host, NodeError};
+
+/// Column of `/proc/net/stat/nf_conntrack`, and the field's name in the family.
+const STATISTICS: [&str; 8] =
+    ["found", "invalid", "ignore", "insert", "insert_failed", "drop", "early_drop", "search_restart"];
+
+pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
+    let number = |file: &str| -> Result<f64, NodeError> {
+        let text = host.proc(file).map_err(|_| NodeError::Nothing)?;
+        text.trim().parse().map_err(|_| host.unexpected(file, "a number expected"))
+    };
+    page.gauge("node_nf_conntrack_entries", "Tracked connections.", number("sys/net/netfilter/nf_conntrack_count")?);
+    page.gauge(
+        "node_nf_conntrack_entries_limit",
+        "Tracked connections at most.",
+        number("sys/net/netfilter/nf_conntrack_max")?,
+    );
+    if let Ok(text) = host.proc("net/stat/nf_conntrack") {
+        for (field, value) in sums(&text) {
+            page.gauge(&format!("node_nf_conntrack_stat_{field}"), "Connection tracking statistic.", value);
+        }
+    }
+    Ok(())
+}
+
+/// A header of column names, then a line of hexadecimal numbers per CPU.
+fn sums(text: &str) -> Vec<(&'static str, f64)> {
+    let mut lines = text.lines();
+    let columns: Vec<&str> = lines.next().unwrap_or("").split_whitespace().collect();
+    let rows: Vec<Vec<u64>> = lines
+        .map(|line| line.split_whitespace().map(|word| u64::from_str_radix(word, 16).unwrap_or(0)).collect())
+        .collect();
+    STATISTICS
+        .into_iter()
+        .filter_map(|field| {
+            let column = columns.iter().position(|name| *name == field)?;
+            Some((field, rows.iter().filter_map(|row| row.get(column)).sum::<u64>() as f64))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_summed_over_cpus() {
+        let text =
+            "entries found invalid drop\n00000001 0000000a 00000001 00000000\n00000001 00000001 00000002 00000003\n";
+        assert_eq!(super::sums(text), [("found", 11.0), ("invalid", 3.0), ("drop", 3.0)]);
+    }
+}

@@ -1,0 +1,40 @@
+//! `/proc/vmstat`: paging, swapping, faults and kills.
+
+use super::super::page::Page;
+use super::host::{Host, NodeError};
+
+pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
+    let text = host.proc("vmstat")?;
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(' ').filter(|(key, _)| is_wanted(key)) else { continue };
+        let value = value.trim().parse().map_err(|_| host.unexpected("vmstat", format!("line {line:?}")))?;
+        page.untyped(&format!("node_vmstat_{key}"), "Field of /proc/vmstat.", value);
+    }
+    Ok(())
+}
+
+/// node_exporter's default selection.
+fn is_wanted(key: &str) -> bool {
+    ["oom_kill", "pgpg", "pswp"].iter().any(|prefix| key.starts_with(prefix))
+        || (key.starts_with("pg") && key.contains("fault"))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn selection() {
+        let cases = [
+            ("oom_kill", true),
+            ("pgpgin", true),
+            ("pswpout", true),
+            ("pgfault", true),
+            ("pgmajfault", true),
+            ("nr_free_pages", false),
+            ("pgalloc_dma", false),
+            ("drop_pagecache", false),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(super::is_wanted(key), expected, "{key}");
+        }
+    }
+}
