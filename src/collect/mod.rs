@@ -4,10 +4,12 @@
 //! same way as a remote target's page: parser, limits, relabeling, `up`, staleness.
 
 mod node;
+mod own;
 mod page;
 mod settings;
 
 pub use node::NodeCollector;
+pub use own::OwnCollector;
 pub use settings::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};
 
 use std::future::Future;

@@ -12,10 +12,10 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     // IP address, type, flags, hardware address, mask, device; incomplete entries have flags 0x0.
     for line in text.lines().skip(1) {
         let words: Vec<&str> = line.split_whitespace().collect();
-        if let [_, _, flags, _, _, device] = words[..] {
-            if flags != "0x0" {
-                *entries.entry(device).or_default() += 1;
-            }
+        if let [_, _, flags, _, _, device] = words[..]
+            && flags != "0x0"
+        {
+            *entries.entry(device).or_default() += 1;
         }
     }
     if entries.is_empty() {

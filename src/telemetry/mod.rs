@@ -2,6 +2,10 @@
 //!
 //! All names start with `outpost_`, save the `process_*` and `go_*`-like ones that dashboards know.
 
+mod process;
+
+pub use process::register_process_metrics;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
