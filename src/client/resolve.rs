@@ -1,0 +1,145 @@
+//! Host names to addresses: the system's resolver in a blocking thread, multicast for `.local`.
+//!
+//! The last good addresses of each name are kept: when the name server is down, a site's own targets are still
+//! reachable, so the old addresses are used and the failure is forgotten.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::url::host_address;
+use super::{ClientError, mdns};
+
+/// Names whose addresses are remembered; beyond that the oldest goes.
+const NAMES_MAX: usize = 1024;
+/// Look-ups at a time: each holds a thread, perhaps for as long as the system's resolver waits for a dead server.
+const LOOKUPS_MAX: usize = 4;
+/// How long a look-up may take where old addresses are known.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long old addresses are used without asking again once a look-up has failed.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Resolves names and remembers. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(super) struct Resolver(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    known: Mutex<HashMap<String, Known>>,
+    lookups: Semaphore,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    addresses: Vec<IpAddr>,
+    found: Instant,
+    failed: Option<Instant>,
+}
+
+impl Resolver {
+    /// A resolver that knows nothing yet.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Inner { known: Mutex::default(), lookups: Semaphore::new(LOOKUPS_MAX) }))
+    }
+
+    /// The addresses of a host, at least one. The caller bounds the time.
+    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ClientError> {
+        if let Some(address) = host_address(host) {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let addresses = match self.known(host) {
+            Some(known) if known.failed.is_some_and(|at| at.elapsed() < RETRY_AFTER) => known.addresses,
+            Some(known) => match timeout(PATIENCE, self.look_up(host)).await {
+                Ok(Ok(addresses)) => addresses,
+                Ok(Err(_)) | Err(_) => {
+                    self.mark_failed(host);
+                    known.addresses
+                }
+            },
+            None => self.look_up(host).await?,
+        };
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
+    async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, ClientError> {
+        let failed = |reason: String| ClientError::Resolve { host: host.to_owned(), reason };
+        let _permit = self.0.lookups.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let mut addresses = Vec::new();
+        if mdns::is_local_name(host) {
+            addresses = mdns::query(host).await.unwrap_or_default();
+        }
+        if addresses.is_empty() {
+            addresses = system_addresses(host).await.map_err(failed)?;
+        }
+        self.remember(host, &addresses);
+        Ok(addresses)
+    }
+
+    fn known(&self, host: &str) -> Option<Known> {
+        self.lock().get(host).cloned()
+    }
+
+    fn remember(&self, host: &str, addresses: &[IpAddr]) {
+        let mut known = self.lock();
+        if known.len() >= NAMES_MAX && !known.contains_key(host) {
+            let oldest = known.iter().min_by_key(|(_, entry)| entry.found).map(|(name, _)| name.clone());
+            oldest.and_then(|name| known.remove(&name));
+        }
+        known.insert(host.to_owned(), Known { addresses: addresses.to_vec(), found: Instant::now(), failed: None });
+    }
+
+    fn mark_failed(&self, host: &str) {
+        if let Some(entry) = self.lock().get_mut(host) {
+            entry.failed = Some(Instant::now());
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the system's resolver says, each address once, in its order of preference.
+async fn system_addresses(host: &str) -> Result<Vec<IpAddr>, String> {
+    let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| reason(&error))?;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in found.map(|found| found.ip()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err("the name has no address".to_owned()) } else { Ok(addresses) }
+}
+
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn old_addresses_serve_when_the_name_server_is_gone() {
+        let resolver = Resolver::new();
+        let gone = "no-such-host.invalid";
+        assert!(resolver.resolve(gone, 1).await.is_err());
+        resolver.remember(gone, &["192.0.2.1".parse().expect("valid")]);
+        for _ in 0..2 {
+            assert_eq!(resolver.resolve(gone, 1).await.expect("remembered"), ["192.0.2.1:1".parse().expect("valid")]);
+        }
+        assert!(resolver.known(gone).expect("kept").failed.is_some());
+    }
+
+    #[tokio::test]
+    async fn addresses_need_no_look_up() {
+        let resolver = Resolver::new();
+        assert_eq!(resolver.resolve("::1", 9).await.expect("an address"), ["[::1]:9".parse().expect("valid")]);
+        assert!(resolver.resolve("localhost", 9).await.is_ok());
+    }
+}

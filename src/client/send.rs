@@ -1,0 +1,241 @@
+//! Sending: a connection from the pool or a new one, credentials, redirects.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
+use hyper_util::rt::TokioIo;
+
+use super::auth::{Credentials, secret_value};
+use super::body::{Body, Inflater};
+use super::connect::Connector;
+use super::error::http_reason;
+use super::pool::{Lease, Pool, Sender};
+use super::{ClientError, ClientSettings, Deadline, Request, Response, Scheme, Url};
+
+/// How many redirects are followed, as in Prometheus.
+pub const REDIRECTS_MAX: usize = 10;
+/// The buffer of a connection, and with it the bound of a response's headers.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
+const USER_AGENT: &str = concat!("outpost/", env!("CARGO_PKG_VERSION"));
+const WAITING: &str = "waiting for the response";
+
+/// An HTTP client with its own connections. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    connector: Connector,
+    credentials: Credentials,
+    follow_redirects: bool,
+    pool: Pool,
+    /// The TLS configuration that the pooled connections were made with.
+    tls_config: Mutex<Option<Arc<rustls::ClientConfig>>>,
+}
+
+impl Client {
+    /// A client for the given settings. Fails if they contradict each other; files are opened when they are needed.
+    pub fn new(settings: &ClientSettings) -> Result<Self, ClientError> {
+        Self::build(settings, None)
+    }
+
+    /// A client whose requests all go to a Unix socket; the host of their addresses only names the server.
+    pub fn over_unix_socket(settings: &ClientSettings, path: PathBuf) -> Result<Self, ClientError> {
+        Self::build(settings, Some(path))
+    }
+
+    fn build(settings: &ClientSettings, unix_socket: Option<PathBuf>) -> Result<Self, ClientError> {
+        Ok(Self(Arc::new(Inner {
+            connector: Connector::new(settings, unix_socket)?,
+            credentials: Credentials::new(settings)?,
+            follow_redirects: settings.follow_redirects,
+            pool: Pool::default(),
+            tls_config: Mutex::new(None),
+        })))
+    }
+
+    /// Sends a request, follows redirects, and gives the response once its headers are there.
+    pub async fn send(&self, request: Request) -> Result<Response, ClientError> {
+        let deadline = Deadline::after(request.timeout);
+        let origin = request.url.clone();
+        let mut request = request;
+        for _ in 0..=REDIRECTS_MAX {
+            let trusted = may_have_credentials(&origin, &request.url);
+            let response = self.0.exchange(&request, trusted, &deadline).await?;
+            match self.0.redirect(&request, &response)? {
+                Some(next) => request = next,
+                None => return Ok(response),
+            }
+        }
+        Err(ClientError::Redirects(REDIRECTS_MAX))
+    }
+}
+
+impl Inner {
+    /// One request and its response's headers.
+    async fn exchange(&self, request: &Request, trusted: bool, deadline: &Deadline) -> Result<Response, ClientError> {
+        let headers = self.headers(request, trusted, deadline).await?;
+        if request.url.scheme == Scheme::Https {
+            self.forget_old_connections()?;
+        }
+        let server = format!("{}://{}", request.url.scheme.as_str(), request.url.host_and_port());
+        if let Some(sender) = self.pool.take(&server) {
+            match self.exchange_on(sender, &server, request, &headers, deadline).await {
+                // The server may have closed the idle connection just now: that is no answer.
+                Err((_, true)) => {}
+                Err((error, false)) => return Err(error),
+                Ok(response) => return Ok(response),
+            }
+        }
+        let sender = self.open(&request.url, deadline).await?;
+        self.exchange_on(sender, &server, request, &headers, deadline).await.map_err(|(error, _)| error)
+    }
+
+    /// The flag of a failure says that the request may be sent again on another connection.
+    async fn exchange_on(
+        &self,
+        mut sender: Sender,
+        server: &str,
+        request: &Request,
+        headers: &HeaderMap,
+        deadline: &Deadline,
+    ) -> Result<Response, (ClientError, bool)> {
+        let message = wire_request(request, headers, &sender).map_err(|error| (error, false))?;
+        let ready = async { sender.requests.ready().await.map_err(|error| http_error(&error)) };
+        deadline.within(WAITING, ready).await.map_err(|error| (error, true))?;
+        let mut unsent = false;
+        let sending = async {
+            sender.requests.try_send_request(message).await.map_err(|mut failure| {
+                unsent = failure.take_message().is_some();
+                let broken = failure.error().is_incomplete_message() || failure.error().is_closed();
+                unsent |= broken && request.method.is_idempotent();
+                http_error(failure.error())
+            })
+        };
+        let result = deadline.within(WAITING, sending).await;
+        let response = result.map_err(|error| (error, unsent))?;
+        let lease = Lease { pool: self.pool.clone(), server: server.to_owned(), sender };
+        self.response(request.url.clone(), response, lease, *deadline).map_err(|error| (error, false))
+    }
+
+    fn response(
+        &self,
+        url: Url,
+        response: hyper::Response<Incoming>,
+        lease: Lease,
+        deadline: Deadline,
+    ) -> Result<Response, ClientError> {
+        let (parts, incoming) = response.into_parts();
+        let encoding = parts.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes).unwrap_or_default();
+        let gzip = match encoding.to_ascii_lowercase().as_slice() {
+            b"" | b"identity" => None,
+            b"gzip" | b"x-gzip" => Some(Inflater::new()),
+            other => return Err(ClientError::Encoding(String::from_utf8_lossy(other).into_owned())),
+        };
+        let body = Body::new(incoming, gzip, deadline, lease);
+        Ok(Response { status: parts.status, headers: parts.headers, url, body })
+    }
+
+    async fn open(&self, url: &Url, deadline: &Deadline) -> Result<Sender, ClientError> {
+        let connected = self.connector.connect(url, deadline).await?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(BUFFER_BYTES_MAX);
+        let (requests, connection) =
+            builder.handshake(TokioIo::new(connected.stream)).await.map_err(|error| http_error(&error))?;
+        // Ends by itself when its sender is dropped; what goes wrong on it reaches the request that waits.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(Sender { requests, forward_proxy: connected.forward_proxy })
+    }
+
+    async fn headers(&self, request: &Request, trusted: bool, deadline: &Deadline) -> Result<HeaderMap, ClientError> {
+        let mut headers = request.headers.clone();
+        if trusted {
+            self.credentials.apply(&mut headers, deadline).await?;
+            if let Some((user, password)) = &request.url.user
+                && !headers.contains_key(header::AUTHORIZATION)
+            {
+                let text = super::auth::basic_credentials(user, password.expose());
+                headers.insert(header::AUTHORIZATION, secret_value("Authorization", &text)?);
+            }
+        } else {
+            headers.remove(header::AUTHORIZATION);
+            headers.remove(header::COOKIE);
+        }
+        headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+        let encoding = if request.accept_gzip { "gzip" } else { "identity" };
+        headers.entry(header::ACCEPT_ENCODING).or_insert(HeaderValue::from_static(encoding));
+        Ok(headers)
+    }
+
+    /// Connections made with a certificate that has been replaced since are not used again.
+    fn forget_old_connections(&self) -> Result<(), ClientError> {
+        let present = self.connector.tls_config()?;
+        let mut known = self.tls_config.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_some_and(|known| !Arc::ptr_eq(known, &present)) {
+            self.pool.clear();
+        }
+        *known = Some(present);
+        Ok(())
+    }
+
+    /// The request to send next, if the response is a redirect that is to be followed.
+    fn redirect(&self, request: &Request, response: &Response) -> Result<Option<Request>, ClientError> {
+        let keeps_method = match response.status {
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => false,
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+            _ => return Ok(None),
+        };
+        let location = response.headers.get(header::LOCATION).map(HeaderValue::as_bytes);
+        let (true, Some(location)) = (self.follow_redirects, location) else { return Ok(None) };
+        let mut next = request.clone();
+        next.url = request.url.join(&String::from_utf8_lossy(location))?;
+        if !keeps_method && request.method != Method::GET && request.method != Method::HEAD {
+            next.method = Method::GET;
+            next.body = Bytes::new();
+            next.headers.remove(header::CONTENT_TYPE);
+        }
+        Ok(Some(next))
+    }
+}
+
+/// Credentials go to the host they are meant for, and never from an encrypted connection to one in the clear.
+fn may_have_credentials(origin: &Url, url: &Url) -> bool {
+    let downgraded = origin.scheme == Scheme::Https && url.scheme == Scheme::Http;
+    origin.host.eq_ignore_ascii_case(&url.host) && !downgraded
+}
+
+fn wire_request(
+    request: &Request,
+    headers: &HeaderMap,
+    sender: &Sender,
+) -> Result<hyper::Request<Full<Bytes>>, ClientError> {
+    let target = match sender.forward_proxy {
+        Some(_) => request.url.to_string(),
+        None => request.url.path_and_query.clone(),
+    };
+    let mut message = hyper::Request::new(Full::new(request.body.clone()));
+    *message.method_mut() = request.method.clone();
+    *message.uri_mut() = target
+        .parse()
+        .map_err(|_| ClientError::Url { url: request.url.to_string(), reason: "its path is not valid" })?;
+    *message.headers_mut() = headers.clone();
+    if !headers.contains_key(header::HOST) {
+        message.headers_mut().insert(header::HOST, secret_value("Host", &request.url.authority())?);
+    }
+    if let Some(authorization) = sender.forward_proxy.as_deref().filter(|text| !text.is_empty()) {
+        message.headers_mut().insert(header::PROXY_AUTHORIZATION, secret_value("Proxy-Authorization", authorization)?);
+    }
+    Ok(message)
+}
+
+fn http_error(error: &hyper::Error) -> ClientError {
+    ClientError::Http { step: WAITING, reason: http_reason(error) }
+}

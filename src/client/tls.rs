@@ -1,0 +1,233 @@
+//! TLS towards servers: certificates out of settings, files or the system, checked by rustls.
+//!
+//! Files are looked at again before each new connection; a change makes a new configuration.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+
+use super::file::{SecretText, Stamp};
+use super::{ClientError, TlsSettings, TlsVersion};
+
+/// Where distributions keep their bundle of roots.
+const SYSTEM_BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The system's roots are about 100 KB in memory: all clients share them.
+static SYSTEM_ROOTS: Mutex<Weak<RootCertStore>> = Mutex::new(Weak::new());
+
+/// Makes TLS configurations from settings, anew when a file has changed.
+#[derive(Debug)]
+pub(super) struct Tls {
+    settings: TlsSettings,
+    ca: Option<SecretText>,
+    cert: Option<SecretText>,
+    key: Option<SecretText>,
+    made: Mutex<Option<(Vec<Stamp>, Arc<ClientConfig>)>>,
+}
+
+impl Tls {
+    /// Checks what can be checked without opening a file.
+    pub(super) fn new(settings: &TlsSettings) -> Result<Self, ClientError> {
+        if settings.cert.is_some() != settings.key.is_some() {
+            return Err(ClientError::Settings("a client certificate needs both cert and key".to_owned()));
+        }
+        let tls = Self {
+            settings: settings.clone(),
+            ca: settings.ca.as_ref().map(|source| SecretText::new("CA", source)),
+            cert: settings.cert.as_ref().map(|source| SecretText::new("certificate", source)),
+            key: settings.key.as_ref().map(|source| SecretText::new("key", source)),
+            made: Mutex::new(None),
+        };
+        tls.versions()?;
+        Ok(tls)
+    }
+
+    /// The name that the server's certificate must be for.
+    pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, ClientError> {
+        let name = self.settings.server_name.as_deref().unwrap_or(host);
+        ServerName::try_from(name.to_owned())
+            .map_err(|_| ClientError::Tls { host: name.to_owned(), reason: "it is not a valid server name".to_owned() })
+    }
+
+    /// The configuration that is in force now.
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, ClientError> {
+        let stamps = self.stamps();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, config)) = &*made
+            && *known == stamps
+        {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(self.build()?);
+        *made = Some((stamps, Arc::clone(&config)));
+        Ok(config)
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        let texts = [&self.ca, &self.cert, &self.key];
+        texts.into_iter().flatten().filter_map(SecretText::path).map(|path| Stamp::of(path)).collect()
+    }
+
+    fn build(&self) -> Result<ClientConfig, ClientError> {
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&self.versions()?)
+            .map_err(|error| ClientError::Settings(error.to_string()))?;
+        let builder = if self.settings.insecure_skip_verify {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        } else {
+            builder.with_root_certificates(self.roots()?)
+        };
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let chain = parse_certificates("client certificate", cert.text()?.expose())?;
+        let key = PrivateKeyDer::from_pem_slice(key.text()?.expose().as_bytes())
+            .map_err(|error| ClientError::Settings(format!("the client key is not valid PEM: {error}")))?;
+        builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| ClientError::Settings(format!("the client certificate and key do not fit: {error}")))
+    }
+
+    fn roots(&self) -> Result<Arc<RootCertStore>, ClientError> {
+        let Some(ca) = &self.ca else { return Ok(system_roots()) };
+        let mut roots = RootCertStore::empty();
+        for certificate in parse_certificates("CA", ca.text()?.expose())? {
+            roots
+                .add(certificate)
+                .map_err(|error| ClientError::Settings(format!("a CA certificate is bad: {error}")))?;
+        }
+        Ok(Arc::new(roots))
+    }
+
+    fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, ClientError> {
+        let min = self.settings.min_version.unwrap_or(TlsVersion::Tls12);
+        let max = self.settings.max_version.unwrap_or(TlsVersion::Tls13);
+        let mut versions = Vec::new();
+        if min <= TlsVersion::Tls13 && max >= TlsVersion::Tls13 {
+            versions.push(&rustls::version::TLS13);
+        }
+        if min <= TlsVersion::Tls12 && max >= TlsVersion::Tls12 {
+            versions.push(&rustls::version::TLS12);
+        }
+        if versions.is_empty() {
+            let text = "min_version and max_version leave neither TLS 1.2 nor TLS 1.3, and nothing older is spoken";
+            return Err(ClientError::Settings(text.to_owned()));
+        }
+        Ok(versions)
+    }
+}
+
+/// The cause of a failed handshake, in words for the user.
+pub(super) fn tls_reason(error: &std::io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(problem)) => certificate_reason(problem),
+        Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS".to_owned(),
+        Some(other) => other.to_string(),
+        None => super::error::io_reason(error),
+    }
+}
+
+fn certificate_reason(problem: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Problem;
+    match problem {
+        Problem::Expired | Problem::ExpiredContext { .. } => "the server's certificate has expired".to_owned(),
+        Problem::NotValidYet | Problem::NotValidYetContext { .. } => {
+            "the server's certificate is not valid yet; is this machine's clock right?".to_owned()
+        }
+        Problem::UnknownIssuer => {
+            "the server's certificate is signed by an unknown authority; set tls_config's ca_file".to_owned()
+        }
+        Problem::NotValidForName | Problem::NotValidForNameContext { .. } => {
+            "the server's certificate is for another name; set tls_config's server_name".to_owned()
+        }
+        Problem::Revoked => "the server's certificate has been revoked".to_owned(),
+        other => format!("the server's certificate is not valid: {other}"),
+    }
+}
+
+fn parse_certificates(what: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| ClientError::Settings(format!("the {what} is not valid PEM: {error}")))?;
+    if certificates.is_empty() {
+        return Err(ClientError::Settings(format!("the {what} holds no certificate")));
+    }
+    Ok(certificates)
+}
+
+fn system_roots() -> Arc<RootCertStore> {
+    let mut shared = SYSTEM_ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(roots) = shared.upgrade() {
+        return roots;
+    }
+    let roots = Arc::new(read_system_roots());
+    *shared = Arc::downgrade(&roots);
+    roots
+}
+
+fn read_system_roots() -> RootCertStore {
+    let named = std::env::var_os("SSL_CERT_FILE");
+    let candidates = named.iter().map(Path::new).chain(SYSTEM_BUNDLES.iter().map(Path::new));
+    for path in candidates {
+        let Ok(pem) = std::fs::read(path) else { continue };
+        let mut roots = RootCertStore::empty();
+        // A bundle may hold certificates that rustls finds odd; the others are used.
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+        if !roots.is_empty() {
+            return roots;
+        }
+    }
+    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
+}
+
+/// Takes every certificate: `insecure_skip_verify`.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
