@@ -14,6 +14,8 @@ pub mod collect;
 pub mod config;
 /// Who finds targets.
 pub mod discovery;
+/// Pages of metrics: reading and writing.
+pub mod exposition;
 /// Plain values: labels, matchers, samples, timestamps.
 pub mod model;
 /// Alerts to Alertmanagers.
