@@ -9,6 +9,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::quote_to;
+
 /// The label that holds the metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
@@ -144,16 +146,18 @@ impl PartialOrd for Labels {
 /// Prometheus's notation without the name in front: `{a="b", c="d"}`.
 impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{")?;
+        let mut text = String::from("{");
         for (index, (name, value)) in self.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            if is_legacy_label_name(name) {
-                write!(f, "{separator}{name}={value:?}")?;
-            } else {
-                write!(f, "{separator}{name:?}={value:?}")?;
+            text.push_str(if index == 0 { "" } else { ", " });
+            match is_legacy_label_name(name) {
+                true => text.push_str(name),
+                false => quote_to(&mut text, name),
             }
+            text.push('=');
+            quote_to(&mut text, value);
         }
-        f.write_str("}")
+        text.push('}');
+        f.write_str(&text)
     }
 }
 

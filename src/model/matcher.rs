@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AnchoredRegex, Labels, RegexError, is_legacy_label_name};
+use super::{AnchoredRegex, Labels, RegexError, is_legacy_label_name, quote_to};
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,11 +104,14 @@ impl Eq for Matcher {}
 
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if is_legacy_label_name(&self.name) {
-            write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
-        } else {
-            write!(f, "{:?}{}{:?}", self.name, self.op.as_str(), self.value)
+        let mut text = String::with_capacity(self.name.len() + self.value.len() + 6);
+        match is_legacy_label_name(&self.name) {
+            true => text.push_str(&self.name),
+            false => quote_to(&mut text, &self.name),
         }
+        text.push_str(self.op.as_str());
+        quote_to(&mut text, &self.value);
+        f.write_str(&text)
     }
 }
 

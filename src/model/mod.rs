@@ -8,6 +8,7 @@ mod labels;
 mod matcher;
 mod metadata;
 mod number;
+mod quote;
 mod regex;
 mod relabel;
 mod secret;
@@ -21,6 +22,7 @@ pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_le
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetadataLookup, MetricType};
 pub use number::{format_float, format_general, parse_float};
+pub use quote::{quote, quote_to};
 pub use regex::{AnchoredRegex, RegexError};
 pub use relabel::{RelabelAction, RelabelRule, relabel};
 pub use secret::Secret;

@@ -13,10 +13,15 @@ pub fn format_float(value: f64) -> String {
 }
 
 /// Reads a float as Go's `strconv.ParseFloat` does for decimal and special spellings
-/// (`Inf`, `+inf`, `Infinity`, `NaN`, any case).
+/// (`Inf`, `+inf`, `Infinity`, `NaN`, any case). A number too large for a float is none, and a sign
+/// in front of `NaN` is not allowed.
 pub fn parse_float(text: &str) -> Option<f64> {
     // Rust accepts the same spellings, and none of Go's hexadecimal floats, which no format uses.
-    text.parse().ok()
+    let value: f64 = text.parse().ok()?;
+    let is_number = text.bytes().any(|byte| byte.is_ascii_digit());
+    let is_signed = text.starts_with(['+', '-']);
+    let is_refused = (value.is_infinite() && is_number) || (value.is_nan() && is_signed);
+    (!is_refused).then_some(value)
 }
 
 /// Writes a float as Go's `%g`: shortest form that reads back, with an exponent below 1e-4 and from
