@@ -115,7 +115,7 @@ pub struct BinaryExpr {
 }
 
 /// How series of two vectors find each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct VectorMatching {
     /// Who may have several partners.
     pub cardinality: Cardinality,
@@ -127,6 +127,17 @@ pub struct VectorMatching {
     pub labels: Vec<String>,
     /// The labels of `group_left` or `group_right`, taken over from the "one" side.
     pub include: Vec<String>,
+    /// The values of `fill`, `fill_left` and `fill_right` (`promql-binop-fill-modifiers`).
+    pub fill: Fill,
+}
+
+/// What stands in for a series without a partner.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fill {
+    /// For one that the left side lacks.
+    pub left: Option<f64>,
+    /// For one that the right side lacks.
+    pub right: Option<f64>,
 }
 
 /// Who may have several partners.
@@ -189,8 +200,8 @@ pub struct Call {
 /// A selector of series at one instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// The metric's name where it was written in front of or bare within the braces; it is also the
-    /// first of `matchers` (an equality on `__name__`).
+    /// The metric's name where it was written in front of the braces; it is also the first of
+    /// `matchers` (an equality on `__name__`). A name within the braces is a matcher only.
     pub name: Option<String>,
     /// All conditions.
     pub matchers: Vec<Matcher>,
@@ -198,6 +209,17 @@ pub struct VectorSelector {
     pub offset: Offset,
     /// A fixed instant.
     pub at: Option<AtModifier>,
+    /// `anchored` or `smoothed` (`promql-extended-range-selectors`).
+    pub extension: Option<RangeExtension>,
+}
+
+/// How samples around the ends of a range count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeExtension {
+    /// The last sample before the range stands at its start.
+    Anchored,
+    /// Values at both ends are interpolated.
+    Smoothed,
 }
 
 /// `@ …`

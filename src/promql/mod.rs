@@ -5,7 +5,20 @@ pub mod functions;
 mod result;
 pub mod series_notation;
 
+// Text to tree and back.
+mod check;
+mod extent;
+mod keyword;
+mod lexer;
+mod literal;
+mod parser;
+mod printer;
+mod selector;
+
+pub use parser::{NESTING_MAX, NODE_DEPTH_MAX, TEXT_BYTES_MAX, parse};
+pub use printer::prettify;
 pub use result::{MatrixSeries, ParseError, QueryError, QueryResult, QueryValue, Value, VectorSample};
+pub use selector::{parse_selector, parse_series_description};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,6 +33,10 @@ pub struct Features {
     pub delayed_name_removal: bool,
     /// `--enable-feature=promql-duration-expr`
     pub duration_expressions: bool,
+    /// `--enable-feature=promql-extended-range-selectors`
+    pub extended_range_selectors: bool,
+    /// `--enable-feature=promql-binop-fill-modifiers`
+    pub fill_modifiers: bool,
 }
 
 /// The engine's settings.

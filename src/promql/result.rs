@@ -105,3 +105,17 @@ pub struct ParseError {
     /// What is wrong.
     pub message: String,
 }
+
+impl ParseError {
+    /// An error about the bytes `span` of `text`.
+    pub(super) fn at(text: &str, span: Span, message: impl Into<String>) -> Self {
+        let before = &text[..text.floor_char_boundary(span.start)];
+        let line_start = before.rfind('\n').map_or(0, |index| index + 1);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            span,
+            message: message.into(),
+        }
+    }
+}
