@@ -19,6 +19,11 @@ mod parser;
 mod protobuf;
 mod text;
 
+// Writing.
+mod encode;
+mod negotiate;
+mod writer;
+
 // Pieces of them.
 mod cursor;
 mod number;
@@ -29,10 +34,12 @@ pub use escape::{EscapingScheme, escape_label_name, escape_metric_name, escape_n
 pub use format::{ContentTypeError, DetectedFormat, Format, accept_header};
 pub use labels::LabelIter;
 pub use native::{NativeHistogram, NativeHistogramError};
+pub use negotiate::{ResponseFormat, negotiate, negotiate_including_openmetrics};
 pub use openmetrics::OpenMetricsParser;
 pub use parser::Parser;
 pub use protobuf::ProtobufParser;
 pub use text::TextParser;
+pub use writer::PageWriter;
 
 #[cfg(test)]
 mod tests {

@@ -136,3 +136,31 @@ impl<'a> Fields<'a> {
 pub(super) fn zigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
+
+/// Appends a varint.
+pub(super) fn push_varint(output: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        output.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    output.push(number as u8);
+}
+
+/// Appends a varint field.
+pub(super) fn push_varint_field(output: &mut Vec<u8>, number: u32, value: u64) {
+    push_varint(output, u64::from(number) << 3);
+    push_varint(output, value);
+}
+
+/// Appends a string, or a message within a message.
+pub(super) fn push_bytes_field(output: &mut Vec<u8>, number: u32, content: &[u8]) {
+    push_varint(output, u64::from(number) << 3 | 2);
+    push_varint(output, content.len() as u64);
+    output.extend_from_slice(content);
+}
+
+/// Appends a double.
+pub(super) fn push_double_field(output: &mut Vec<u8>, number: u32, value: f64) {
+    push_varint(output, u64::from(number) << 3 | 1);
+    output.extend_from_slice(&value.to_le_bytes());
+}
