@@ -16,14 +16,27 @@ const DEPTH_MAX: usize = 100;
 
 /// Reads the one document of `text`; an empty text is [`Value::Null`].
 pub fn parse(text: &str) -> Result<Node, YamlError> {
-    let mut options = granit_parser::options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
-    options.set_emit_comments(false);
-    let mut composer = Composer {
-        events: Parser::new_from_str_with_options(text, options),
-        anchors: HashMap::new(),
-        nodes_left: NODES_MAX,
-    };
-    composer.document()
+    Composer::new(text).document()
+}
+
+/// Reads the first document of `text` and does not look at what follows it, as Prometheus reads rule files.
+pub fn parse_first(text: &str) -> Result<Node, YamlError> {
+    let mut composer = Composer::new(text);
+    loop {
+        let (event, _) = composer.next()?;
+        match event {
+            Event::DocumentStart(..) => {
+                let (event, span) = composer.next()?;
+                return composer.node(event, &span);
+            }
+            Event::StreamEnd => return Ok(empty()),
+            _ => {}
+        }
+    }
+}
+
+fn empty() -> Node {
+    Node { at: Position { line: 1, column: 1 }, value: Value::Null }
 }
 
 struct Composer<'t> {
@@ -33,6 +46,13 @@ struct Composer<'t> {
 }
 
 impl<'t> Composer<'t> {
+    fn new(text: &'t str) -> Self {
+        let mut options = granit_parser::options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
+        options.set_emit_comments(false);
+        let events = Parser::new_from_str_with_options(text, options);
+        Self { events, anchors: HashMap::new(), nodes_left: NODES_MAX }
+    }
+
     fn document(&mut self) -> Result<Node, YamlError> {
         let mut root = None;
         loop {
@@ -50,7 +70,7 @@ impl<'t> Composer<'t> {
                 _ => return Err(error(&span, "content outside of the document")),
             }
         }
-        Ok(root.unwrap_or(Node { at: Position { line: 1, column: 1 }, value: Value::Null }))
+        Ok(root.unwrap_or_else(empty))
     }
 
     fn next(&mut self) -> Result<(Event<'t>, Span), YamlError> {
@@ -198,6 +218,14 @@ fn position_of(line: usize, column_from_0: usize) -> Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_document_may_be_all_that_counts() {
+        assert!(parse("a: 1\n---\nb: 2\n").is_err());
+        let first = parse_first("a: 1\n---\nb: 2\n").expect("valid");
+        assert_eq!(first, parse("a: 1\n").expect("valid"));
+        assert_eq!(parse_first("").expect("valid").value, Value::Null);
+    }
 
     fn shown(node: &Node) -> String {
         match &node.value {

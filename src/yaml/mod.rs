@@ -11,7 +11,7 @@ mod compose;
 mod emit;
 mod section;
 
-pub use compose::parse;
+pub use compose::{parse, parse_first};
 pub use emit::{Tree, write};
 pub use section::{Field, Problem, Report, Section};
 
