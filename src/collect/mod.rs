@@ -3,11 +3,13 @@
 //! A collector writes the families it gathers as Prometheus text into a buffer, which then takes the
 //! same way as a remote target's page: parser, limits, relabeling, `up`, staleness.
 
+mod docker;
 mod node;
 mod own;
 mod page;
 mod settings;
 
+pub use docker::{CONTAINERS_MAX, DockerCollector};
 pub use node::NodeCollector;
 pub use own::OwnCollector;
 pub use settings::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};

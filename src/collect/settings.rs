@@ -39,19 +39,10 @@ pub struct DockerCollectorSettings {
     pub docker_host: String,
     /// How to talk to a TCP or HTTPS address.
     pub client: ClientSettings,
-    /// Where cgroups are, by default `/sys/fs/cgroup`.
-    pub cgroup_root: PathBuf,
-    /// `/proc`, for containers' network counters by pid.
-    pub procfs: PathBuf,
 }
 
 impl Default for DockerCollectorSettings {
     fn default() -> Self {
-        Self {
-            docker_host: "unix:///var/run/docker.sock".to_owned(),
-            client: ClientSettings::default(),
-            cgroup_root: "/sys/fs/cgroup".into(),
-            procfs: "/proc".into(),
-        }
+        Self { docker_host: "unix:///var/run/docker.sock".to_owned(), client: ClientSettings::default() }
     }
 }

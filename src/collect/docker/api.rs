@@ -1,0 +1,172 @@
+//! The parts of the engine's answers that are read. Whatever is absent or null counts as not known.
+//! Source: the Docker Engine API, v1.41 and later; Podman's compatible socket gives the same.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// An entry of `GET /containers/json?all=1`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Listed {
+    pub id: String,
+    pub names: Option<Vec<String>>,
+    pub image: Option<String>,
+    pub created: Option<f64>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub state: Option<String>,
+}
+
+/// `GET /containers/ID/json`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Inspected {
+    pub state: Option<State>,
+    pub restart_count: Option<f64>,
+    pub host_config: Option<HostConfig>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct State {
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    pub exit_code: Option<f64>,
+    pub started_at: Option<String>,
+    pub health: Option<Health>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Health {
+    pub status: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HostConfig {
+    pub memory: Option<f64>,
+    pub memory_reservation: Option<f64>,
+    pub memory_swap: Option<f64>,
+    pub cpu_shares: Option<f64>,
+    pub cpu_period: Option<f64>,
+    pub cpu_quota: Option<f64>,
+    pub nano_cpus: Option<f64>,
+}
+
+/// `GET /containers/ID/stats?stream=false&one-shot=true`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Stats {
+    pub cpu_stats: Option<CpuStats>,
+    pub memory_stats: Option<MemoryStats>,
+    pub blkio_stats: Option<BlkioStats>,
+    pub pids_stats: Option<PidsStats>,
+    pub networks: Option<BTreeMap<String, Network>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CpuStats {
+    pub cpu_usage: CpuUsage,
+    pub throttling_data: Option<Throttling>,
+}
+
+/// Nanoseconds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CpuUsage {
+    pub total_usage: f64,
+    pub usage_in_kernelmode: f64,
+    pub usage_in_usermode: f64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Throttling {
+    pub periods: f64,
+    pub throttled_periods: f64,
+    pub throttled_time: f64,
+}
+
+/// Bytes. With the memory cgroup off, the kernel tells nothing and all of this is absent.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct MemoryStats {
+    pub usage: Option<f64>,
+    pub max_usage: Option<f64>,
+    pub failcnt: Option<f64>,
+    /// The kernel's `memory.stat`, whose keys differ between cgroup versions.
+    pub stats: Option<BTreeMap<String, f64>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BlkioStats {
+    pub io_service_bytes_recursive: Option<Vec<BlkioEntry>>,
+    pub io_serviced_recursive: Option<Vec<BlkioEntry>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BlkioEntry {
+    pub major: u64,
+    pub minor: u64,
+    pub op: String,
+    pub value: f64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct PidsStats {
+    pub current: Option<f64>,
+    pub limit: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    pub rx_bytes: f64,
+    pub rx_packets: f64,
+    pub rx_errors: f64,
+    pub rx_dropped: f64,
+    pub tx_bytes: f64,
+    pub tx_packets: f64,
+    pub tx_errors: f64,
+    pub tx_dropped: f64,
+}
+
+/// Unix seconds of `2026-11-22T21:22:15.36404607Z`; `None` for the engine's year 1, which means never.
+pub fn unix_seconds(text: &str) -> Option<f64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let mut time = time.splitn(3, ':').map(|part| part.parse::<f64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    let days = days_since_epoch(year, month, day);
+    (days >= 0).then(|| days as f64 * 86_400.0 + hour * 3_600.0 + minute * 60.0 + second)
+}
+
+/// Days of the proleptic Gregorian calendar: years are counted from March, so that the leap day comes last.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn times() {
+        let cases = [
+            ("1970-01-01T00:00:00Z", Some(0.0)),
+            ("2024-02-29T12:00:00.5Z", Some(1_709_208_000.5)),
+            ("2026-11-22T21:22:15Z", Some(1_795_382_535.0)),
+            ("0001-01-01T00:00:00Z", None),
+            ("yesterday", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(super::unix_seconds(text), expected, "{text}");
+        }
+    }
+}

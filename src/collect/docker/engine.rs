@@ -1,0 +1,103 @@
+//! Talking to the engine: a bounded number of bounded requests.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::api::{Inspected, Listed, Stats};
+use super::{CONTAINERS_MAX, CollectError, DockerCollectorSettings};
+use crate::client::{Client, Request, Url};
+
+/// One answer may have this many bytes; a container with many labels has some ten thousand.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Requests at a time: the engine answers them in parallel, and a Pi has four cores.
+const REQUESTS_MAX: usize = 4;
+/// The scrape's own timeout usually comes first.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is known of one container.
+#[derive(Clone, Debug)]
+pub struct Container {
+    pub listed: Listed,
+    pub inspected: Option<Inspected>,
+    /// Only of a running container.
+    pub stats: Option<Stats>,
+}
+
+/// One engine.
+#[derive(Clone)]
+pub struct Engine {
+    client: Client,
+    base: Url,
+    host: Arc<str>,
+}
+
+impl Engine {
+    /// The engine at `settings.docker_host`: `unix://PATH`, `tcp://HOST:PORT`, `http://…` or `https://…`.
+    pub fn new(settings: &DockerCollectorSettings) -> Result<Self, CollectError> {
+        let host: Arc<str> = settings.docker_host.as_str().into();
+        let failed = |error: crate::client::ClientError| CollectError::Engine {
+            host: host.to_string(),
+            reason: error.to_string(),
+        };
+        let (client, base) = match host.strip_prefix("unix://") {
+            Some(path) => {
+                (Client::over_unix_socket(&settings.client, PathBuf::from(path)), "http://localhost".to_owned())
+            }
+            None => (Client::new(&settings.client), host.replacen("tcp://", "http://", 1)),
+        };
+        Ok(Self { client: client.map_err(failed)?, base: Url::parse(&base).map_err(failed)?, host: Arc::clone(&host) })
+    }
+
+    /// All containers, by name, and how many were left out for their number.
+    pub async fn containers(&self) -> Result<(Vec<Container>, usize), CollectError> {
+        let mut listed: Vec<Listed> = self.get("/containers/json?all=1").await?;
+        listed.sort_by(|left, right| (&left.names, &left.id).cmp(&(&right.names, &right.id)));
+        let left_out = listed.len().saturating_sub(CONTAINERS_MAX);
+        listed.truncate(CONTAINERS_MAX);
+        let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let mut tasks = JoinSet::new();
+        for (position, container) in listed.into_iter().enumerate() {
+            let (engine, permits) = (self.clone(), Arc::clone(&permits));
+            tasks.spawn(async move {
+                let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+                (position, engine.details(container).await)
+            });
+        }
+        let mut containers = tasks.join_all().await;
+        containers.sort_by_key(|(position, _)| *position);
+        Ok((containers.into_iter().map(|(_, container)| container).collect(), left_out))
+    }
+
+    /// A container may vanish between the requests: what cannot be had is left out.
+    async fn details(&self, listed: Listed) -> Container {
+        let inspected = self.get(&format!("/containers/{}/json", listed.id)).await.ok();
+        let stats = match listed.state.as_deref() {
+            Some("running" | "paused") => {
+                self.get(&format!("/containers/{}/stats?stream=false&one-shot=true", listed.id)).await.ok()
+            }
+            _ => None,
+        };
+        Container { listed, inspected, stats }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CollectError> {
+        self.fetch(path).await.map_err(|reason| CollectError::Engine { host: self.host.to_string(), reason })
+    }
+
+    async fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        let url = self.base.join(path).map_err(|error| error.to_string())?;
+        let request = Request { timeout: REQUEST_TIMEOUT, ..Request::get(url) };
+        let mut response = self.client.send(request).await.map_err(|error| error.to_string())?;
+        let body = response.read_body(ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
+        if !response.status.is_success() {
+            let words: String = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
+            return Err(format!("{path} gave {}: {words}", response.status));
+        }
+        serde_json::from_slice(&body).map_err(|error| format!("{path} is not understood: {error}"))
+    }
+}

@@ -1,0 +1,287 @@
+//! Containers as families under cAdvisor's names.
+//!
+//! The series of a container carry `id`, `name`, `image` and its labels as `container_label_…`. What cAdvisor does not
+//! know (state, health, restarts, exit code) has names of the same style.
+
+use std::collections::BTreeMap;
+
+use super::api::{BlkioEntry, HostConfig, Inspected, Network, Stats, unix_seconds};
+use super::engine::Container;
+use crate::collect::page::{Family, Page};
+use crate::model::MetricType::{self, Counter, Gauge};
+
+/// The engine counts time in nanoseconds. Dividing keeps short decimals short, multiplying by 1e-9 would not.
+const NANOSECONDS_PER_SECOND: f64 = 1e9;
+
+/// Labels of a container's series, in name order as far as they are its own.
+struct Subject<'a> {
+    labels: Vec<(String, String)>,
+    container: &'a Container,
+}
+
+type Value<T> = fn(&T) -> Option<f64>;
+
+const CPU: [(&str, &str, Value<Stats>); 5] = [
+    ("container_cpu_user_seconds_total", "CPU time in user mode.", |stats| {
+        Some(stats.cpu_stats.as_ref()?.cpu_usage.usage_in_usermode / NANOSECONDS_PER_SECOND)
+    }),
+    ("container_cpu_system_seconds_total", "CPU time in kernel mode.", |stats| {
+        Some(stats.cpu_stats.as_ref()?.cpu_usage.usage_in_kernelmode / NANOSECONDS_PER_SECOND)
+    }),
+    ("container_cpu_cfs_periods_total", "Enforcement periods that have passed.", |stats| {
+        Some(stats.cpu_stats.as_ref()?.throttling_data.as_ref()?.periods)
+    }),
+    ("container_cpu_cfs_throttled_periods_total", "Periods in which the container was throttled.", |stats| {
+        Some(stats.cpu_stats.as_ref()?.throttling_data.as_ref()?.throttled_periods)
+    }),
+    ("container_cpu_cfs_throttled_seconds_total", "Time that the container was throttled.", |stats| {
+        Some(stats.cpu_stats.as_ref()?.throttling_data.as_ref()?.throttled_time / NANOSECONDS_PER_SECOND)
+    }),
+];
+
+const MEMORY: [(&str, MetricType, &str, Value<Stats>); 8] = [
+    ("container_memory_usage_bytes", Gauge, "Memory in use, caches included.", memory_usage),
+    ("container_memory_working_set_bytes", Gauge, "Memory in use that cannot be reclaimed easily.", working_set),
+    ("container_memory_max_usage_bytes", Gauge, "Most memory ever in use.", |stats| {
+        stats.memory_stats.as_ref()?.max_usage
+    }),
+    ("container_memory_failcnt", Counter, "Times that the limit was hit.", |stats| {
+        stats.memory_stats.as_ref()?.failcnt
+    }),
+    ("container_memory_rss", Gauge, "Anonymous memory.", |stats| memory_field(stats, &["total_rss", "rss", "anon"])),
+    ("container_memory_cache", Gauge, "Page cache.", |stats| memory_field(stats, &["total_cache", "cache", "file"])),
+    ("container_memory_mapped_file", Gauge, "Mapped files.", |stats| {
+        memory_field(stats, &["total_mapped_file", "mapped_file", "file_mapped"])
+    }),
+    ("container_memory_swap", Gauge, "Swap in use.", |stats| memory_field(stats, &["total_swap", "swap"])),
+];
+
+const LIMITS: [(&str, &str, Value<HostConfig>); 5] = [
+    ("container_spec_memory_limit_bytes", "Memory limit; 0 is none.", |config| config.memory),
+    ("container_spec_memory_reservation_limit_bytes", "Memory reservation; 0 is none.", |config| {
+        config.memory_reservation
+    }),
+    ("container_spec_memory_swap_limit_bytes", "Limit of memory and swap; 0 is none.", |config| config.memory_swap),
+    ("container_spec_cpu_period", "CPU period in microseconds.", cpu_period),
+    ("container_spec_cpu_quota", "CPU quota in microseconds.", cpu_quota),
+];
+
+const NETWORK: [(&str, &str, fn(&Network) -> f64); 8] = [
+    ("container_network_receive_bytes_total", "Bytes received.", |network| network.rx_bytes),
+    ("container_network_receive_packets_total", "Packets received.", |network| network.rx_packets),
+    ("container_network_receive_errors_total", "Errors while receiving.", |network| network.rx_errors),
+    ("container_network_receive_packets_dropped_total", "Packets dropped while receiving.", |network| {
+        network.rx_dropped
+    }),
+    ("container_network_transmit_bytes_total", "Bytes sent.", |network| network.tx_bytes),
+    ("container_network_transmit_packets_total", "Packets sent.", |network| network.tx_packets),
+    ("container_network_transmit_errors_total", "Errors while sending.", |network| network.tx_errors),
+    ("container_network_transmit_packets_dropped_total", "Packets dropped while sending.", |network| {
+        network.tx_dropped
+    }),
+];
+
+/// Appends the page of all containers. `now` is Unix time.
+pub fn write(bytes: &mut Vec<u8>, containers: &[Container], left_out: usize, now: f64) {
+    let mut page = Page::new(bytes);
+    let subjects: Vec<Subject<'_>> = containers.iter().map(subject).collect();
+    write_life(&mut page, &subjects, now);
+    write_usage(&mut page, &subjects);
+    write_block_io(&mut page, &subjects);
+    write_network(&mut page, &subjects);
+    for (name, help, value) in LIMITS {
+        per_container(&mut page, &subjects, (name, Gauge, help), |container| {
+            value(inspected(container)?.host_config.as_ref()?)
+        });
+    }
+    page.gauge("outpost_docker_containers_left_out", "Containers beyond the bound, not shown.", left_out as f64);
+}
+
+fn subject(container: &Container) -> Subject<'_> {
+    let listed = &container.listed;
+    let name = listed.names.as_deref().unwrap_or(&[]).first().map_or("", |name| name.trim_start_matches('/'));
+    let mut labels = vec![
+        ("id".to_owned(), format!("/docker/{}", listed.id)),
+        ("image".to_owned(), listed.image.clone().unwrap_or_default()),
+        ("name".to_owned(), name.to_owned()),
+    ];
+    // Two labels of a container may become the same name: the first one, by its own name, wins.
+    let mut own: BTreeMap<String, String> = BTreeMap::new();
+    for (key, value) in listed.labels.iter().flatten() {
+        own.entry(format!("container_label_{}", label_name(key))).or_insert_with(|| value.clone());
+    }
+    labels.extend(own);
+    Subject { labels, container }
+}
+
+/// cAdvisor's rule: everything but letters, digits and underscores becomes an underscore.
+fn label_name(key: &str) -> String {
+    key.chars().map(|character| if character.is_ascii_alphanumeric() { character } else { '_' }).collect()
+}
+
+fn write_life(page: &mut Page<'_>, subjects: &[Subject<'_>], now: f64) {
+    per_container(
+        page,
+        subjects,
+        ("container_last_seen", Gauge, "When the container was last seen running."),
+        |container| container.stats.as_ref().map(|_| now),
+    );
+    per_container(
+        page,
+        subjects,
+        ("container_start_time_seconds", Gauge, "When the container was started."),
+        |container| unix_seconds(inspected(container)?.state.as_ref()?.started_at.as_deref()?),
+    );
+    per_container(page, subjects, ("container_created_seconds", Gauge, "When the container was made."), |container| {
+        container.listed.created
+    });
+    let restarts = ("container_restarts_total", Counter, "Restarts by the engine's restart policy.");
+    per_container(page, subjects, restarts, |container| inspected(container)?.restart_count);
+    per_container(
+        page,
+        subjects,
+        ("container_exit_code", Gauge, "Exit code of a container that has ended."),
+        |container| {
+            let has_ended = matches!(container.listed.state.as_deref(), Some("exited" | "dead"));
+            inspected(container)?.state.as_ref()?.exit_code.filter(|_| has_ended)
+        },
+    );
+    per_container(
+        page,
+        subjects,
+        ("container_oom_killed", Gauge, "Whether its last end was for lack of memory."),
+        |container| inspected(container)?.state.as_ref().map(|state| f64::from(u8::from(state.oom_killed))),
+    );
+    let mut family = page.family("container_state", Gauge, "The state that the container is in.");
+    for subject in subjects {
+        if let Some(state) = &subject.container.listed.state {
+            sample(&mut family, subject, &[("state", state)], 1.0);
+        }
+    }
+    let mut family = page.family("container_health_status", Gauge, "What the container's health check says.");
+    for subject in subjects {
+        let state = inspected(subject.container).and_then(|inspected| inspected.state.as_ref());
+        if let Some(health) = state.and_then(|state| state.health.as_ref()).filter(|health| health.status != "none") {
+            sample(&mut family, subject, &[("health", &health.status)], 1.0);
+        }
+    }
+}
+
+fn write_usage(page: &mut Page<'_>, subjects: &[Subject<'_>]) {
+    let mut family = page.family("container_cpu_usage_seconds_total", Counter, "CPU time used.");
+    for subject in subjects {
+        let usage = subject.container.stats.as_ref().and_then(|stats| stats.cpu_stats.as_ref());
+        if let Some(stats) = usage {
+            sample(&mut family, subject, &[("cpu", "total")], stats.cpu_usage.total_usage / NANOSECONDS_PER_SECOND);
+        }
+    }
+    for (name, help, value) in CPU {
+        per_container(page, subjects, (name, Counter, help), |container| value(container.stats.as_ref()?));
+    }
+    for (name, metric_type, help, value) in MEMORY {
+        per_container(page, subjects, (name, metric_type, help), |container| value(container.stats.as_ref()?));
+    }
+    per_container(page, subjects, ("container_threads", Gauge, "Threads in the container."), |container| {
+        container.stats.as_ref()?.pids_stats.as_ref()?.current
+    });
+    per_container(
+        page,
+        subjects,
+        ("container_threads_max", Gauge, "Threads at most; absent without a limit."),
+        |container| container.stats.as_ref()?.pids_stats.as_ref()?.limit.filter(|limit| *limit > 0.0 && *limit < 1e9),
+    );
+}
+
+fn write_block_io(page: &mut Page<'_>, subjects: &[Subject<'_>]) {
+    let bytes: fn(&Stats) -> Option<&Vec<BlkioEntry>> =
+        |stats| stats.blkio_stats.as_ref()?.io_service_bytes_recursive.as_ref();
+    let operations: fn(&Stats) -> Option<&Vec<BlkioEntry>> =
+        |stats| stats.blkio_stats.as_ref()?.io_serviced_recursive.as_ref();
+    let families = [
+        ("container_fs_reads_bytes_total", "Bytes read.", bytes, "read"),
+        ("container_fs_writes_bytes_total", "Bytes written.", bytes, "write"),
+        ("container_fs_reads_total", "Reads completed.", operations, "read"),
+        ("container_fs_writes_total", "Writes completed.", operations, "write"),
+    ];
+    for (name, help, entries, operation) in families {
+        let mut family = page.family(name, Counter, help);
+        for subject in subjects {
+            let entries = subject.container.stats.as_ref().and_then(entries).map_or(&[][..], Vec::as_slice);
+            for entry in entries.iter().filter(|entry| entry.op.eq_ignore_ascii_case(operation)) {
+                let device = format!("{}:{}", entry.major, entry.minor);
+                sample(&mut family, subject, &[("device", &device)], entry.value);
+            }
+        }
+    }
+}
+
+fn write_network(page: &mut Page<'_>, subjects: &[Subject<'_>]) {
+    for (name, help, value) in NETWORK {
+        let mut family = page.family(name, Counter, help);
+        for subject in subjects {
+            let networks = subject.container.stats.as_ref().and_then(|stats| stats.networks.as_ref());
+            for (interface, network) in networks.into_iter().flatten() {
+                sample(&mut family, subject, &[("interface", interface)], value(network));
+            }
+        }
+    }
+}
+
+/// A family with at most one sample per container.
+fn per_container(
+    page: &mut Page<'_>,
+    subjects: &[Subject<'_>],
+    (name, metric_type, help): (&str, MetricType, &str),
+    value: impl Fn(&Container) -> Option<f64>,
+) {
+    let mut family = page.family(name, metric_type, help);
+    for subject in subjects {
+        if let Some(value) = value(subject.container) {
+            sample(&mut family, subject, &[], value);
+        }
+    }
+}
+
+fn sample(family: &mut Family<'_>, subject: &Subject<'_>, more: &[(&str, &str)], value: f64) {
+    let own = subject.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let labels: Vec<(&str, &str)> = own.chain(more.iter().copied()).collect();
+    family.sample(&labels, value);
+}
+
+fn inspected(container: &Container) -> Option<&Inspected> {
+    container.inspected.as_ref()
+}
+
+/// Absent, not zero, where the kernel's memory cgroup is off.
+fn memory_usage(stats: &Stats) -> Option<f64> {
+    stats.memory_stats.as_ref()?.usage
+}
+
+/// Usage without inactive file pages, as cAdvisor and the kubelet compute it.
+fn working_set(stats: &Stats) -> Option<f64> {
+    let inactive = memory_field(stats, &["total_inactive_file", "inactive_file"]).unwrap_or(0.0);
+    Some((memory_usage(stats)? - inactive).max(0.0))
+}
+
+/// The first of the keys that the kernel has: cgroup v1 sums over children under `total_…`, v2 always does.
+fn memory_field(stats: &Stats, keys: &[&str]) -> Option<f64> {
+    let fields = stats.memory_stats.as_ref()?.stats.as_ref()?;
+    keys.iter().find_map(|key| fields.get(*key).copied())
+}
+
+fn cpu_period(config: &HostConfig) -> Option<f64> {
+    match (config.nano_cpus, config.cpu_period) {
+        (Some(nano), _) if nano > 0.0 => Some(NANO_CPU_PERIOD_US),
+        (_, period) => period.filter(|period| *period > 0.0),
+    }
+}
+
+fn cpu_quota(config: &HostConfig) -> Option<f64> {
+    match (config.nano_cpus, config.cpu_quota) {
+        (Some(nano), _) if nano > 0.0 => Some(nano / NANOSECONDS_PER_SECOND * NANO_CPU_PERIOD_US),
+        (_, quota) => quota.filter(|quota| *quota > 0.0),
+    }
+}
+
+/// The period that the engine chooses for `--cpus`.
+const NANO_CPU_PERIOD_US: f64 = 100_000.0;

@@ -1,0 +1,70 @@
+//! Recorded answers against a golden page, and engines that do not answer.
+
+use std::path::Path;
+
+use super::engine::Container;
+use super::{DockerCollector, families};
+use crate::clock::Clock;
+use crate::collect::{Collector, DockerCollectorSettings};
+use crate::model::Timestamp;
+
+fn fixture<T: serde::de::DeserializeOwned>(name: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/docker").join(name);
+    let text = std::fs::read_to_string(&path).expect("a fixture of the project");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// To accept a change on purpose: OUTPOST_REWRITE=1 cargo test --lib collect::docker
+#[test]
+fn recorded_answers_give_their_golden_page() {
+    let listed: Vec<super::api::Listed> = fixture("list.json");
+    let containers: Vec<Container> = listed
+        .into_iter()
+        .map(|listed| {
+            let stats = match (listed.state.as_deref(), listed.names.as_deref()) {
+                (Some("running"), Some([name])) if name == "/second" => Some(fixture("stats-cgroup2.json")),
+                (Some("running"), _) => Some(fixture("stats-cgroup1.json")),
+                _ => None,
+            };
+            Container { listed, inspected: Some(fixture("inspect.json")), stats }
+        })
+        .collect();
+    let mut page = Vec::new();
+    families::write(&mut page, &containers, 0, 1_700_000_000.5);
+    let page = String::from_utf8(page).expect("text");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/docker/page.txt");
+    if std::env::var_os("OUTPOST_REWRITE").is_some() {
+        std::fs::write(&golden, &page).expect("writable");
+    }
+    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+    for (number, (got, wanted)) in page.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(got, wanted, "page.txt line {}", number + 1);
+    }
+    assert_eq!(page.lines().count(), expected.lines().count());
+}
+
+#[test]
+fn without_the_memory_cgroup_memory_is_absent_and_not_zero() {
+    let listed: Vec<super::api::Listed> = fixture("list.json");
+    let stats = serde_json::from_str(r#"{"memory_stats": {}, "cpu_stats": {"cpu_usage": {"total_usage": 5}}}"#);
+    let container = Container {
+        listed: listed.into_iter().next().expect("a container"),
+        inspected: None,
+        stats: Some(stats.expect("valid")),
+    };
+    let mut page = Vec::new();
+    families::write(&mut page, &[container], 3, 0.0);
+    let page = String::from_utf8(page).expect("text");
+    assert!(!page.contains("\ncontainer_memory_usage_bytes{"), "{page}");
+    assert!(!page.contains("\ncontainer_memory_working_set_bytes{"), "{page}");
+    assert!(page.contains("\noutpost_docker_containers_left_out 3\n"), "{page}");
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_named() {
+    let settings =
+        DockerCollectorSettings { docker_host: "unix:///nonexistent/engine.sock".to_owned(), ..Default::default() };
+    let collector = DockerCollector::new(&settings, Clock::manual(Timestamp(0))).expect("a valid address");
+    let refused = collector.collect(&mut Vec::new()).await.expect_err("there is no such socket");
+    assert!(refused.to_string().contains("unix:///nonexistent/engine.sock"), "{refused}");
+}
