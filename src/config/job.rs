@@ -222,10 +222,5 @@ fn docker(section: &Section<'_>, folder: &Folder) -> DockerCollectorSettings {
     if let Err(message) = discovery::check_engine_host(&docker_host) {
         section.problem("docker_host", message);
     }
-    DockerCollectorSettings {
-        docker_host,
-        client: client::read(section, folder),
-        cgroup_root: section.text("cgroup_root").map_or(usual.cgroup_root, Into::into),
-        procfs: section.text("procfs").map_or(usual.procfs, Into::into),
-    }
+    DockerCollectorSettings { docker_host, client: client::read(section, folder) }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::model::{Timestamp, parse_rfc3339};
+
 /// An entry of `GET /containers/json?all=1`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -136,37 +138,7 @@ pub struct Network {
     pub tx_dropped: f64,
 }
 
-/// Unix seconds of `2026-11-22T21:22:15.36404607Z`; `None` for the engine's year 1, which means never.
+/// Unix time of `2026-11-22T21:22:15.36404607Z`; `None` for the engine's year 1, which means never.
 pub fn unix_seconds(text: &str) -> Option<f64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-    let mut time = time.splitn(3, ':').map(|part| part.parse::<f64>().ok());
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    let days = days_since_epoch(year, month, day);
-    (days >= 0).then(|| days as f64 * 86_400.0 + hour * 3_600.0 + minute * 60.0 + second)
-}
-
-/// Days of the proleptic Gregorian calendar: years are counted from March, so that the leap day comes last.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn times() {
-        let cases = [
-            ("1970-01-01T00:00:00Z", Some(0.0)),
-            ("2024-02-29T12:00:00.5Z", Some(1_709_208_000.5)),
-            ("2026-11-22T21:22:15Z", Some(1_795_382_535.0)),
-            ("0001-01-01T00:00:00Z", None),
-            ("yesterday", None),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(super::unix_seconds(text), expected, "{text}");
-        }
-    }
+    parse_rfc3339(text).map(Timestamp::seconds).filter(|seconds| *seconds >= 0.0)
 }
