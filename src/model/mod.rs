@@ -22,7 +22,9 @@ pub use histogram::{Bucket, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistog
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 pub use matcher::{MatchOp, Matcher};
 pub use metadata::{Metadata, MetadataLookup, MetricType};
-pub use number::{format_float, format_general, parse_float};
+pub use number::{
+    format_float, format_float_json, format_general, parse_float, push_float, push_float_json, push_general,
+};
 pub use quote::{quote, quote_to};
 pub use regex::{AnchoredRegex, RegexError};
 pub use relabel::{RelabelAction, RelabelRule, relabel};

@@ -1,15 +1,43 @@
-//! Floats as text, in Go's spelling, which Prometheus's formats share.
+//! Floats as text, in Go's spelling, which Prometheus's formats share. Three forms are in use:
+//! never an exponent (labels, PromQL), one from 1e6 on (exposition, messages, templates), and one
+//! from 1e21 on (the HTTP API). All give the shortest digits that read back to the same float.
+
+use std::fmt::Write;
 
 /// Writes a float as Go's `strconv.FormatFloat(v, 'f', -1, 64)`: shortest form that reads back,
 /// no exponent, `+Inf`, `-Inf`, `NaN`.
 pub fn format_float(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
-    } else {
-        value.to_string()
+    formatted(value, push_float)
+}
+
+/// Writes a float as Go's `%g` and `%v`: shortest form that reads back, with an exponent below 1e-4
+/// and from 1e6 on; `+Inf`, `-Inf`, `NaN`. Histograms, messages and templates are written so.
+pub fn format_general(value: f64) -> String {
+    formatted(value, push_general)
+}
+
+/// Writes a float as the HTTP API does: an exponent below 1e-6 and from 1e21 on.
+/// Source: prometheus/util/jsonutil/marshal.go.
+pub fn format_float_json(value: f64) -> String {
+    formatted(value, push_float_json)
+}
+
+/// Appends what [`format_float`] gives, without a buffer of its own.
+pub fn push_float(output: &mut String, value: f64) {
+    if !push_special(output, value) {
+        // Writing to a String cannot fail.
+        let _ = write!(output, "{value}");
     }
+}
+
+/// Appends what [`format_general`] gives.
+pub fn push_general(output: &mut String, value: f64) {
+    push_with_exponent_outside(output, value, 1e-4, 1e6);
+}
+
+/// Appends what [`format_float_json`] gives.
+pub fn push_float_json(output: &mut String, value: f64) {
+    push_with_exponent_outside(output, value, 1e-6, 1e21);
 }
 
 /// Reads a float as Go's `strconv.ParseFloat` does for decimal and special spellings
@@ -24,16 +52,38 @@ pub fn parse_float(text: &str) -> Option<f64> {
     (!is_refused).then_some(value)
 }
 
-/// Writes a float as Go's `%g`: shortest form that reads back, with an exponent below 1e-4 and from
-/// 1e21 on; `+Inf`, `-Inf`, `NaN`. Histograms and messages are written so.
-pub fn format_general(value: f64) -> String {
-    if value != 0.0 && value.is_finite() && !(1e-4..1e21).contains(&value.abs()) {
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-        return format!("{mantissa}e{sign}{digits:0>2}");
+fn formatted(value: f64, push: impl Fn(&mut String, f64)) -> String {
+    let mut output = String::new();
+    push(&mut output, value);
+    output
+}
+
+/// Infinities and NaN, which all forms share.
+fn push_special(output: &mut String, value: f64) -> bool {
+    let text = match value {
+        _ if value.is_nan() => "NaN",
+        f64::INFINITY => "+Inf",
+        f64::NEG_INFINITY => "-Inf",
+        _ => return false,
+    };
+    output.push_str(text);
+    true
+}
+
+fn push_with_exponent_outside(output: &mut String, value: f64, low: f64, high: f64) {
+    if value == 0.0 || !value.is_finite() || (low..high).contains(&value.abs()) {
+        push_float(output, value);
+        return;
     }
-    format_float(value)
+    let start = output.len();
+    let _ = write!(output, "{value:e}");
+    // Go writes the exponent's sign always, and two digits at least.
+    let exponent = output[start..].find('e').map_or(output.len(), |index| start + index + 1);
+    let sign = if output[exponent..].starts_with('-') { "" } else { "+" };
+    output.insert_str(exponent, sign);
+    if output.len() - exponent == 2 {
+        output.insert(exponent + 1, '0');
+    }
 }
 
 #[cfg(test)]
@@ -41,21 +91,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn general_form_has_go_exponents() {
+    fn each_form_turns_to_exponents_where_go_does() {
+        // Value, plain, general, JSON.
         let cases = [
-            (0.0, "0"),
-            (-0.0, "-0"),
-            (1.5, "1.5"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-            (1e20, "100000000000000000000"),
-            (1e21, "1e+21"),
-            (-1.25e-300, "-1.25e-300"),
-            (f64::INFINITY, "+Inf"),
-            (f64::NAN, "NaN"),
+            (0.0, "0", "0", "0"),
+            (-0.0, "-0", "-0", "-0"),
+            (1.5, "1.5", "1.5", "1.5"),
+            (0.0001, "0.0001", "0.0001", "0.0001"),
+            (0.00001, "0.00001", "1e-05", "0.00001"),
+            (0.0000015, "0.0000015", "1.5e-06", "0.0000015"),
+            (1.5e-7, "0.00000015", "1.5e-07", "1.5e-07"),
+            (999_999.5, "999999.5", "999999.5", "999999.5"),
+            (1e6, "1000000", "1e+06", "1000000"),
+            (-1_234_567.0, "-1234567", "-1.234567e+06", "-1234567"),
+            (1e20, "100000000000000000000", "1e+20", "100000000000000000000"),
+            (1e21, "1000000000000000000000", "1e+21", "1e+21"),
+            (1.25e-100, &format!("0.{}125", "0".repeat(99)), "1.25e-100", "1.25e-100"),
+            (f64::INFINITY, "+Inf", "+Inf", "+Inf"),
+            (f64::NEG_INFINITY, "-Inf", "-Inf", "-Inf"),
+            (f64::NAN, "NaN", "NaN", "NaN"),
         ];
-        for (value, expected) in cases {
-            assert_eq!(format_general(value), expected);
+        for (value, plain, general, json) in cases {
+            assert_eq!(format_float(value), plain);
+            assert_eq!(format_general(value), general);
+            assert_eq!(format_float_json(value), json);
+        }
+    }
+
+    #[test]
+    fn reads_what_go_reads() {
+        let accepted = [
+            ("1", 1.0),
+            ("+.5", 0.5),
+            ("5.", 5.0),
+            ("1e3", 1e3),
+            ("Inf", f64::INFINITY),
+            ("-iNfInItY", f64::NEG_INFINITY),
+        ];
+        for (text, expected) in accepted {
+            assert_eq!(parse_float(text), Some(expected), "{text}");
+        }
+        assert!(parse_float("nan").is_some_and(f64::is_nan));
+        for text in ["", " 1", "1 ", "+nan", "-NaN", "1e999", "0x1p3", "1_000", "e5", ".", "infinit"] {
+            assert_eq!(parse_float(text), None, "{text}");
         }
     }
 }
