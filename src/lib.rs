@@ -16,6 +16,8 @@ pub mod config;
 pub mod discovery;
 /// Pages of metrics: reading and writing.
 pub mod exposition;
+/// File patterns.
+pub mod glob;
 /// Plain values: labels, matchers, samples, timestamps.
 pub mod model;
 /// Alerts to Alertmanagers.

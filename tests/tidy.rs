@@ -12,6 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &["model"]),
     ("telemetry", &["model"]),
+    ("glob", &[]),
+    ("yaml", &["model"]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("logging", &[]),
@@ -37,7 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "shutdown",
         ],
     ),
-    ("rules", &["model", "store", "promql", "clock", "telemetry", "shutdown"]),
+    ("rules", &["model", "store", "promql", "yaml", "glob", "clock", "telemetry", "shutdown"]),
     ("notify", &["model", "rules", "client", "discovery", "clock", "telemetry", "backoff", "shutdown"]),
     ("federation", &["model", "store", "promql", "exposition", "clock", "telemetry"]),
     (
@@ -59,6 +61,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "yaml",
+            "glob",
             "model",
             "store",
             "promql",

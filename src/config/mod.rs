@@ -30,7 +30,6 @@ use crate::yaml::Problem;
 
 pub use global::GlobalSettings;
 pub use outpost::OutpostSettings;
-pub use paths::{GlobError, glob};
 pub use size::{SizeError, parse_size};
 
 /// What runs when no file is given.

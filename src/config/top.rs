@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::paths::{self, Folder};
+use super::paths::Folder;
 use super::{Config, GlobalSettings, alerting, global, job, outpost, remote, unsupported};
+use crate::glob::glob;
 use crate::scrape::JobSettings;
 use crate::yaml::{self, Field, Position, Problem, Report, Section};
 
@@ -80,7 +81,7 @@ fn patterns<'d>(top: &Section<'d>, key: &'static str, folder: &Folder) -> Vec<(F
 fn existing(patterns: &[(Field<'_>, PathBuf)]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for (field, pattern) in patterns {
-        match paths::glob(pattern) {
+        match glob(pattern) {
             Ok(found) => {
                 if found.is_empty() {
                     field.warning(format!("no file matches {}", pattern.display()));
@@ -100,7 +101,7 @@ fn existing(patterns: &[(Field<'_>, PathBuf)]) -> Vec<PathBuf> {
 fn read_included(config: &mut Config, main: &Path, problems: &mut Vec<Problem>) {
     let mut origins: Vec<PathBuf> = config.jobs.iter().map(|_| main.to_owned()).collect();
     for pattern in config.scrape_config_patterns.clone() {
-        let files = match paths::glob(&pattern) {
+        let files = match glob(&pattern) {
             Ok(files) => files,
             Err(error) => {
                 problems.push(whole_file(main, format!("scrape_config_files: {error}")));
