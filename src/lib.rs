@@ -2,6 +2,8 @@
 //!
 //! The modules in reading order; ARCHITECTURE.md draws how they may use each other.
 
+/// The command line.
+pub mod cli;
 /// The outgoing HTTP client.
 pub mod client;
 /// Wall time.
@@ -10,6 +12,8 @@ pub mod clock;
 pub mod codec;
 /// Built-in collectors.
 pub mod collect;
+/// What each subcommand does.
+pub mod commands;
 /// The configuration file.
 pub mod config;
 /// Who finds targets.

@@ -31,10 +31,11 @@ impl Default for GlobalSettings {
     }
 }
 
-/// Reads `global`.
-pub fn read(field: &Field<'_>) -> GlobalSettings {
+/// Reads `global`; `job_defaults` holds what it leaves out.
+pub fn read(field: Option<Field<'_>>, job_defaults: &JobSettings) -> GlobalSettings {
+    let mut defaults = job_defaults.clone();
+    let Some(field) = field else { return GlobalSettings { job_defaults: defaults, ..GlobalSettings::default() } };
     let section = field.section();
-    let mut defaults = JobSettings::default();
     read_times(&section, &mut defaults);
     if let Some(protocols) = job::protocols(&section) {
         defaults.scrape_protocols = protocols;

@@ -7,6 +7,7 @@
 //! `unsupported.rs`, with what to do instead.
 
 mod alerting;
+mod check;
 mod client;
 mod discovery;
 mod global;
@@ -15,6 +16,7 @@ mod outpost;
 mod paths;
 mod relabel;
 mod remote;
+mod show;
 mod size;
 mod top;
 mod unsupported;
@@ -28,6 +30,7 @@ use crate::notify::NotifySettings;
 use crate::scrape::JobSettings;
 use crate::yaml::Problem;
 
+pub use check::Findings;
 pub use global::GlobalSettings;
 pub use outpost::OutpostSettings;
 pub use size::{SizeError, parse_size};
@@ -52,6 +55,8 @@ pub struct Config {
     pub notify: NotifySettings,
     /// `outpost`
     pub outpost: OutpostSettings,
+    /// How many of the jobs stand in the file itself; the others come from `scrape_config_files`.
+    own_jobs: usize,
     /// What is accepted but does less than its author may think, in the order of the file.
     pub warnings: Vec<Problem>,
 }
@@ -75,19 +80,33 @@ pub enum ConfigError {
 impl Config {
     /// Reads a file and the files that it includes.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, &JobSettings::default())
+    }
+
+    /// The same; what neither a job nor `global` says is taken from `job_defaults`, which flags may change.
+    pub fn load_with(path: &Path, job_defaults: &JobSettings) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+        Self::parse_with(&text, path, job_defaults)
     }
 
     /// Reads a configuration from its text. `path` names it in messages, and its folder is where relative paths start.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        top::read(text, path).map_err(ConfigError::Invalid)
+        Self::parse_with(text, path, &JobSettings::default())
     }
 
     /// What runs when no file is given: this host, its containers and outpost itself, every 15 s.
     pub fn default_embedded() -> Self {
-        Self::parse(EMBEDDED, Path::new("(built in)")).expect("a test reads the embedded text")
+        Self::default_embedded_with(&JobSettings::default())
+    }
+
+    /// The same with other defaults for jobs.
+    pub fn default_embedded_with(job_defaults: &JobSettings) -> Self {
+        Self::parse_with(EMBEDDED, Path::new("(built in)"), job_defaults).expect("a test reads the embedded text")
+    }
+
+    fn parse_with(text: &str, path: &Path, job_defaults: &JobSettings) -> Result<Self, ConfigError> {
+        top::read(text, path, job_defaults).map_err(ConfigError::Invalid)
     }
 }
 
@@ -107,27 +126,4 @@ impl fmt::Display for Lines<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::collect::CollectorSettings;
-    use crate::scrape::JobSource;
-
-    #[test]
-    fn embedded_configuration_has_its_three_jobs() {
-        let config = Config::default_embedded();
-        let names: Vec<&str> = config.jobs.iter().map(|job| job.job_name.as_str()).collect();
-        assert_eq!(names, ["node", "docker", "outpost"]);
-        assert!(config.jobs.iter().all(|job| job.scrape_interval == Duration::from_secs(15)));
-        assert!(matches!(&config.jobs[1].source, JobSource::Collector(CollectorSettings::Docker(_))));
-        assert_eq!(config.warnings, []);
-    }
-
-    #[test]
-    fn empty_text_is_prometheus_default() {
-        let config = Config::parse("", Path::new("p.yml")).expect("valid");
-        assert_eq!(config.global, GlobalSettings::default());
-        assert_eq!(config.global.evaluation_interval, Duration::from_secs(60));
-    }
-}
+mod tests;

@@ -9,11 +9,11 @@ use crate::scrape::JobSettings;
 use crate::yaml::{self, Field, Position, Problem, Report, Section};
 
 /// Reads the main file; gives the problems of all files, in their order.
-pub fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
+pub fn read(text: &str, path: &Path, job_defaults: &JobSettings) -> Result<Config, Vec<Problem>> {
     let document = parse(text, path)?;
     let folder = Folder::of(path);
     let report = Report::new(path.display().to_string());
-    let mut config = sections(report.root(&document).section(), &folder);
+    let mut config = sections(report.root(&document).section(), job_defaults, &folder);
     let (mut problems, warnings) = report.into_parts();
     config.warnings = warnings;
     read_included(&mut config, path, &mut problems);
@@ -27,11 +27,12 @@ fn parse(text: &str, path: &Path) -> Result<yaml::Node, Vec<Problem>> {
     })
 }
 
-fn sections(top: Section<'_>, folder: &Folder) -> Config {
-    let global = top.get("global").map(|field| global::read(&field)).unwrap_or_default();
+fn sections(top: Section<'_>, job_defaults: &JobSettings, folder: &Folder) -> Config {
+    let global = global::read(top.get("global"), job_defaults);
     let jobs = jobs(&top, &global, folder);
     let rule_patterns = patterns(&top, "rule_files", folder);
     let config = Config {
+        own_jobs: jobs.len(),
         jobs,
         rule_files: existing(&rule_patterns),
         rule_patterns: rule_patterns.into_iter().map(|(_, path)| path).collect(),

@@ -93,10 +93,16 @@ pub fn read_log_files(section: &Section<'_>) {
 /// Bounds of native histograms in a job.
 pub fn read_native_bounds(section: &Section<'_>) {
     if section.unsigned("native_histogram_bucket_limit").is_some_and(|limit| limit > 0) {
-        section.warning("native_histogram_bucket_limit", "is ignored: native histograms are not scraped");
+        section.warning(
+            "native_histogram_bucket_limit",
+            "is ignored: the buckets of native histograms are kept as they come",
+        );
     }
     if section.get("native_histogram_min_bucket_factor").and_then(|field| field.number()).is_some_and(|it| it > 0.0) {
-        section.warning("native_histogram_min_bucket_factor", "is ignored: native histograms are not scraped");
+        section.warning(
+            "native_histogram_min_bucket_factor",
+            "is ignored: the buckets of native histograms are kept as they come",
+        );
     }
 }
 
@@ -139,8 +145,7 @@ fn discovery(key: &str) -> Option<String> {
 }
 
 fn histogram_key(key: &str) -> Option<String> {
-    (key == "scrape_native_histograms")
-        .then(|| "native histograms are not scraped; remove the key, classic histograms are".to_owned())
+    (key == "scrape_native_histograms").then(|| "use the flag --enable-feature=native-histograms".to_owned())
 }
 
 fn extra_metrics(key: &str) -> Option<String> {

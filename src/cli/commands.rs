@@ -1,0 +1,91 @@
+//! The subcommands and what they take.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+
+use super::flags;
+use super::run::RunOptions;
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Run the server.
+    Run(Box<RunOptions>),
+    /// `check config`
+    CheckConfig(CheckConfig),
+    /// `print-config`: show what is in force with these flags.
+    PrintConfig(Box<RunOptions>),
+}
+
+/// `check config`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckConfig {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// `--syntax-only`: leave the files alone that they name.
+    pub syntax_only: bool,
+}
+
+/// The whole command line.
+pub fn definition() -> clap::Command {
+    let version = concat!("version ", env!("CARGO_PKG_VERSION"));
+    clap::Command::new("outpost")
+        .version(version)
+        .about("Prometheus for one site: scrapes, keeps, alerts and federates")
+        .after_help("Exit codes: 0 fine, 1 a check failed or the run ended in an error, 2 wrong usage.")
+        .args_override_self(true)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .args(flags::arguments())
+        .subcommand(check())
+        .subcommand(print_config())
+}
+
+/// What the arguments ask for.
+pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
+    match matches.subcommand() {
+        Some(("check", check)) => match check.subcommand() {
+            Some(("config", config)) => {
+                let check = CheckConfig { files: files(config), syntax_only: config.get_flag("syntax-only") };
+                Ok(Command::CheckConfig(check))
+            }
+            _ => Err("check needs to know what to check: config".to_owned()),
+        },
+        Some(("print-config", flags)) => Ok(Command::PrintConfig(Box::new(RunOptions::from_matches(flags)?))),
+        _ => Ok(Command::Run(Box::new(RunOptions::from_matches(matches)?))),
+    }
+}
+
+fn check() -> clap::Command {
+    let config = clap::Command::new("config")
+        .about("Check configurations and the files that they name")
+        .arg(
+            Arg::new("syntax-only")
+                .long("syntax-only")
+                .action(ArgAction::SetTrue)
+                .help("Leave the files alone that they name"),
+        )
+        .arg(files_argument());
+    clap::Command::new("check")
+        .about("Check files before they are used")
+        .subcommand_required(true)
+        .arg_required_else_help(false)
+        .disable_help_subcommand(true)
+        .subcommand(config)
+}
+
+fn print_config() -> clap::Command {
+    clap::Command::new("print-config")
+        .about("Show the configuration in force, with all defaults and without secrets")
+        .args_override_self(true)
+        .args(flags::arguments().into_iter().map(|arg| arg.hide(true)))
+}
+
+fn files_argument() -> Arg {
+    Arg::new("files").value_name("FILE").num_args(1..).required(true).value_parser(value_parser!(PathBuf))
+}
+
+fn files(matches: &ArgMatches) -> Vec<PathBuf> {
+    matches.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect()
+}

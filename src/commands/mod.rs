@@ -1,0 +1,42 @@
+//! What each subcommand does: it calls the library, prints, and gives an exit code (see [`crate::cli`]).
+
+mod check_config;
+mod print_config;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::cli::{Command, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Usage};
+
+/// Runs a command to its end.
+pub fn run(command: Command) -> ExitCode {
+    let is_good = match command {
+        Command::CheckConfig(check) => check_config::run(&check),
+        Command::PrintConfig(options) => print_config::run(&options),
+        Command::Run(_) => {
+            print_error("error: this program is built without its server\n");
+            false
+        }
+    };
+    ExitCode::from(if is_good { EXIT_OK } else { EXIT_FAILED })
+}
+
+/// Shows help, the version or what is wrong with the command line.
+pub fn show_usage(usage: &Usage) -> ExitCode {
+    if usage.exit_code == EXIT_USAGE {
+        print_error(&usage.text)
+    } else {
+        print(&usage.text)
+    }
+    ExitCode::from(usage.exit_code)
+}
+
+/// Writes to standard output. A reader that has gone away is no error: `outpost … | head` is ordinary.
+fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes to standard error.
+fn print_error(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

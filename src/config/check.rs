@@ -1,0 +1,247 @@
+//! What `check config` looks at beyond the file itself: the files that it names, and whether the targets written in
+//! it can be scraped. As promtool does, and with a warning where promtool is silent.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Config;
+use super::discovery::check_address;
+use super::paths::glob;
+use crate::client::{ClientSettings, SecretSource};
+use crate::discovery::{DiscoverySettings, TargetGroup};
+use crate::model::{Labels, LabelsBuilder, RelabelRule, format_duration, relabel};
+use crate::notify::AlertmanagerSettings;
+use crate::scrape::{JobSettings, JobSource};
+use crate::yaml;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Mistakes: the check fails.
+    pub problems: Vec<String>,
+    /// What may be meant.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Checks the files that the configuration names and the targets in it. Rule files are only looked for: what is
+    /// in them is for [`crate::rules`] to say.
+    pub fn check_files(&self) -> Findings {
+        let mut findings = Findings::default();
+        self.check_rule_patterns(&mut findings);
+        for job in &self.jobs {
+            check_job(job, &mut findings);
+        }
+        for (index, alertmanager) in self.notify.alertmanagers.iter().enumerate() {
+            check_alertmanager(alertmanager, &format!("alerting.alertmanagers[{index}]"), &mut findings);
+        }
+        findings
+    }
+
+    fn check_rule_patterns(&self, findings: &mut Findings) {
+        for pattern in &self.rule_patterns {
+            let is_pattern = pattern.to_string_lossy().contains('*');
+            if !is_pattern && glob(pattern).is_ok_and(|found| found.is_empty()) {
+                findings.problems.push(format!("rule_files: {} does not exist", pattern.display()));
+            }
+        }
+    }
+}
+
+fn check_job(job: &JobSettings, findings: &mut Findings) {
+    let JobSource::Http { discovery, client } = &job.source else { return };
+    let place = format!("job {:?}", job.job_name);
+    check_client(client, &place, findings);
+    let base = job_labels(job);
+    for source in discovery {
+        check_discovery(source, &place, findings, |group| check_targets(group, &base, &job.relabel_rules));
+    }
+}
+
+fn check_alertmanager(settings: &AlertmanagerSettings, place: &str, findings: &mut Findings) {
+    check_optional_files(&settings.client, place, findings);
+    let base = vec![
+        ("__scheme__".to_owned(), settings.scheme.clone()),
+        ("__alerts_path__".to_owned(), format!("{}/api/v2/alerts", settings.path_prefix)),
+    ];
+    for source in &settings.discovery {
+        check_discovery(source, place, findings, |group| check_targets(group, &base, &settings.relabel_rules));
+    }
+}
+
+/// Files without which nothing can be scraped must be there; of others, which may come later, their absence is told.
+fn check_client(client: &ClientSettings, place: &str, findings: &mut Findings) {
+    let credentials = client.authorization.as_ref().and_then(|it| it.credentials.as_ref());
+    for (key, source) in [
+        ("authorization.credentials_file", credentials),
+        ("tls_config.cert_file", client.tls.cert.as_ref()),
+        ("tls_config.key_file", client.tls.key.as_ref()),
+    ] {
+        if let Some(reason) = missing(source) {
+            findings.problems.push(format!("{place}: {key}: {reason}"));
+        }
+    }
+    check_optional_files(client, place, findings);
+}
+
+fn check_optional_files(client: &ClientSettings, place: &str, findings: &mut Findings) {
+    let basic = client.basic_auth.as_ref();
+    let oauth2 = client.oauth2.as_ref();
+    let named = [
+        ("tls_config.ca_file", client.tls.ca.as_ref()),
+        ("basic_auth.username_file", basic.map(|it| &it.username)),
+        ("basic_auth.password_file", basic.map(|it| &it.password)),
+        ("oauth2.client_secret_file", oauth2.and_then(|it| it.client_secret.as_ref())),
+    ];
+    for (key, source) in named {
+        if let Some(reason) = missing(source) {
+            findings.warnings.push(format!("{place}: {key}: {reason}"));
+        }
+    }
+    for path in client.headers.values().flat_map(|values| &values.files) {
+        if let Some(reason) = unreadable(path) {
+            findings.warnings.push(format!("{place}: http_headers: {reason}"));
+        }
+    }
+}
+
+fn missing(source: Option<&SecretSource>) -> Option<String> {
+    match source {
+        Some(SecretSource::File(path)) => unreadable(path),
+        _ => None,
+    }
+}
+
+fn unreadable(path: &Path) -> Option<String> {
+    let error = std::fs::metadata(path).err()?;
+    Some(format!("{}: {error}", path.display()))
+}
+
+fn check_discovery(
+    source: &DiscoverySettings,
+    place: &str,
+    findings: &mut Findings,
+    check: impl Fn(&TargetGroup) -> Result<(), String>,
+) {
+    match source {
+        DiscoverySettings::Static(group) => {
+            if let Err(message) = check(group) {
+                findings.problems.push(format!("{place}: static_configs[{}]: {message}", group.source));
+            }
+        }
+        DiscoverySettings::File(file) => {
+            for pattern in &file.files {
+                check_target_files(pattern, place, findings, &check);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn check_target_files(
+    pattern: &Path,
+    place: &str,
+    findings: &mut Findings,
+    check: &impl Fn(&TargetGroup) -> Result<(), String>,
+) {
+    let files = match glob(pattern) {
+        Ok(files) => files,
+        Err(error) => return findings.problems.push(format!("{place}: file_sd_configs: {error}")),
+    };
+    if files.is_empty() {
+        findings.warnings.push(format!("{place}: file_sd_configs: {} does not exist", pattern.display()));
+    }
+    for file in files {
+        match read_target_file(&file) {
+            Ok(groups) => {
+                for message in groups.iter().filter_map(|group| check(group).err()) {
+                    findings.problems.push(format!("{place}: {}: {message}", file.display()));
+                }
+            }
+            Err(messages) => findings.problems.extend(messages),
+        }
+    }
+}
+
+/// Reads a target file strictly: unknown keys in YAML are mistakes.
+fn read_target_file(path: &Path) -> Result<Vec<TargetGroup>, Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    if is_json { read_json(&text, path) } else { read_yaml(&text, path) }
+}
+
+#[derive(serde::Deserialize)]
+struct JsonGroup {
+    #[serde(default)]
+    targets: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+fn read_json(text: &str, path: &Path) -> Result<Vec<TargetGroup>, Vec<String>> {
+    let groups: Vec<JsonGroup> =
+        serde_json::from_str(text).map_err(|error| vec![format!("{}: {error}", path.display())])?;
+    Ok(groups.into_iter().map(|group| target_group(group.targets, Labels::from_pairs(group.labels))).collect())
+}
+
+fn read_yaml(text: &str, path: &Path) -> Result<Vec<TargetGroup>, Vec<String>> {
+    let document = yaml::parse(text).map_err(|error| vec![format!("{}:{error}", path.display())])?;
+    let report = yaml::Report::new(path.display().to_string());
+    let mut groups = Vec::new();
+    for item in report.root(&document).items() {
+        if item.is_null() {
+            item.problem("an empty group; remove it or give it `targets`");
+            continue;
+        }
+        let section = item.section();
+        let targets = section.get("targets").map(|field| field.texts()).unwrap_or_default();
+        let pairs = section.get("labels").map(|field| field.pairs()).unwrap_or_default();
+        let labels = pairs.into_iter().filter_map(|(name, value)| Some((name, value.text()?)));
+        groups.push(target_group(targets, Labels::from_pairs(labels)));
+        section.finish(|_| None);
+    }
+    let (problems, _) = report.into_parts();
+    if problems.is_empty() { Ok(groups) } else { Err(problems.iter().map(ToString::to_string).collect()) }
+}
+
+fn target_group(targets: Vec<String>, labels: Labels) -> TargetGroup {
+    let targets = targets.into_iter().map(|address| Labels::from_pairs([("__address__", address)])).collect();
+    TargetGroup { source: String::new(), targets, labels }
+}
+
+/// The labels that a job gives its targets before relabeling.
+fn job_labels(job: &JobSettings) -> Vec<(String, String)> {
+    let mut labels = vec![
+        ("job".to_owned(), job.job_name.clone()),
+        ("__scheme__".to_owned(), job.scheme.clone()),
+        ("__metrics_path__".to_owned(), job.metrics_path.clone()),
+        ("__scrape_interval__".to_owned(), format_duration(job.scrape_interval)),
+        ("__scrape_timeout__".to_owned(), format_duration(job.scrape_timeout)),
+    ];
+    for (name, values) in &job.params {
+        if let Some(first) = values.first() {
+            labels.push((format!("__param_{name}"), first.clone()));
+        }
+    }
+    labels
+}
+
+/// Whether every target that relabeling keeps has an address.
+fn check_targets(group: &TargetGroup, base: &[(String, String)], rules: &[RelabelRule]) -> Result<(), String> {
+    for (index, target) in group.targets.iter().enumerate() {
+        let mut labels = LabelsBuilder::default();
+        let own = group.labels.iter().chain(target.iter()).map(|(name, value)| (name.to_owned(), value.to_owned()));
+        for (name, value) in base.iter().cloned().chain(own) {
+            labels.set(name, value);
+        }
+        if !relabel(&mut labels, rules) {
+            continue;
+        }
+        let address = labels.get("__address__").unwrap_or_default();
+        if address.is_empty() {
+            return Err(format!("target {index} has no __address__ after relabeling"));
+        }
+        check_address(address).map_err(|message| format!("target {index}: {message}"))?;
+    }
+    Ok(())
+}
