@@ -6,6 +6,9 @@
 //!
 //! A malformed page fails with a [`ParseError`] that names the place; entries before it were given.
 
+/// Advice on the names and types of a page.
+pub mod lint;
+
 // What a page says, and in which format.
 mod entry;
 mod escape;
