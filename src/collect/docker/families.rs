@@ -66,7 +66,9 @@ const LIMITS: [(&str, &str, Value<HostConfig>); 5] = [
     ("container_spec_cpu_quota", "CPU quota in microseconds.", cpu_quota),
 ];
 
-const NETWORK: [(&str, &str, fn(&Network) -> f64); 8] = [
+type NetworkFamily = (&'static str, &'static str, fn(&Network) -> f64);
+
+const NETWORK: [NetworkFamily; 8] = [
     ("container_network_receive_bytes_total", "Bytes received.", |network| network.rx_bytes),
     ("container_network_receive_packets_total", "Packets received.", |network| network.rx_packets),
     ("container_network_receive_errors_total", "Errors while receiving.", |network| network.rx_errors),

@@ -27,6 +27,7 @@ mod softnet;
 mod stat;
 mod thermal_zone;
 mod time;
+mod timex;
 mod uname;
 mod vmstat;
 
@@ -64,6 +65,7 @@ const SUBSYSTEMS: &[Subsystem] = &[
     ("stat", stat::collect),
     ("thermal_zone", thermal_zone::collect),
     ("time", time::collect),
+    ("timex", timex::collect),
     ("uname", uname::collect),
     ("vmstat", vmstat::collect),
 ];

@@ -50,7 +50,7 @@ fn page_of(tree: &Path) -> String {
     let mut page = Vec::new();
     write_page(&Host::new(settings, Clock::manual(Timestamp(1_700_000_000_123))), &mut page).expect("a page");
     let page = String::from_utf8(page).expect("text");
-    let varies = ["collector_duration_seconds{", "node_filesystem_", "node_uname_info{"];
+    let varies = ["collector_duration_seconds{", "node_filesystem_", "node_uname_info{", "node_timex_"];
     page.lines()
         .filter(|line| line.starts_with('#') || !varies.iter().any(|part| line.contains(part)))
         .map(|line| format!("{line}\n"))

@@ -2,6 +2,10 @@
 //!
 //! Monotonic time (timeouts, intervals) comes from `tokio::time` and is not this module's business.
 
+mod kernel;
+
+pub use kernel::{KernelClock, read_kernel_clock};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
