@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::Config;
 use super::discovery::check_address;
-use super::paths::glob;
 use crate::client::{ClientSettings, SecretSource};
 use crate::discovery::{DiscoverySettings, TargetGroup};
+use crate::glob::glob;
 use crate::model::{Labels, LabelsBuilder, RelabelRule, format_duration, relabel};
 use crate::notify::AlertmanagerSettings;
 use crate::scrape::{JobSettings, JobSource};
