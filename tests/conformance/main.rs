@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stderr, reason = "absent cases are said loudly")]
 
+mod config;
 mod parse;
 
 use std::path::PathBuf;
