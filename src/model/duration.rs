@@ -60,7 +60,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(total_ms))
 }
 
-/// Writes a duration as Prometheus does: years, weeks and days only where they divide it exactly.
+/// Writes a duration as Prometheus does, in milliseconds at the finest: years and weeks only where
+/// they divide it exactly.
 pub fn format_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
@@ -68,7 +69,7 @@ pub fn format_duration(duration: Duration) -> String {
     }
     let mut text = String::new();
     for (unit, unit_ms) in UNITS {
-        let must_divide = matches!(unit, "y" | "w" | "d");
+        let must_divide = matches!(unit, "y" | "w");
         if rest < unit_ms || (must_divide && rest % unit_ms != 0) {
             continue;
         }
@@ -92,9 +93,11 @@ mod tests {
             ("30d", "30d"),
             ("14d", "2w"),
             ("365d", "1y"),
-            ("25h", "25h"),
+            ("25h", "1d1h"),
+            ("12w6d", "90d"),
+            ("365d1h", "365d1h"),
             ("250ms", "250ms"),
-            ("1d1h", "25h"),
+            ("1d1h", "1d1h"),
         ];
         for (input, expected) in cases {
             assert_eq!(format_duration(parse_duration(input).expect(input)), expected, "{input}");
