@@ -22,6 +22,8 @@ pub mod discovery;
 pub mod exposition;
 /// File patterns.
 pub mod glob;
+/// Log lines.
+pub mod logging;
 /// Plain values: labels, matchers, samples, timestamps.
 pub mod model;
 /// Alerts to Alertmanagers.

@@ -13,7 +13,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     ("telemetry", &["model"]),
     ("glob", &[]),
-    ("yaml", &["model"]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("logging", &["model", "clock"]),

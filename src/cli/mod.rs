@@ -12,7 +12,7 @@ use std::ffi::OsString;
 
 pub use commands::{CheckConfig, Command};
 pub use features::Features;
-pub use run::{LogFormat, LogLevel, RunOptions};
+pub use run::RunOptions;
 
 /// All is well.
 pub const EXIT_OK: u8 = 0;
@@ -48,6 +48,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::logging::{LogFormat, LogLevel};
 
     fn parsed(line: &str) -> Result<Command, Usage> {
         parse(std::iter::once("outpost").chain(line.split_whitespace()).map(OsString::from))

@@ -9,6 +9,7 @@ use clap::ArgMatches;
 use super::features::Features;
 use super::flags;
 use crate::config::parse_size;
+use crate::logging::{LogFormat, LogLevel};
 use crate::model::{AnchoredRegex, format_duration, parse_duration};
 
 /// Shortest interval at which the configuration file is looked at.
@@ -67,24 +68,6 @@ pub struct RunOptions {
     pub flags: BTreeMap<String, String>,
     /// Flags and features that are given without effect; to be logged.
     pub warnings: Vec<String>,
-}
-
-/// Which log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the levels")]
-pub enum LogLevel {
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the formats")]
-pub enum LogFormat {
-    Logfmt,
-    Json,
 }
 
 impl RunOptions {
