@@ -14,6 +14,8 @@ mod bad_input;
 mod containers;
 /// No configuration at all.
 mod default_job;
+/// The pages under docs.
+mod docs;
 /// A stock Prometheus as the central.
 mod federation;
 /// Restart, kill, reload.

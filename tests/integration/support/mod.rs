@@ -6,7 +6,7 @@ mod process;
 mod target;
 
 pub use http::{get, get_json, query_value};
-pub use peers::{alertmanager, node_exporter, prometheus};
+pub use peers::{alertmanager, node_exporter, program, prometheus};
 pub use process::{Outpost, Process, run_to_end};
 pub use target::{PageServer, WebhookServer};
 

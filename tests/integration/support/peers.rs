@@ -50,7 +50,8 @@ fn ready(name: &str, command: &mut Command, line: &str) -> (Process, String) {
     (process, address)
 }
 
-fn program(name: &str) -> PathBuf {
+/// The path of a peer's program.
+pub fn program(name: &str) -> PathBuf {
     let folder = std::env::var_os("OUTPOST_PEERS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin"), PathBuf::from);
     let path = folder.join(name);
