@@ -20,6 +20,8 @@ const TRUNCATED: ClientError = ClientError::Decompress("it ends before the end o
 /// The rest of a response.
 pub struct Body {
     incoming: Incoming,
+    /// What has arrived and is not in anybody's buffer yet.
+    pending: Bytes,
     gzip: Option<Inflater>,
     deadline: Deadline,
     /// The connection; kept for the next request once the body has been read to its end.
@@ -28,40 +30,48 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(incoming: Incoming, gzip: Option<Inflater>, deadline: Deadline, lease: Lease) -> Self {
-        Self { incoming, gzip, deadline, lease: Some(lease) }
+        Self { incoming, pending: Bytes::new(), gzip, deadline, lease: Some(lease) }
     }
 
     /// Appends the whole body to `output`, of which it may take `limit` bytes at most.
     pub(super) async fn read_into(&mut self, output: &mut Vec<u8>, limit: usize) -> Result<(), ClientError> {
-        let start = output.len();
         let exact = self.incoming.size_hint().exact().filter(|_| self.gzip.is_none());
-        if exact.is_some_and(|len| usize::try_from(len).map_or(true, |len| len > limit)) {
+        let announced = exact.map_or(0, |len| usize::try_from(len).unwrap_or(usize::MAX));
+        if announced > limit || !self.read_until(output, limit).await? {
             return Err(ClientError::BodyTooLarge { limit });
         }
-        while let Some(mut chunk) = self.next_chunk().await? {
-            while chunk.has_remaining() {
+        Ok(())
+    }
+
+    /// Appends to `output` until the body ends (`true`) or more than `count` bytes were added (`false`).
+    pub(super) async fn read_until(&mut self, output: &mut Vec<u8>, count: usize) -> Result<bool, ClientError> {
+        let end = output.len() + count;
+        loop {
+            while self.pending.has_remaining() {
                 let turn_end = output.len() + TURN_BYTES;
                 match &mut self.gzip {
-                    Some(inflater) => inflater.inflate(&mut chunk, output, start + limit, turn_end)?,
-                    None => append_plain(&mut chunk, output, start + limit)?,
+                    Some(inflater) => inflater.inflate(&mut self.pending, output, end, turn_end)?,
+                    None => append_plain(&mut self.pending, output, end),
                 }
-                if output.len() - start > limit {
-                    return Err(ClientError::BodyTooLarge { limit });
+                if output.len() > end {
+                    return Ok(false);
                 }
                 if output.len() >= turn_end {
                     tokio::task::yield_now().await;
                 }
             }
+            match self.next_chunk().await? {
+                Some(chunk) => self.pending = chunk,
+                None => break,
+            }
         }
-        if let Some(inflater) = &self.gzip
-            && !inflater.is_whole()
-        {
+        if self.gzip.as_ref().is_some_and(|inflater| !inflater.is_whole()) {
             return Err(TRUNCATED);
         }
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
@@ -81,13 +91,12 @@ impl Body {
     }
 }
 
-fn append_plain(chunk: &mut Bytes, output: &mut Vec<u8>, end: usize) -> Result<(), ClientError> {
-    // One byte over the limit is enough to know.
-    let room = (end + 1).saturating_sub(output.len()).min(chunk.len());
+fn append_plain(pending: &mut Bytes, output: &mut Vec<u8>, end: usize) {
+    // One byte over the end is enough to know.
+    let room = (end + 1).saturating_sub(output.len()).min(pending.len());
     make_room(output, room);
-    output.extend_from_slice(&chunk[..room]);
-    chunk.advance(chunk.len());
-    Ok(())
+    output.extend_from_slice(&pending[..room]);
+    pending.advance(room);
 }
 
 /// Grows in steps: doubling would waste up to half of a large page.

@@ -59,6 +59,12 @@ impl Response {
         self.body.read_into(output, limit).await
     }
 
+    /// Appends the body to `output` until it ends (`true`) or more than `count` bytes were added (`false`); the rest
+    /// can be read with another call.
+    pub async fn read_until(&mut self, output: &mut Vec<u8>, count: usize) -> Result<bool, ClientError> {
+        self.body.read_until(output, count).await
+    }
+
     /// The body in a buffer of its own.
     pub async fn read_body(&mut self, limit: usize) -> Result<Vec<u8>, ClientError> {
         let mut output = Vec::new();

@@ -1,0 +1,64 @@
+//! Why targets could not be found.
+
+use std::path::PathBuf;
+
+use crate::client::ClientError;
+
+/// A failed refresh, or settings that cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// The mechanism is not built in.
+    #[error("this way of discovery is not built in; use static_configs, file_sd_configs or http_sd_configs")]
+    Unsupported,
+    /// The server could not be asked.
+    #[error("{url}: {reason}")]
+    Client {
+        /// What was asked.
+        url: String,
+        /// Why not.
+        reason: ClientError,
+    },
+    /// The settings of the client are not valid.
+    #[error(transparent)]
+    Settings(#[from] ClientError),
+    /// Another status than 200, or another content than JSON.
+    #[error("{url}: {reason}")]
+    Answer {
+        /// What was asked.
+        url: String,
+        /// What came.
+        reason: String,
+    },
+    /// A file could not be read.
+    #[error("cannot read {path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A list of groups that is not one.
+    #[error("{path}: {reason}")]
+    Malformed {
+        /// Where it came from.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A name server could not be asked, or did not answer well.
+    #[error("cannot look up {name}: {reason}")]
+    Dns {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// An address of an engine that cannot be used.
+    #[error("{host:?} is not an address of a container engine: {reason}")]
+    EngineHost {
+        /// As configured.
+        host: String,
+        /// Why not.
+        reason: String,
+    },
+}

@@ -1,0 +1,73 @@
+//! The list of groups that files and HTTP servers give: `[{"targets": […], "labels": {…}}]`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::TargetGroup;
+use crate::model::Labels;
+
+/// Addresses, and the labels they have in common.
+type Group = (Vec<String>, BTreeMap<String, String>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGroup {
+    #[serde(default)]
+    targets: Vec<String>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Reads JSON.
+pub(super) fn parse_json(text: &[u8]) -> Result<Vec<Group>, String> {
+    let groups: Vec<Option<RawGroup>> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    check(groups)
+}
+
+/// Reads YAML.
+pub(super) fn parse_yaml(text: &str) -> Result<Vec<Group>, String> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let groups: Vec<Option<RawGroup>> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    check(groups)
+}
+
+/// A group with its source, and what says where it came from.
+pub(super) fn make_group(source: String, (targets, mut labels): Group, meta: (&str, &str)) -> TargetGroup {
+    labels.insert(meta.0.to_owned(), meta.1.to_owned());
+    let targets = targets.iter().map(|address| Labels::from_pairs([("__address__", address.as_str())])).collect();
+    TargetGroup { source, targets, labels: Labels::from_pairs(labels) }
+}
+
+fn check(groups: Vec<Option<RawGroup>>) -> Result<Vec<Group>, String> {
+    let numbered = groups.into_iter().enumerate();
+    numbered
+        .map(|(index, group)| {
+            let group = group.ok_or_else(|| format!("nil target group item found (index {index})"))?;
+            let labels = group.labels.unwrap_or_default();
+            if let Some(name) = labels.keys().find(|name| name.is_empty()) {
+                return Err(format!("{name:?} is not a valid label name (index {index})"));
+            }
+            Ok((group.targets, labels))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_both_spellings() {
+        let json = br#"[{"targets": ["a:1", "b:1"], "labels": {"x": "1"}}, {"targets": []}]"#;
+        let yaml = "- targets: ['a:1', 'b:1']\n  labels:\n    x: '1'\n- targets: []\n";
+        assert_eq!(parse_json(json), parse_yaml(yaml));
+        assert_eq!(parse_json(json).expect("valid")[0].0, ["a:1", "b:1"]);
+        assert_eq!(parse_yaml("# none\n").map(|groups| groups.len()), Ok(0));
+        for bad in ["{}", "[null]", r#"[{"target": []}]"#, r#"[{"targets": [1]}]"#, "["] {
+            assert!(parse_json(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}
