@@ -7,7 +7,7 @@ use super::{
     Append, AppendReport, Batch, GroupId, NewestSample, ReadOptions, Rejection, Samples, Select, SeriesId, SeriesSet,
     StoreError, StoreStats,
 };
-use crate::model::{FloatHistogram, Labels, Matcher, TimeRange, Timestamp, is_stale_marker};
+use crate::model::{CounterResetHint, FloatHistogram, Labels, Matcher, TimeRange, Timestamp, is_stale_marker};
 use std::sync::Arc;
 
 /// Keeps everything, uncompressed, in memory.
@@ -29,11 +29,16 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// Appends one native histogram, which [`Batch`] cannot carry yet.
-    pub fn append_histogram(&self, labels: &Labels, timestamp: Timestamp, histogram: FloatHistogram) {
+    /// Appends one native histogram, which [`Batch`] cannot carry yet. Like Prometheus's store, it
+    /// notes whether the histogram was reset since the one before.
+    pub fn append_histogram(&self, labels: &Labels, timestamp: Timestamp, mut histogram: FloatHistogram) {
         let mut inner = self.lock();
         let id = inner.id(labels);
-        inner.series[id.0 as usize].push_histogram(timestamp, Arc::new(histogram));
+        let samples = &mut inner.series[id.0 as usize];
+        if let Some(before) = last_histogram(samples) {
+            histogram.counter_reset_hint = hint_after(before, &histogram);
+        }
+        samples.push_histogram(timestamp, Arc::new(histogram));
     }
 
     /// Appends one float.
@@ -202,6 +207,26 @@ impl SeriesSet for MemorySeriesSet {
             *samples = found;
             labels
         }))
+    }
+}
+
+/// The newest sample, if it is a histogram and no stale marker.
+fn last_histogram(samples: &Samples) -> Option<&FloatHistogram> {
+    let (position, histogram) = samples.histograms.last()?;
+    (*position as usize + 1 == samples.len() && !is_stale_marker(histogram.sum)).then_some(histogram)
+}
+
+fn hint_after(before: &FloatHistogram, now: &FloatHistogram) -> CounterResetHint {
+    match (before.counter_reset_hint, now.counter_reset_hint) {
+        (_, CounterResetHint::Gauge) => CounterResetHint::Gauge,
+        (CounterResetHint::Gauge, hint) => hint,
+        (_, CounterResetHint::CounterReset) => CounterResetHint::CounterReset,
+        _ if now.count < before.count => CounterResetHint::CounterReset,
+        // Another layout begins a new chunk, which knows nothing of the one before.
+        _ if (now.schema, now.zero_threshold) != (before.schema, before.zero_threshold) => CounterResetHint::Unknown,
+        _ if now.custom_values != before.custom_values => CounterResetHint::Unknown,
+        _ if now.is_reset_after(before) => CounterResetHint::CounterReset,
+        _ => CounterResetHint::NotCounterReset,
     }
 }
 
