@@ -15,6 +15,11 @@ mod parser;
 mod printer;
 mod selector;
 
+// Tree to result.
+mod engine;
+mod eval;
+
+pub use engine::Engine;
 pub use parser::{NESTING_MAX, NODE_DEPTH_MAX, TEXT_BYTES_MAX, parse};
 pub use printer::prettify;
 pub use result::{MatrixSeries, ParseError, QueryError, QueryResult, QueryValue, Value, VectorSample};
@@ -61,4 +66,7 @@ pub struct QueryOptions {
     pub deadline: Option<Instant>,
     /// Set by whoever no longer wants the answer.
     pub cancelled: Option<Arc<AtomicBool>>,
+    /// What the expression was parsed from: annotations name lines in it. Without it, a query counts as
+    /// one line.
+    pub text: Option<Arc<str>>,
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::model::{CounterResetHint, FloatHistogram, HistogramError, Span, parse_float};
 
-/// Values one sequence may expand to: ten days at one second.
-pub const VALUES_MAX: usize = 1_000_000;
+/// Values one sequence may expand to: a hundred days at one second.
+pub const VALUES_MAX: usize = 10_000_000;
 
 /// Bucket offsets beyond this are outside of what floats can hold at the finest schema.
 const BUCKET_OFFSET_MAX: i32 = 1 << 19;
@@ -363,7 +363,7 @@ mod tests {
             ("stalex3", "expected a number"),
             ("abc", "expected a number"),
             ("1x99999999999999999999", "whole number of repetitions"),
-            ("1x1000000", "more than 1000000"),
+            ("1x10000000", "more than 10000000"),
             ("{{bucket:[1]}}", "unknown part"),
             ("{{sum:1 sum:2}}", "given twice"),
             ("{{schema:9}}", "schema must be"),

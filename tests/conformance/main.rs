@@ -5,6 +5,7 @@
 
 mod config;
 mod parse;
+mod promql;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use super::bounds::exponential_bound;
 use super::{FloatHistogram, Span};
 
 /// One bucket with its bounds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bucket {
     /// Lower bound.
     pub lower: f64,

@@ -1,0 +1,143 @@
+//! Aggregations. Those that need one number per group and step fold series as they stream by; those
+//! that pick series or count values hold all of them.
+
+mod count_values;
+mod fold;
+mod ranked;
+
+use std::collections::HashMap;
+
+use super::column::{Scalar, Series};
+use super::quantile::check_quantile;
+use super::{Annotation, Evaluator, Result, Sink, Span, unwrap_parens};
+use crate::model::{Labels, METRIC_NAME};
+use crate::promql::ast::{AggregateExpr, AggregateOp, Expr};
+
+use fold::{Accumulator, FoldContext};
+
+/// Whether the aggregation gives some of its operand's series rather than one per group.
+pub(super) fn keeps_members(op: AggregateOp) -> bool {
+    matches!(op, AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio)
+}
+
+/// Streams the result of an aggregation.
+pub(super) fn stream(evaluator: &Evaluator<'_>, expr: &Expr, aggregate: &AggregateExpr, sink: Sink<'_>) -> Result<()> {
+    match aggregate.op {
+        AggregateOp::CountValues => count_values::stream(evaluator, aggregate, sink),
+        op if keeps_members(op) => ranked::stream(evaluator, expr, aggregate, sink),
+        _ => stream_folded(evaluator, aggregate, sink),
+    }
+}
+
+fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sink<'_>) -> Result<()> {
+    let parameter = parameter(evaluator, aggregate)?;
+    let context = FoldContext {
+        query: evaluator.query,
+        op: aggregate.op,
+        quantile: parameter.unwrap_or(Scalar::Constant(f64::NAN)),
+        span: aggregate.expr.span,
+    };
+    let mut groups = Groups::new(aggregate);
+    let mut folds: Vec<(Labels, bool, Accumulator)> = Vec::new();
+    let mut reservation = evaluator.query.budget.reserve(0)?;
+    evaluator.stream(&aggregate.expr, &mut |series| {
+        let group = groups.of(&series.labels);
+        if group == folds.len() {
+            let accumulator = Accumulator::new(aggregate.op, evaluator.steps.count);
+            reservation.grow(evaluator.steps.count as u64)?;
+            folds.push((groups.labels_of(&series.labels), series.drops_name, accumulator));
+        }
+        let fold = &mut folds[group].2;
+        if fold.holds_members() {
+            reservation.grow(series.column.weight())?;
+        }
+        fold.add(&context, series.column, series.labels.metric_name());
+        Ok(())
+    })?;
+    for (labels, drops_name, accumulator) in folds {
+        let column = accumulator.finish(&context);
+        if column.has_any() {
+            sink(Series { labels, drops_name, column })?;
+        }
+    }
+    Ok(())
+}
+
+/// The parameter at every step, where it is a number; out-of-range quantiles are pointed out.
+fn parameter(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr) -> Result<Option<Scalar>> {
+    let Some(expr) = &aggregate.param else { return Ok(None) };
+    let expr = unwrap_parens(expr);
+    let scalar = evaluator.scalar(expr)?;
+    if aggregate.op == AggregateOp::Quantile {
+        let bounds = Bounds::of(&scalar, evaluator.steps.count);
+        let named = [(bounds.has_nan, f64::NAN), (bounds.most > 1.0, bounds.most), (bounds.least < 0.0, bounds.least)];
+        for (_, value) in named.into_iter().filter(|(applies, _)| *applies) {
+            check_quantile(value, |annotation| evaluator.query.annotate(annotation, expr.span));
+        }
+    }
+    Ok(Some(scalar))
+}
+
+/// The extreme values of a parameter over all steps.
+struct Bounds {
+    least: f64,
+    most: f64,
+    has_nan: bool,
+}
+
+impl Bounds {
+    fn of(scalar: &Scalar, count: usize) -> Self {
+        let mut bounds = Self { least: f64::INFINITY, most: f64::NEG_INFINITY, has_nan: false };
+        for index in 0..count {
+            let value = scalar.at(index);
+            bounds.least = bounds.least.min(value);
+            bounds.most = bounds.most.max(value);
+            bounds.has_nan |= value.is_nan();
+        }
+        bounds
+    }
+}
+
+/// Assigns series to groups by some of their labels.
+struct Groups<'a> {
+    labels: &'a [String],
+    without: bool,
+    positions: HashMap<Labels, usize>,
+}
+
+impl<'a> Groups<'a> {
+    fn new(aggregate: &'a AggregateExpr) -> Self {
+        Self { labels: &aggregate.labels, without: aggregate.without, positions: HashMap::new() }
+    }
+
+    /// The number of the group, counted in the order in which groups are first seen.
+    fn of(&mut self, labels: &Labels) -> usize {
+        let next = self.positions.len();
+        *self.positions.entry(self.labels_of(labels)).or_insert(next)
+    }
+
+    /// The labels of the group.
+    fn labels_of(&self, labels: &Labels) -> Labels {
+        if self.without {
+            labels.filtered(|name| name != METRIC_NAME && !self.labels.iter().any(|label| label == name))
+        } else if self.labels.is_empty() {
+            Labels::empty()
+        } else {
+            labels.filtered(|name| self.labels.iter().any(|label| label == name))
+        }
+    }
+}
+
+/// Says that a histogram was left out.
+fn note_ignored_histogram(evaluator: &super::Query<'_>, op: AggregateOp, span: Span) {
+    let operator = match op {
+        AggregateOp::Min => "min",
+        AggregateOp::Max => "max",
+        AggregateOp::Stddev => "stddev",
+        AggregateOp::Stdvar => "stdvar",
+        AggregateOp::Quantile => "quantile",
+        AggregateOp::Topk => "topk",
+        _ => "bottomk",
+    };
+    evaluator.annotate(Annotation::HistogramIgnoredInAggregation { operator }, span);
+}

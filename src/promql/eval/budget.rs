@@ -1,0 +1,96 @@
+//! The bounds on one query: samples held at a time, time, and whether anybody still waits.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::promql::QueryError;
+
+/// Counts samples and watches the clock for one query.
+pub(super) struct Budget {
+    samples_max: u64,
+    held: Cell<u64>,
+    peak: Cell<u64>,
+    read: Cell<u64>,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+    /// Set by whoever no longer wants the answer.
+    pub cancelled: Option<Arc<AtomicBool>>,
+}
+
+impl Budget {
+    pub fn new(samples_max: u64, deadline: Option<Instant>, cancelled: Option<Arc<AtomicBool>>) -> Self {
+        Self { samples_max, held: Cell::new(0), peak: Cell::new(0), read: Cell::new(0), deadline, cancelled }
+    }
+
+    /// Samples that were looked at so far.
+    pub fn samples_read(&self) -> u64 {
+        self.read.get()
+    }
+
+    /// The most samples held at a time so far.
+    pub fn peak_samples(&self) -> u64 {
+        self.peak.get()
+    }
+
+    /// Counts samples as looked at.
+    pub fn count_read(&self, samples: u64) {
+        self.read.set(self.read.get().saturating_add(samples));
+    }
+
+    /// Fails once the time is up or nobody waits any more. Called between series.
+    pub fn check_time(&self) -> Result<(), QueryError> {
+        if self.cancelled.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(QueryError::Cancelled);
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(QueryError::Timeout);
+        }
+        Ok(())
+    }
+
+    /// Starts to hold samples; they are given back when the reservation is dropped.
+    pub fn reserve(&self, samples: u64) -> Result<Reservation<'_>, QueryError> {
+        let mut reservation = Reservation { budget: self, samples: 0 };
+        reservation.grow(samples)?;
+        Ok(reservation)
+    }
+}
+
+/// Samples that are held.
+pub(super) struct Reservation<'b> {
+    budget: &'b Budget,
+    samples: u64,
+}
+
+impl Reservation<'_> {
+    /// Holds more samples.
+    pub fn grow(&mut self, samples: u64) -> Result<(), QueryError> {
+        let held = self.budget.held.get().saturating_add(samples);
+        if held > self.budget.samples_max {
+            return Err(QueryError::TooManySamples { max: self.budget.samples_max });
+        }
+        self.samples += samples;
+        self.budget.held.set(held);
+        self.budget.peak.set(self.budget.peak.get().max(held));
+        Ok(())
+    }
+
+    /// Holds exactly this many samples from now on.
+    pub fn resize(&mut self, samples: u64) -> Result<(), QueryError> {
+        self.release();
+        self.grow(samples)
+    }
+
+    fn release(&mut self) {
+        self.budget.held.set(self.budget.held.get() - self.samples);
+        self.samples = 0;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

@@ -1,0 +1,106 @@
+//! Label sets of results: dropping names, finding duplicates, grouping and matching.
+
+use std::collections::{HashMap, HashSet};
+
+use super::column::Series;
+use super::{Evaluator, Result, execution_error};
+use crate::model::{Labels, METRIC_NAME};
+use crate::promql::QueryError;
+use crate::promql::ast::{Expr, Node};
+
+/// Labels that tell what a metric is and that go when its values are no longer that metric's.
+const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+
+/// The labels without the metric's name, type and unit.
+pub(super) fn without_metadata(labels: &Labels) -> Labels {
+    labels.filtered(|name| !METADATA_LABELS.contains(&name))
+}
+
+/// Whether a text in a query can name a label. Names are UTF-8; the parser marks what was not.
+pub(super) fn is_label_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)
+}
+
+/// Two series of a result have the same labels.
+pub(super) fn duplicate_labels() -> QueryError {
+    execution_error("vector cannot contain metrics with the same labelset")
+}
+
+/// Takes the names off series that were computed from others, one by one, and refuses duplicates that
+/// come of it. With delayed name removal it only marks them.
+pub(super) struct NameDropper {
+    is_delayed: bool,
+    seen: HashSet<Labels>,
+}
+
+impl NameDropper {
+    pub fn refusing(evaluator: &Evaluator<'_>) -> Self {
+        Self { is_delayed: evaluator.query.delays_name_removal(), seen: HashSet::new() }
+    }
+
+    /// Takes the name off, or marks the series.
+    pub fn drop_name(&mut self, series: &mut Series) -> Result<()> {
+        series.drops_name = true;
+        if self.is_delayed {
+            return Ok(());
+        }
+        series.labels = without_metadata(&series.labels);
+        if self.seen.insert(series.labels.clone()) { Ok(()) } else { Err(duplicate_labels()) }
+    }
+}
+
+/// Puts fragments of series with the same labels together; where they overlap, they are duplicates.
+#[derive(Default)]
+pub(super) struct Merger {
+    positions: HashMap<Labels, usize>,
+    series: Vec<Series>,
+}
+
+impl Merger {
+    /// Adds a series or a fragment of one.
+    pub fn push(&mut self, series: Series) -> Result<()> {
+        if let Some(position) = self.positions.get(&series.labels) {
+            let is_apart = self.series[*position].column.absorb(&series.column);
+            return if is_apart { Ok(()) } else { Err(duplicate_labels()) };
+        }
+        self.positions.insert(series.labels.clone(), self.series.len());
+        self.series.push(series);
+        Ok(())
+    }
+
+    /// The whole series, in the order of their first fragments.
+    pub fn into_series(self) -> Vec<Series> {
+        self.series
+    }
+}
+
+/// Whether no two series of the expression differ in metadata labels only, as far as the expression
+/// itself tells.
+pub(super) fn has_one_name(expr: &Expr) -> bool {
+    match &expr.node {
+        Node::Paren(inner) | Node::Unary(_, inner) => has_one_name(inner),
+        Node::VectorSelector(selector) => selector.matchers.iter().any(|matcher| {
+            matcher.name() == METRIC_NAME && matcher.op() == crate::model::MatchOp::Equal && !matcher.value().is_empty()
+        }),
+        Node::Aggregate(aggregate) => {
+            let takes_members = super::aggregate::keeps_members(aggregate.op);
+            let mentions = aggregate.labels.iter().any(|label| METADATA_LABELS.contains(&label.as_str()));
+            if takes_members { has_one_name(&aggregate.expr) } else { !aggregate.without && !mentions }
+        }
+        _ => false,
+    }
+}
+
+/// Takes the names off that were marked to go at the end of the query.
+pub(super) fn remove_delayed_names(mut series: Vec<Series>) -> Result<Vec<Series>> {
+    let mut seen = HashSet::with_capacity(series.len());
+    for each in series.iter_mut() {
+        if each.drops_name {
+            each.labels = without_metadata(&each.labels);
+        }
+        if !seen.insert(each.labels.clone()) {
+            return Err(duplicate_labels());
+        }
+    }
+    Ok(series)
+}

@@ -1,0 +1,312 @@
+//! Evaluation of an expression over equally spaced steps; an instant query has one step.
+//!
+//! Work goes series by series, not step by step. A selector reads each series once, through
+//! [`crate::store::Select`], into one reused buffer; a range function slides its window over that
+//! buffer and leaves a dense [`Column`] with one slot per step. Columns are pushed from the leaves
+//! towards the root: every expression that gives a vector *streams* its series into a sink. An
+//! aggregation folds each column into its groups as it comes by, so that `sum by (x) (rate(y[5m]))`
+//! holds one series' samples and the groups' columns, however many series there are. Binary operators
+//! and functions that need all series at once collect the stream first.
+//!
+//! Guarantees of a stream: labels are unique, and every column has a value somewhere.
+//!
+//! Fails as the language does (matching errors, duplicate label sets), by the query's bounds
+//! ([`budget`]), or with the store. Source of the semantics: prometheus/promql (3.5).
+
+mod aggregate;
+mod annotations;
+mod binary;
+mod budget;
+mod column;
+mod extent;
+mod functions;
+mod histogram;
+mod invariance;
+mod kahan;
+mod labels;
+mod logarithm;
+mod quantile;
+mod range;
+mod selector;
+mod steps;
+
+use std::sync::Arc;
+
+use annotations::{Annotation, Annotations};
+use budget::{Budget, Reservation};
+use column::{Column, Scalar, Series};
+
+pub(super) use steps::Steps;
+
+use super::ast::{AtModifier, Expr, Node, Span, UnaryOp, ValueType};
+use super::{EngineSettings, QueryError, QueryOptions, Value};
+use crate::model::{Labels, Matcher, TimeRange, Timestamp};
+use crate::store::{ReadOptions, Samples, Select, StoreError};
+
+type Result<T> = std::result::Result<T, QueryError>;
+
+/// Takes one series after the other.
+type Sink<'s> = &'s mut dyn FnMut(Series) -> Result<()>;
+
+/// What holds for a query as a whole.
+pub(super) struct Query<'q> {
+    select: &'q dyn Select,
+    settings: &'q EngineSettings,
+    lookback_ms: i64,
+    /// The query's own steps: what `start()`, `end()`, `step()` and `range()` mean.
+    steps: Steps,
+    is_instant: bool,
+    budget: Budget,
+    annotations: Annotations,
+}
+
+/// A series with one slot per step.
+pub(super) type SlotSeries = (Labels, Vec<Option<Value>>);
+
+/// A series with its samples.
+pub(super) type RawSeries = (Labels, Vec<(Timestamp, Value)>);
+
+/// The outcome of an evaluation.
+pub(super) enum Evaluated {
+    Scalar(Vec<f64>),
+    Text(String),
+    /// In the order of evaluation.
+    Vector(Vec<SlotSeries>),
+    Ranges(Vec<RawSeries>),
+}
+
+/// What a query cost, and what there is to say about it.
+#[derive(Default)]
+pub(super) struct Report {
+    pub warnings: Vec<String>,
+    pub infos: Vec<String>,
+    pub samples_read: u64,
+    pub peak_samples: u64,
+}
+
+impl<'q> Query<'q> {
+    pub fn new(
+        select: &'q dyn Select,
+        settings: &'q EngineSettings,
+        options: &QueryOptions,
+        steps: Steps,
+        is_instant: bool,
+    ) -> Self {
+        let lookback = options.lookback.unwrap_or(settings.lookback);
+        Self {
+            select,
+            settings,
+            lookback_ms: i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX),
+            steps,
+            is_instant,
+            budget: Budget::new(settings.samples_max, options.deadline, options.cancelled.clone()),
+            annotations: Annotations::default(),
+        }
+    }
+
+    /// Evaluates an expression of any type.
+    pub fn evaluate(&self, expr: &Expr) -> Result<Evaluated> {
+        let evaluator = Evaluator { query: self, steps: self.steps };
+        match value_type(expr) {
+            ValueType::Scalar => {
+                let scalar = evaluator.scalar(expr)?;
+                Ok(Evaluated::Scalar((0..self.steps.count).map(|index| scalar.at(index)).collect()))
+            }
+            ValueType::String => Ok(Evaluated::Text(string_argument(expr)?.to_owned())),
+            ValueType::RangeVector => range::evaluate_raw(&evaluator, expr).map(Evaluated::Ranges),
+            ValueType::InstantVector => {
+                let series = labels::remove_delayed_names(evaluator.vector(expr)?.series)?;
+                let slots = |column: Column| (0..column.len()).map(|index| column.get(index)).collect();
+                Ok(Evaluated::Vector(series.into_iter().map(|each| (each.labels, slots(each.column))).collect()))
+            }
+        }
+    }
+
+    /// What the query cost; `text` is what the expression was parsed from.
+    pub fn into_report(self, text: &str) -> Report {
+        let (samples_read, peak_samples) = (self.budget.samples_read(), self.budget.peak_samples());
+        let (warnings, infos) = self.annotations.into_texts(text);
+        Report { warnings, infos, samples_read, peak_samples }
+    }
+
+    fn annotate(&self, annotation: Annotation<'_>, span: Span) {
+        self.annotations.add(annotation, span);
+    }
+
+    fn delays_name_removal(&self) -> bool {
+        self.settings.features.delayed_name_removal
+    }
+
+    fn fixed_time(&self, at: Option<AtModifier>) -> Option<i64> {
+        at.map(|at| match at {
+            AtModifier::At(timestamp) => timestamp.0,
+            AtModifier::Start => self.steps.start,
+            AtModifier::End => self.steps.end(),
+        })
+    }
+
+    fn read_options(&self, range: TimeRange) -> ReadOptions {
+        ReadOptions { range, deadline: self.budget.deadline, cancelled: self.budget.cancelled.clone() }
+    }
+}
+
+/// All series of a vector, and the claim on the query's budget that goes with them.
+struct Vector<'q> {
+    series: Vec<Series>,
+    _reservation: Reservation<'q>,
+}
+
+/// Evaluates expressions over given steps. Subqueries have an evaluator of their own.
+#[derive(Clone, Copy)]
+struct Evaluator<'q> {
+    query: &'q Query<'q>,
+    steps: Steps,
+}
+
+impl<'q> Evaluator<'q> {
+    /// An evaluator of the same query over other steps.
+    fn over(&self, steps: Steps) -> Result<Self> {
+        if steps.count as u64 > self.query.settings.samples_max {
+            return Err(QueryError::TooManySamples { max: self.query.settings.samples_max });
+        }
+        Ok(Self { query: self.query, steps })
+    }
+
+    /// Evaluates an expression of type scalar.
+    fn scalar(&self, expr: &Expr) -> Result<Scalar> {
+        if self.steps.count > 1 && invariance::is_step_invariant(expr) {
+            return Ok(Scalar::Constant(self.over(Steps::single(self.steps.start))?.scalar(expr)?.at(0)));
+        }
+        match &expr.node {
+            Node::Number(literal) => Ok(Scalar::Constant(literal.value)),
+            Node::Paren(inner) | Node::Unary(UnaryOp::Plus, inner) => self.scalar(inner),
+            Node::Unary(UnaryOp::Minus, inner) => Ok(self.scalar(inner)?.map(|value| -value)),
+            Node::Binary(binary) => binary::scalars(self, binary),
+            Node::Call(call) => functions::scalar(self, call),
+            _ => Err(unexpected_type(expr, "scalar")),
+        }
+    }
+
+    /// Evaluates an expression of type instant vector and hands its series to `sink`.
+    fn stream(&self, expr: &Expr, sink: Sink<'_>) -> Result<()> {
+        self.query.budget.check_time()?;
+        if self.steps.count > 1 && invariance::is_step_invariant(expr) {
+            return self.stream_invariant(expr, sink);
+        }
+        match &expr.node {
+            Node::VectorSelector(vector_selector) => selector::stream(self, vector_selector, sink),
+            Node::Paren(inner) | Node::Unary(UnaryOp::Plus, inner) => self.stream(inner, sink),
+            Node::Unary(UnaryOp::Minus, inner) => self.stream_negated(inner, sink),
+            Node::Aggregate(aggregate) => aggregate::stream(self, expr, aggregate, sink),
+            Node::Binary(binary) => binary::stream(self, expr, binary, sink),
+            Node::Call(call) => functions::stream(self, call, sink),
+            _ => Err(unexpected_type(expr, "instant vector")),
+        }
+    }
+
+    /// All series of an expression of type instant vector.
+    fn vector(&self, expr: &Expr) -> Result<Vector<'q>> {
+        let mut series = Vec::new();
+        let mut reservation = self.query.budget.reserve(0)?;
+        self.stream(expr, &mut |each| {
+            reservation.grow(each.column.weight())?;
+            series.push(each);
+            Ok(())
+        })?;
+        Ok(Vector { series, _reservation: reservation })
+    }
+
+    /// Evaluates what is the same at every step once.
+    fn stream_invariant(&self, expr: &Expr, sink: Sink<'_>) -> Result<()> {
+        let count = self.steps.count;
+        self.over(Steps::single(self.steps.start))?.stream(expr, &mut |mut series| {
+            let _slots = self.query.budget.reserve(count as u64)?;
+            series.column.floats.resize(count, series.column.floats[0]);
+            if let Some(Some(histogram)) = series.column.histograms.first() {
+                let histogram = Arc::clone(histogram);
+                series.column.histograms.resize(count, Some(histogram));
+            }
+            sink(series)
+        })
+    }
+
+    fn stream_negated(&self, operand: &Expr, sink: Sink<'_>) -> Result<()> {
+        let mut names = labels::NameDropper::refusing(self);
+        self.stream(operand, &mut |mut series| {
+            series.column.map_floats(|_, value| -value);
+            for histogram in series.column.histograms.iter_mut().flatten() {
+                Arc::make_mut(histogram).scale(-1.0);
+            }
+            names.drop_name(&mut series)?;
+            sink(series)
+        })
+    }
+
+    /// Reads the series of a selector, one at a time, between two instants (both included).
+    fn each_series(
+        &self,
+        matchers: &[Matcher],
+        (from, to): (i64, i64),
+        mut visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
+    ) -> Result<()> {
+        let range = TimeRange { start: Timestamp(from), end: Timestamp(to) };
+        let mut set = self.query.select.select(matchers, &self.query.read_options(range)).map_err(store_failure)?;
+        let mut samples = Samples::default();
+        let mut reservation = self.query.budget.reserve(0)?;
+        while let Some(labels) = set.next(&mut samples).map_err(store_failure)? {
+            self.query.budget.check_time()?;
+            reservation.resize(samples.len() as u64)?;
+            visit(labels, &mut samples)?;
+        }
+        Ok(())
+    }
+}
+
+/// The type of an expression that the parser has checked.
+fn value_type(expr: &Expr) -> ValueType {
+    match &expr.node {
+        Node::Number(_) => ValueType::Scalar,
+        Node::String(_) => ValueType::String,
+        Node::Paren(inner) | Node::Unary(_, inner) => value_type(inner),
+        Node::Binary(binary) => match (value_type(&binary.lhs), value_type(&binary.rhs)) {
+            (ValueType::Scalar, ValueType::Scalar) => ValueType::Scalar,
+            _ => ValueType::InstantVector,
+        },
+        Node::Aggregate(_) | Node::VectorSelector(_) => ValueType::InstantVector,
+        Node::Call(call) => call.function.returns,
+        Node::MatrixSelector(_) | Node::Subquery(_) => ValueType::RangeVector,
+    }
+}
+
+/// The expression within any parentheses.
+fn unwrap_parens(mut expr: &Expr) -> &Expr {
+    while let Node::Paren(inner) = &expr.node {
+        expr = inner;
+    }
+    expr
+}
+
+/// The text that an argument of type string stands for.
+fn string_argument(expr: &Expr) -> Result<&str> {
+    match &unwrap_parens(expr).node {
+        Node::String(text) => Ok(text),
+        _ => Err(unexpected_type(expr, "string")),
+    }
+}
+
+fn store_failure(error: StoreError) -> QueryError {
+    match error {
+        StoreError::DeadlineExceeded => QueryError::Timeout,
+        StoreError::Cancelled => QueryError::Cancelled,
+        other => QueryError::Storage(other),
+    }
+}
+
+fn execution_error(message: impl Into<String>) -> QueryError {
+    QueryError::Execution(message.into())
+}
+
+/// The parser lets no such tree through; one that was built otherwise must not panic.
+fn unexpected_type(expr: &Expr, wanted: &str) -> QueryError {
+    execution_error(format!("expected type {wanted} at byte {}", expr.span.start))
+}

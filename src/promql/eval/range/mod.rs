@@ -1,0 +1,285 @@
+//! Functions of ranges: a window slides over each series' samples, and the function is computed for
+//! every step before the next series is read.
+
+mod moments;
+mod pairs;
+mod rate;
+mod regression;
+mod source;
+mod window;
+
+use super::column::{ABSENT, Column, Scalar, Series, is_present};
+use super::labels::NameDropper;
+use super::steps::Reference;
+use super::{Annotation, Evaluator, Query, RawSeries, Result, Sink, Span, execution_error};
+use crate::model::METRIC_NAME;
+use crate::promql::Value;
+use crate::promql::ast::{Call, Expr};
+
+use source::RangeSource;
+use window::{RangeSamples, Window, Windows};
+
+/// The functions that take a range of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RangeFunction {
+    Rate,
+    Increase,
+    Delta,
+    Irate,
+    Idelta,
+    Changes,
+    Resets,
+    Deriv,
+    PredictLinear,
+    DoubleExponentialSmoothing,
+    AvgOverTime,
+    SumOverTime,
+    MinOverTime,
+    MaxOverTime,
+    CountOverTime,
+    LastOverTime,
+    FirstOverTime,
+    PresentOverTime,
+    AbsentOverTime,
+    QuantileOverTime,
+    StddevOverTime,
+    StdvarOverTime,
+    MadOverTime,
+    TsOfLastOverTime,
+    TsOfFirstOverTime,
+    TsOfMaxOverTime,
+    TsOfMinOverTime,
+}
+
+impl RangeFunction {
+    /// The function of that name, if it takes a range.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "rate" => Self::Rate,
+            "increase" => Self::Increase,
+            "delta" => Self::Delta,
+            "irate" => Self::Irate,
+            "idelta" => Self::Idelta,
+            "changes" => Self::Changes,
+            "resets" => Self::Resets,
+            "deriv" => Self::Deriv,
+            "predict_linear" => Self::PredictLinear,
+            "double_exponential_smoothing" => Self::DoubleExponentialSmoothing,
+            "avg_over_time" => Self::AvgOverTime,
+            "sum_over_time" => Self::SumOverTime,
+            "min_over_time" => Self::MinOverTime,
+            "max_over_time" => Self::MaxOverTime,
+            "count_over_time" => Self::CountOverTime,
+            "last_over_time" => Self::LastOverTime,
+            "first_over_time" => Self::FirstOverTime,
+            "present_over_time" => Self::PresentOverTime,
+            "absent_over_time" => Self::AbsentOverTime,
+            "quantile_over_time" => Self::QuantileOverTime,
+            "stddev_over_time" => Self::StddevOverTime,
+            "stdvar_over_time" => Self::StdvarOverTime,
+            "mad_over_time" => Self::MadOverTime,
+            "ts_of_last_over_time" => Self::TsOfLastOverTime,
+            "ts_of_first_over_time" => Self::TsOfFirstOverTime,
+            "ts_of_max_over_time" => Self::TsOfMaxOverTime,
+            "ts_of_min_over_time" => Self::TsOfMinOverTime,
+            _ => return None,
+        })
+    }
+
+    fn keeps_name(self) -> bool {
+        matches!(self, Self::LastOverTime | Self::FirstOverTime)
+    }
+
+    fn expects_counter(self) -> bool {
+        matches!(self, Self::Rate | Self::Increase)
+    }
+}
+
+/// A call under way: the arguments besides the range, and where they stand.
+struct RangeCall<'a> {
+    query: &'a Query<'a>,
+    function: RangeFunction,
+    /// The range in milliseconds.
+    range_ms: i64,
+    /// The scalar arguments in order.
+    scalars: Vec<Scalar>,
+    /// Where the first argument stands: annotations point there.
+    span: Span,
+}
+
+impl RangeCall<'_> {
+    fn annotate(&self, annotation: Annotation<'_>) {
+        self.query.annotate(annotation, self.span);
+    }
+}
+
+/// Streams the result of a range function.
+pub(super) fn stream(evaluator: &Evaluator<'_>, function: RangeFunction, call: &Call, sink: Sink<'_>) -> Result<()> {
+    if function == RangeFunction::AbsentOverTime {
+        return stream_absent(evaluator, call, sink);
+    }
+    let mut names = NameDropper::refusing(evaluator);
+    each_column(evaluator, function, call, &mut |mut series| {
+        if !function.keeps_name() {
+            names.drop_name(&mut series)?;
+        }
+        sink(series)
+    })
+}
+
+/// One series of ones where no series of the range has a sample.
+fn stream_absent(evaluator: &Evaluator<'_>, call: &Call, sink: Sink<'_>) -> Result<()> {
+    let mut column = Column { floats: vec![1.0; evaluator.steps.count], histograms: Vec::new() };
+    each_column(evaluator, RangeFunction::PresentOverTime, call, &mut |series| {
+        for (slot, found) in column.floats.iter_mut().zip(&series.column.floats) {
+            if is_present(*found) {
+                *slot = ABSENT;
+            }
+        }
+        Ok(())
+    })?;
+    if column.has_any() {
+        let labels = super::functions::labels_of_absent(&call.args[0]);
+        sink(Series { labels, drops_name: true, column })?;
+    }
+    Ok(())
+}
+
+/// The samples of an expression of type range vector, at one instant.
+pub(super) fn evaluate_raw(evaluator: &Evaluator<'_>, expr: &Expr) -> Result<Vec<RawSeries>> {
+    let source = RangeSource::of(evaluator, expr)?;
+    let mut found = Vec::new();
+    let mut reservation = evaluator.query.budget.reserve(0)?;
+    source.each_series(evaluator, &mut |series, samples| {
+        let samples = RangeSamples::new(samples);
+        let range = source.window_bounds(evaluator.steps.start);
+        let points = samples.window(range, evaluator.steps.start).to_points();
+        reservation.grow(points.len() as u64)?;
+        evaluator.query.budget.count_read(points.len() as u64);
+        if !points.is_empty() {
+            let labels =
+                if series.drops_name { super::labels::without_metadata(&series.labels) } else { series.labels };
+            found.push((labels, points));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn each_column(evaluator: &Evaluator<'_>, function: RangeFunction, call: &Call, sink: Sink<'_>) -> Result<()> {
+    let is_range = |arg: &&Expr| super::value_type(arg) == crate::promql::ast::ValueType::RangeVector;
+    let range_arg = call.args.iter().find(is_range).ok_or_else(|| execution_error("expected a range vector"))?;
+    let source = RangeSource::of(evaluator, range_arg)?;
+    let scalars = call.args.iter().filter(|arg| !is_range(arg)).map(|arg| evaluator.scalar(arg));
+    let first = super::unwrap_parens(&call.args[0]);
+    let range_call = RangeCall {
+        query: evaluator.query,
+        function,
+        range_ms: source.range_ms,
+        scalars: scalars.collect::<Result<_>>()?,
+        // Upstream forgets where a subquery stands.
+        span: if source.is_subquery() && is_range(&first) { Span::default() } else { first.span },
+    };
+    source.each_series(evaluator, &mut |mut series, samples| {
+        let samples = RangeSamples::new(samples);
+        series.column = range_call.column(evaluator, &source, &samples, series.labels.metric_name())?;
+        if !series.column.has_any() {
+            return Ok(());
+        }
+        range_call.check_counter_name(&series);
+        sink(series)
+    })
+}
+
+impl RangeCall<'_> {
+    fn column(
+        &self,
+        evaluator: &Evaluator<'_>,
+        source: &RangeSource<'_>,
+        samples: &RangeSamples<'_>,
+        metric: &str,
+    ) -> Result<Column> {
+        let mut column = Column::absent(evaluator.steps.count);
+        let mut windows = Windows::over(samples);
+        let mut read = 0;
+        let rate = rate::CounterRate::of(self, samples);
+        for index in 0..evaluator.steps.count {
+            let at = evaluator.steps.at(index);
+            let window = windows.slide(source.window_bounds(at), at);
+            if window.is_empty() {
+                continue;
+            }
+            read += window.len() as u64;
+            match &rate {
+                Some(rate) => column.floats[index] = rate.over(&window).unwrap_or(ABSENT),
+                None => match self.value(&window, index, metric)? {
+                    Some(Value::Float(value)) => column.floats[index] = value,
+                    value => column.set(index, value),
+                },
+            }
+        }
+        self.query.budget.count_read(read);
+        Ok(column)
+    }
+
+    /// The function's value over one window that is not empty.
+    fn value(&self, window: &Window<'_>, index: usize, metric: &str) -> Result<Option<Value>> {
+        use RangeFunction as F;
+        let context = WindowContext { call: self, index, metric };
+        Ok(match self.function {
+            F::Rate | F::Increase | F::Delta => rate::extrapolated(&context, window),
+            F::Irate | F::Idelta => pairs::instant_value(&context, window),
+            F::Changes => Some(Value::Float(pairs::changes(window))),
+            F::Resets => Some(Value::Float(pairs::resets(window))),
+            F::CountOverTime => Some(Value::Float(window.len() as f64)),
+            F::PresentOverTime | F::AbsentOverTime => Some(Value::Float(1.0)),
+            F::LastOverTime => window.last(),
+            F::FirstOverTime => window.first(),
+            F::TsOfLastOverTime => window.last_time().map(|time| Value::Float(time.seconds())),
+            F::TsOfFirstOverTime => window.first_time().map(|time| Value::Float(time.seconds())),
+            F::SumOverTime => moments::sum(&context, window),
+            F::AvgOverTime => moments::avg(&context, window),
+            F::Deriv | F::PredictLinear => regression::linear(&context, window),
+            F::DoubleExponentialSmoothing => regression::smoothed(&context, window)?,
+            _ => moments::of_floats(&context, window),
+        })
+    }
+
+    fn check_counter_name(&self, series: &Series) {
+        const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
+        let name = series.labels.get(METRIC_NAME).unwrap_or("");
+        if self.function.expects_counter()
+            && !name.is_empty()
+            && !COUNTER_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+            && series.column.floats.iter().any(|value| is_present(*value))
+        {
+            self.annotate(Annotation::PossibleNonCounter { metric: name });
+        }
+    }
+}
+
+/// Where a window stands: for scalar arguments and annotations.
+struct WindowContext<'a> {
+    call: &'a RangeCall<'a>,
+    /// The step.
+    index: usize,
+    /// The series' metric name.
+    metric: &'a str,
+}
+
+impl WindowContext<'_> {
+    fn scalar(&self, position: usize) -> f64 {
+        self.call.scalars.get(position).map_or(f64::NAN, |scalar| scalar.at(self.index))
+    }
+
+    fn annotate(&self, annotation: Annotation<'_>) {
+        self.call.annotate(annotation);
+    }
+
+    /// Says that histograms of the window were left out, if there are any.
+    fn note_ignored_histograms(&self, window: &Window<'_>) {
+        if !window.histograms.is_empty() {
+            self.annotate(Annotation::HistogramIgnoredInMixedRange { metric: self.metric });
+        }
+    }
+}
