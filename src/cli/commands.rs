@@ -7,6 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use super::flags;
 use super::run::RunOptions;
 
+/// Whom `health` asks.
+const HEALTH_URL: &str = "http://127.0.0.1:9090";
+
 /// What to do.
 #[derive(Debug)]
 pub enum Command {
@@ -14,6 +17,18 @@ pub enum Command {
     Run(Box<RunOptions>),
     /// `check config`
     CheckConfig(CheckConfig),
+    /// `check metrics`: the page is on standard input.
+    CheckMetrics {
+        /// `--extended`: show how many series each family has.
+        extended: bool,
+    },
+    /// `health`: ask a server whether it is well.
+    Health {
+        /// `--url`: the server, with its route prefix.
+        url: String,
+        /// `--insecure`: do not verify its certificate.
+        insecure: bool,
+    },
     /// `print-config`: show what is in force with these flags.
     PrintConfig(Box<RunOptions>),
 }
@@ -40,6 +55,7 @@ pub fn definition() -> clap::Command {
         .args(flags::arguments())
         .subcommand(check())
         .subcommand(print_config())
+        .subcommand(health())
 }
 
 /// What the arguments ask for.
@@ -50,8 +66,13 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
                 let check = CheckConfig { files: files(config), syntax_only: config.get_flag("syntax-only") };
                 Ok(Command::CheckConfig(check))
             }
-            _ => Err("check needs to know what to check: config".to_owned()),
+            Some(("metrics", metrics)) => Ok(Command::CheckMetrics { extended: metrics.get_flag("extended") }),
+            _ => Err("check needs to know what to check: config, metrics".to_owned()),
         },
+        Some(("health", health)) => {
+            let url = health.get_one::<String>("url").map_or(HEALTH_URL, String::as_str).to_owned();
+            Ok(Command::Health { url, insecure: health.get_flag("insecure") })
+        }
         Some(("print-config", flags)) => Ok(Command::PrintConfig(Box::new(RunOptions::from_matches(flags)?))),
         _ => Ok(Command::Run(Box::new(RunOptions::from_matches(matches)?))),
     }
@@ -60,19 +81,29 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
 fn check() -> clap::Command {
     let config = clap::Command::new("config")
         .about("Check configurations and the files that they name")
-        .arg(
-            Arg::new("syntax-only")
-                .long("syntax-only")
-                .action(ArgAction::SetTrue)
-                .help("Leave the files alone that they name"),
-        )
+        .arg(switch("syntax-only", "Leave the files alone that they name"))
         .arg(files_argument());
+    let metrics = clap::Command::new("metrics")
+        .about("Check a page of metrics on standard input")
+        .arg(switch("extended", "Show how many series each family has"));
     clap::Command::new("check")
         .about("Check files before they are used")
         .subcommand_required(true)
         .arg_required_else_help(false)
         .disable_help_subcommand(true)
         .subcommand(config)
+        .subcommand(metrics)
+}
+
+fn health() -> clap::Command {
+    clap::Command::new("health")
+        .about("Ask a running outpost whether it is well; for container health checks")
+        .arg(Arg::new("url").long("url").value_name("URL").help(format!("Its address [default: {HEALTH_URL}]")))
+        .arg(switch("insecure", "Do not verify its certificate"))
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
 fn print_config() -> clap::Command {

@@ -1,6 +1,8 @@
 //! What each subcommand does: it calls the library, prints, and gives an exit code (see [`crate::cli`]).
 
 mod check_config;
+mod check_metrics;
+mod health;
 mod print_config;
 
 use std::io::{self, Write};
@@ -12,6 +14,8 @@ use crate::cli::{Command, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Usage};
 pub fn run(command: Command) -> ExitCode {
     let is_good = match command {
         Command::CheckConfig(check) => check_config::run(&check),
+        Command::CheckMetrics { extended } => check_metrics::run(extended),
+        Command::Health { url, insecure } => health::run(&url, insecure),
         Command::PrintConfig(options) => print_config::run(&options),
         Command::Run(_) => {
             print_error("error: this program is built without its server\n");

@@ -1,0 +1,102 @@
+//! The subcommands that need no server, as a user runs them: arguments and input in, exit code and words out.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+struct Case {
+    arguments: &'static [&'static str],
+    input: &'static str,
+    exit_code: i32,
+    words: &'static [&'static str],
+}
+
+/// Runs in `tests/config`.
+fn check(case: &Case) {
+    let Case { arguments, input, exit_code, words } = case;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_outpost"))
+        .args(*arguments)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("outpost starts");
+    // A command that does not read its input closes the pipe.
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+    let output = child.wait_with_output().expect("outpost ends");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(*exit_code), "{arguments:?}: {text}");
+    for word in *words {
+        assert!(text.contains(word), "{arguments:?} says {word:?}: {text}");
+    }
+}
+
+#[test]
+fn checks_say_what_is_wrong_and_exit_with_1() {
+    let cases = [
+        Case {
+            arguments: &["check", "config", "good/tunes_prometheus_only.yml"],
+            input: "",
+            exit_code: 0,
+            words: &["SUCCESS", "1 scrape job", "remote_write[0]", "NOTHING IS SENT"],
+        },
+        Case {
+            arguments: &["check", "config", "good/tunes_prometheus_only.yml", "bad/job_twice.yml"],
+            input: "",
+            exit_code: 1,
+            words: &["SUCCESS", "FAILED: bad/job_twice.yml:4:5: scrape_configs[1]: a second job"],
+        },
+        Case {
+            arguments: &["check", "config", "missing.yml"],
+            input: "",
+            exit_code: 1,
+            words: &["missing.yml", "No such file"],
+        },
+        Case {
+            arguments: &["check", "metrics"],
+            input: "# HELP a_total A.\n# TYPE a_total counter\na_total 1\n",
+            exit_code: 0,
+            words: &[],
+        },
+        Case { arguments: &["check", "metrics"], input: "a_total 1\n", exit_code: 1, words: &["a_total no help text"] },
+        Case { arguments: &["check", "metrics"], input: "a{ 1\n", exit_code: 1, words: &["line 1"] },
+        Case { arguments: &["check", "metrics", "--extended"], input: "", exit_code: 0, words: &["Cardinality"] },
+    ];
+    cases.iter().for_each(check);
+}
+
+#[test]
+fn print_config_shows_defaults_and_no_secrets() {
+    let cases = [
+        Case {
+            arguments: &["print-config"],
+            input: "",
+            exit_code: 0,
+            words: &["collector: node", "scrape_interval: 15s", "flush_interval: 30s"],
+        },
+        Case {
+            arguments: &["print-config", "--config.file=good/everything.yml"],
+            input: "",
+            exit_code: 0,
+            words: &["password: <secret>", "client_secret: <secret>", "proxy_url: http://user:xxxxx@proxy:3128/"],
+        },
+        Case {
+            arguments: &["print-config", "--config.file=bad/key_twice.yml"],
+            input: "",
+            exit_code: 1,
+            words: &["bad/key_twice.yml:4:3"],
+        },
+    ];
+    cases.iter().for_each(check);
+}
+
+#[test]
+fn nobody_at_home_is_exit_code_1() {
+    // Port 1 of the loopback: nothing listens there.
+    check(&Case {
+        arguments: &["health", "--url=http://127.0.0.1:1"],
+        input: "",
+        exit_code: 1,
+        words: &["127.0.0.1:1"],
+    });
+}
