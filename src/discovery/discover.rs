@@ -38,16 +38,11 @@ impl Discovery {
         let sender = Arc::new(sender);
         let mut tasks = Vec::new();
         for (index, settings) in settings.iter().enumerate() {
-            match settings {
-                DiscoverySettings::Static(group) => {
-                    let groups = Arc::new(vec![group.clone()]);
-                    sender.send_modify(|found| found[index] = Found { tried: true, groups });
-                }
-                other => {
-                    let provider = Provider::new(other)?;
-                    let outlet = Outlet { index, sender: Arc::clone(&sender), failures: failures.clone() };
-                    tasks.push(tokio::spawn(run(provider, outlet)));
-                }
+            let provider = Provider::new(settings)?;
+            let outlet = Outlet { index, sender: Arc::clone(&sender), failures: failures.clone() };
+            match provider.interval() {
+                Some(interval) => tasks.push(tokio::spawn(run(provider, interval, outlet))),
+                None => outlet.found(provider.constant()),
             }
         }
         Ok(Self { found, tasks, is_first: true })
@@ -115,7 +110,7 @@ impl Outlet {
     }
 }
 
-async fn run(mut provider: Provider, outlet: Outlet) {
+async fn run(mut provider: Provider, interval: Duration, outlet: Outlet) {
     let mut last_error = String::new();
     loop {
         let Refresh { groups, failure } = provider.refresh().await;
@@ -131,7 +126,7 @@ async fn run(mut provider: Provider, outlet: Outlet) {
             tracing::warn!(mechanism = provider.name(), error = text, "targets could not be refreshed");
         }
         last_error = text;
-        tokio::time::sleep(provider.interval()).await;
+        tokio::time::sleep(interval).await;
     }
 }
 

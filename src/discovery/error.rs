@@ -7,9 +7,6 @@ use crate::client::ClientError;
 /// A failed refresh, or settings that cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoveryError {
-    /// The mechanism is not built in.
-    #[error("this way of discovery is not built in; use static_configs, file_sd_configs or http_sd_configs")]
-    Unsupported,
     /// The server could not be asked.
     #[error("{url}: {reason}")]
     Client {

@@ -105,7 +105,7 @@ mod tests {
         assert!(groups[0].labels.get("__meta_url").is_some_and(|url| url.ends_with("/sd")));
         let bad = [
             ("200 OK\r\nContent-Type: text/html", "[]", "unsupported content type \"text/html\""),
-            (json, "{", "EOF"),
+            (json, "{", "invalid type: map"),
             ("503 Busy", "", "server returned HTTP status 503"),
         ];
         for (head, body, expected) in bad {

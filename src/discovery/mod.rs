@@ -10,9 +10,16 @@ mod provider;
 mod settings;
 
 // The mechanisms.
+mod dns;
+mod docker;
 mod file;
-mod group_list;
 mod http;
+mod swarm;
+
+// Pieces of them.
+mod engine;
+mod group_list;
+mod resolv_conf;
 
 pub use discover::Discovery;
 pub use error::DiscoveryError;
