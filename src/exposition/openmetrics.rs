@@ -26,10 +26,11 @@ enum Braces {
 }
 
 impl<'a> OpenMetricsParser<'a> {
-    /// A parser at the start of `page`.
+    /// A parser at the start of `page`. An empty page needs no `# EOF`: Prometheus takes an empty body
+    /// for a scrape without samples.
     pub fn new(page: &'a [u8]) -> Self {
         let is_utf8 = std::str::from_utf8(page).is_ok();
-        Self { cursor: Cursor::new(page), metric_type: MetricType::Unknown, is_utf8, is_at_end: false }
+        Self { cursor: Cursor::new(page), metric_type: MetricType::Unknown, is_utf8, is_at_end: page.is_empty() }
     }
 
     /// The next entry, or `None` after `# EOF`.
@@ -244,8 +245,11 @@ mod tests {
         assert_eq!(read(page.as_bytes()), expected, "{page:?}");
     }
 
+    const STARTS: &str = "\"# HELP\", \"# TYPE\", \"# UNIT\" or \"# EOF\"";
+
     #[test]
     fn well_formed_pages() {
+        check("", "");
         check("# EOF", "");
         check("# EOF\n", "");
         check("a 1\n# EOF\n", "a = 1|");
@@ -268,7 +272,7 @@ mod tests {
     #[test]
     fn errors_name_the_line_and_what_is_wrong() {
         let no_eof = "the page does not end with \"# EOF\"; it may be cut off";
-        check("", &format!("line 1: {no_eof}"));
+        check("\n", &format!("line 1: expected a metric name, {STARTS}, found the end of the line"));
         check("a 1\n", &format!("a = 1|line 2: {no_eof}"));
         check("a 1", &format!("line 1: {no_eof}"));
         check("# HELP a b", &format!("line 1: {no_eof}"));
@@ -295,9 +299,8 @@ mod tests {
         check("a 1 # {\"b\"} 1\n", "line 1: expected \"=\" after the label name, found \"} 1\"");
         check("{b=\"c\"} 1\n", "line 1: the metric has no name");
         check("a{\"b\"} 1\n", "line 1: the metric has two names");
-        let starts = "\"# HELP\", \"# TYPE\", \"# UNIT\" or \"# EOF\"";
-        check("# x\n", &format!("line 1: expected {starts}, found \"# x\""));
-        check("\na 1\n", &format!("line 1: expected a metric name, {starts}, found the end of the line"));
+        check("# x\n", &format!("line 1: expected {STARTS}, found \"# x\""));
+        check("\na 1\n", &format!("line 1: expected a metric name, {STARTS}, found the end of the line"));
         assert_eq!(read(b"a{b=\"\xff\"} 1\n"), "line 1: the line is not valid UTF-8");
     }
 }
