@@ -20,6 +20,8 @@ pub mod config;
 pub mod discovery;
 /// Pages of metrics: reading and writing.
 pub mod exposition;
+/// What a puller is given.
+pub mod federation;
 /// File patterns.
 pub mod glob;
 /// Log lines.

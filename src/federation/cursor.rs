@@ -1,0 +1,558 @@
+//! How far one puller has been given samples, and what it is given next.
+//!
+//! A [`Cursor`] is a small state machine without I/O of its own: it reads through
+//! [`Select`](crate::store::Select) and moves only when the puller has certainly read what it was
+//! sent. Until then the same span is sent again.
+//!
+//! Exactness rests on three facts. Per series the store takes newer samples only, so one position
+//! per series says what was given. Samples come into the store at most [`LATENESS_MAX`] after the
+//! time they bear, so positions older than that are replaced by one time for all series. What an
+//! order or a bound passes over is written down as a hole.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::model::{Labels, Matcher, TimeRange, Timestamp, is_stale_marker};
+use crate::store::{ReadOptions, Samples, Select, StoreError};
+
+use super::connection::{ConnectionFacts, ConnectionId};
+
+/// How late a sample may come into the store and still be given. A scrape's samples bear the time
+/// of its start and come at its end, which is at most its timeout later.
+pub(super) const LATENESS_MAX: Duration = Duration::from_secs(120);
+
+/// Where the newest-first order starts to speak of a backlog.
+const RECENT: Duration = Duration::from_secs(300);
+
+/// A span is not cut below this: a second holds one or two samples per series.
+const SPAN_MIN_MS: i64 = 1_000;
+
+/// The reply's bound is halved down to this while replies are not confirmed.
+pub(super) const SAMPLES_FLOOR: usize = 5_000;
+
+/// A hole is read while the present leaves this part of a reply's bound to it.
+const HOLE_SHARE: usize = 8;
+
+/// The most holes a cursor remembers; the oldest ones are joined.
+const HOLES_MAX: usize = 8;
+
+/// In which order a backlog is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResyncOrder {
+    /// The oldest first: works with any Prometheus.
+    #[default]
+    Oldest,
+    /// The present first: for a central with an out-of-order window.
+    Newest,
+}
+
+/// One series and what is given of it.
+pub(super) type GivenSeries = (Labels, Vec<(Timestamp, f64)>);
+
+/// What holds for one request.
+pub(super) struct Turn<'a> {
+    pub store: &'a dyn Select,
+    pub sets: &'a [Vec<Matcher>],
+    pub options: &'a ReadOptions,
+    pub now: Timestamp,
+    pub facts: ConnectionFacts,
+    pub order: ResyncOrder,
+    pub age_max: Duration,
+}
+
+/// How far one puller has been given samples: what is shown and kept of a cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Everything up to this has been given, of all series, but for the holes.
+    pub settled: Timestamp,
+    /// Spans that were passed over, oldest first, without overlaps. The start is excluded, the end
+    /// is included.
+    pub holes: Vec<TimeRange>,
+    /// When it was last asked for.
+    pub last_used: Timestamp,
+    /// Samples given, repeats included.
+    pub given_total: u64,
+    /// Samples given in vain: their receipt was not confirmed.
+    pub resent_total: u64,
+}
+
+impl Progress {
+    /// Everything up to `settled` has been given.
+    pub fn at(settled: Timestamp) -> Self {
+        Self { settled, holes: Vec::new(), last_used: settled, given_total: 0, resent_total: 0 }
+    }
+
+    /// Milliseconds of samples that the puller has not confirmed: at its end, and in holes.
+    pub fn backlog_ms(&self, now: Timestamp) -> i64 {
+        let behind = (now - LATENESS_MAX).since(self.settled).max(0);
+        behind + self.holes.iter().map(|hole| hole.end.since(hole.start)).sum::<i64>()
+    }
+}
+
+/// What one puller is given next.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub progress: Progress,
+    /// The newest given sample of series that were given something later than `settled`.
+    positions: HashMap<u64, Timestamp>,
+    pending: Option<Pending>,
+    samples_max: usize,
+    samples_ceiling: usize,
+    /// How long a span the bound allowed last.
+    front_span_ms: i64,
+    hole_span_ms: i64,
+}
+
+/// A reply that is not confirmed yet, and where the cursor stands once it is.
+#[derive(Debug)]
+struct Pending {
+    connection: ConnectionId,
+    request: u64,
+    settled: Timestamp,
+    holes: Vec<TimeRange>,
+    positions: Vec<(u64, Timestamp)>,
+    samples: u64,
+}
+
+/// What a span held.
+struct Span {
+    range: TimeRange,
+    series: Vec<GivenSeries>,
+    samples: usize,
+    /// Its length, or without end if nothing had to be cut off.
+    allowed_ms: i64,
+}
+
+/// How a span is read.
+#[derive(Clone, Copy)]
+struct Limits {
+    samples_max: usize,
+    /// Whether samples up to a series' position are passed over.
+    skips_given: bool,
+}
+
+impl Cursor {
+    /// A cursor that stands at `progress`; `samples_ceiling` bounds a reply.
+    pub fn new(progress: Progress, samples_ceiling: usize) -> Self {
+        Self {
+            progress,
+            positions: HashMap::new(),
+            pending: None,
+            samples_max: samples_ceiling,
+            samples_ceiling,
+            front_span_ms: i64::MAX,
+            hole_span_ms: i64::MAX,
+        }
+    }
+
+    /// What the puller is given now. Moves the cursor for the reply before if that was read.
+    pub fn next(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
+        self.confirm(turn.facts);
+        self.forget_before(turn.now - turn.age_max);
+        self.progress.last_used = turn.now;
+        let outcome = match turn.order {
+            ResyncOrder::Oldest => self.oldest_first(turn),
+            ResyncOrder::Newest => self.newest_first(turn),
+        };
+        if matches!(outcome, Err(StoreError::DeadlineExceeded)) {
+            self.ask_for_less();
+        }
+        outcome
+    }
+
+    /// A later request on the same connection, begun after the reply had left, proves that the
+    /// reply was read to its end.
+    fn confirm(&mut self, facts: ConnectionFacts) {
+        let Some(pending) = self.pending.take() else { return };
+        let is_later = pending.connection == facts.id && facts.earlier_requests > pending.request;
+        if !(is_later && facts.follows_complete_reply) {
+            self.progress.resent_total += pending.samples;
+            self.ask_for_less();
+            return;
+        }
+        self.progress.settled = pending.settled;
+        self.progress.holes = pending.holes;
+        self.positions.extend(pending.positions);
+        let settled = self.progress.settled;
+        self.positions.retain(|_, position| *position > settled);
+        self.samples_max = self.samples_max.saturating_mul(2).min(self.samples_ceiling);
+    }
+
+    /// A reply that does not get through may be too much for the way there.
+    fn ask_for_less(&mut self) {
+        self.samples_max = (self.samples_max / 2).max(SAMPLES_FLOOR.min(self.samples_ceiling));
+        self.front_span_ms = (self.front_span_ms / 2).max(SPAN_MIN_MS);
+        self.hole_span_ms = (self.hole_span_ms / 2).max(SPAN_MIN_MS);
+    }
+
+    fn forget_before(&mut self, oldest: Timestamp) {
+        self.progress.settled = self.progress.settled.max(oldest);
+        self.progress.holes.retain(|hole| hole.end > oldest);
+        for hole in &mut self.progress.holes {
+            hole.start = hole.start.max(oldest);
+        }
+    }
+
+    fn oldest_first(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
+        if let Some(first) = self.progress.holes.first() {
+            // The order was another one before: go back to the first hole.
+            self.progress.settled = self.progress.settled.min(first.start);
+            self.progress.holes.clear();
+            self.positions.clear();
+        }
+        let whole = TimeRange { start: self.progress.settled, end: turn.now };
+        let limits = Limits { samples_max: self.samples_max, skips_given: true };
+        let span = self.read_bounded(turn, whole, limits, self.front_span_ms, oldest_part)?;
+        self.front_span_ms = span.allowed_ms;
+        let settled = span.range.end.min(turn.now - LATENESS_MAX).max(self.progress.settled);
+        self.await_confirmation(turn, settled, Vec::new(), &[&span]);
+        Ok(span.series)
+    }
+
+    fn newest_first(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
+        let recent = TimeRange { start: self.progress.settled.max(turn.now - RECENT), end: turn.now };
+        let limits = Limits { samples_max: self.samples_max, skips_given: true };
+        let mut front = self.read_bounded(turn, recent, limits, self.front_span_ms, newest_part)?;
+        self.front_span_ms = front.allowed_ms;
+        let mut holes = self.progress.holes.clone();
+        if front.range.start > self.progress.settled {
+            holes.push(TimeRange { start: self.progress.settled, end: front.range.start });
+        }
+        join_oldest(&mut holes);
+        let room = self.samples_max.saturating_sub(front.samples);
+        let mut behind = None;
+        if room >= self.samples_max / HOLE_SHARE
+            && let Some(hole) = holes.pop()
+        {
+            let limits = Limits { samples_max: room, skips_given: false };
+            let span = self.read_bounded(turn, hole, limits, self.hole_span_ms, newest_part)?;
+            self.hole_span_ms = span.allowed_ms;
+            if span.range.start > hole.start {
+                holes.push(TimeRange { start: hole.start, end: span.range.start });
+            }
+            behind = Some(span);
+        }
+        let settled = (turn.now - LATENESS_MAX).max(self.progress.settled);
+        let spans: Vec<&Span> = std::iter::once(&front).chain(&behind).collect();
+        self.await_confirmation(turn, settled, holes, &spans);
+        front.series = merged(behind.map(|span| span.series).unwrap_or_default(), front.series);
+        Ok(front.series)
+    }
+
+    fn await_confirmation(&mut self, turn: &Turn<'_>, settled: Timestamp, holes: Vec<TimeRange>, spans: &[&Span]) {
+        let mut positions = HashMap::new();
+        for (labels, samples) in spans.iter().flat_map(|span| &span.series) {
+            let Some((last, _)) = samples.last().filter(|(last, _)| *last > settled) else { continue };
+            let position = positions.entry(labels.prometheus_hash()).or_insert(*last);
+            *position = (*position).max(*last);
+        }
+        let samples = spans.iter().map(|span| span.samples as u64).sum();
+        self.progress.given_total += samples;
+        self.pending = Some(Pending {
+            connection: turn.facts.id,
+            request: turn.facts.earlier_requests,
+            settled,
+            holes,
+            positions: positions.into_iter().collect(),
+            samples,
+        });
+    }
+
+    /// Reads the part of `whole` that the bound allows: `cut` gives the part of a given length, and
+    /// `span_ms` is the length that the bound allowed last, which is a good guess.
+    fn read_bounded(
+        &self,
+        turn: &Turn<'_>,
+        whole: TimeRange,
+        limits: Limits,
+        span_ms: i64,
+        cut: impl Fn(TimeRange, i64) -> TimeRange,
+    ) -> Result<Span, StoreError> {
+        let length = whole.end.since(whole.start);
+        let mut span_ms = length.min(span_ms.saturating_mul(2)).max(SPAN_MIN_MS);
+        loop {
+            let range = cut(whole, span_ms);
+            // The smallest span is given whatever it holds; else a puller would never get on.
+            let samples_max = if span_ms <= SPAN_MIN_MS { usize::MAX } else { limits.samples_max };
+            if let Some((series, samples)) = self.read(turn, range, Limits { samples_max, ..limits })? {
+                let allowed_ms = if span_ms >= length { i64::MAX } else { span_ms };
+                return Ok(Span { range, series, samples, allowed_ms });
+            }
+            span_ms = (span_ms / 2).max(SPAN_MIN_MS);
+        }
+    }
+
+    /// The samples after `range.start` up to its end, without stale markers (no format carries them) and
+    /// without what was given already; `None` if there are more than `samples_max`.
+    fn read(
+        &self,
+        turn: &Turn<'_>,
+        range: TimeRange,
+        limits: Limits,
+    ) -> Result<Option<(Vec<GivenSeries>, usize)>, StoreError> {
+        let options = ReadOptions { range, ..turn.options.clone() };
+        let mut found = HashMap::<Labels, Vec<(Timestamp, f64)>>::new();
+        let mut total = 0;
+        let mut samples = Samples::default();
+        for set in turn.sets {
+            let mut series = turn.store.select(set, &options)?;
+            while let Some(labels) = series.next(&mut samples)? {
+                if found.contains_key(&labels) {
+                    continue;
+                }
+                let position = self.positions.get(&labels.prometheus_hash()).filter(|_| limits.skips_given);
+                let new = new_floats(&samples, position.map_or(range.start, |position| (*position).max(range.start)));
+                total += new.len();
+                if total > limits.samples_max {
+                    return Ok(None);
+                }
+                if !new.is_empty() {
+                    found.insert(labels, new);
+                }
+            }
+        }
+        let mut found: Vec<GivenSeries> = found.into_iter().collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Some((found, total)))
+    }
+}
+
+fn oldest_part(range: TimeRange, span_ms: i64) -> TimeRange {
+    TimeRange { end: Timestamp(range.start.0.saturating_add(span_ms)).min(range.end), ..range }
+}
+
+fn newest_part(range: TimeRange, span_ms: i64) -> TimeRange {
+    TimeRange { start: Timestamp(range.end.0.saturating_sub(span_ms)).max(range.start), ..range }
+}
+
+fn new_floats(samples: &Samples, after: Timestamp) -> Vec<(Timestamp, f64)> {
+    let mut histograms = samples.histograms.iter().map(|(at, _)| *at as usize).peekable();
+    let mut floats = Vec::new();
+    for (index, (at, value)) in samples.timestamps.iter().zip(&samples.values).enumerate() {
+        if histograms.next_if_eq(&index).is_some() {
+            // The text formats cannot carry native histograms.
+            continue;
+        }
+        if *at > after && !is_stale_marker(*value) {
+            floats.push((*at, *value));
+        }
+    }
+    floats
+}
+
+/// Joins the oldest holes while there are too many; what lies between them is then given twice.
+fn join_oldest(holes: &mut Vec<TimeRange>) {
+    while holes.len() > HOLES_MAX {
+        let first = holes.remove(0);
+        holes[0].start = first.start;
+    }
+}
+
+/// Series of an older span with those of a newer one, each series' samples oldest first.
+fn merged(older: Vec<GivenSeries>, newer: Vec<GivenSeries>) -> Vec<GivenSeries> {
+    let mut all: HashMap<Labels, Vec<(Timestamp, f64)>> = older.into_iter().collect();
+    for (labels, samples) in newer {
+        let known = all.entry(labels).or_default();
+        let last = known.last().map(|(last, _)| *last);
+        known.extend(samples.into_iter().filter(|(at, _)| last.is_none_or(|last| *at > last)));
+    }
+    let mut all: Vec<GivenSeries> = all.into_iter().collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use std::collections::BTreeMap;
+
+    const HOUR_MS: i64 = 3_600_000;
+    const STEP_MS: i64 = 15_000;
+    const SERIES: usize = 4;
+
+    /// A store that is scraped, a puller, and the way between them.
+    struct Scene {
+        store: MemoryStore,
+        cursor: Cursor,
+        now: i64,
+        connection: ConnectionId,
+        requests: u64,
+        order: ResyncOrder,
+        /// What the puller has read, per series.
+        received: BTreeMap<(usize, i64), u32>,
+        largest_reply: usize,
+    }
+
+    impl Scene {
+        fn new(order: ResyncOrder, samples_ceiling: usize) -> Self {
+            let now = 100 * HOUR_MS;
+            Self {
+                store: MemoryStore::new(),
+                cursor: Cursor::new(Progress::at(Timestamp(now)), samples_ceiling),
+                now,
+                connection: ConnectionId::unused(),
+                requests: 0,
+                order,
+                received: BTreeMap::new(),
+                largest_reply: 0,
+            }
+        }
+
+        fn labels(series: usize) -> Labels {
+            Labels::from_pairs([("__name__", "m"), ("series", &series.to_string())])
+        }
+
+        /// One scrape: each series gets a sample that is `late_ms` older than now.
+        fn scrape(&mut self, late_ms: i64) {
+            self.now += STEP_MS;
+            for series in 0..SERIES {
+                let at = Timestamp(self.now - if series == 0 { late_ms } else { 0 });
+                self.store.append_float(&Self::labels(series), at, 1.0).expect("in order");
+            }
+        }
+
+        /// One pull; `arrives` says whether the puller reads the reply.
+        fn pull(&mut self, arrives: bool) {
+            let sets = [vec![Matcher::equal("__name__", "m")]];
+            let options = ReadOptions::over(TimeRange::ALL);
+            let facts = ConnectionFacts {
+                id: self.connection,
+                earlier_requests: self.requests,
+                follows_complete_reply: self.requests > 0,
+            };
+            let turn = Turn {
+                store: &self.store,
+                sets: &sets,
+                options: &options,
+                now: Timestamp(self.now),
+                facts,
+                order: self.order,
+                age_max: Duration::from_secs(24 * 3600),
+            };
+            let reply = self.cursor.next(&turn).expect("memory does not fail");
+            self.largest_reply = self.largest_reply.max(reply.iter().map(|(_, samples)| samples.len()).sum());
+            if !arrives {
+                (self.connection, self.requests) = (ConnectionId::unused(), 0);
+                return;
+            }
+            self.requests += 1;
+            for (labels, samples) in reply {
+                let series = labels.get("series").and_then(|text| text.parse().ok()).expect("a series of ours");
+                assert!(samples.is_sorted_by(|a, b| a.0 < b.0), "oldest first within a series");
+                for (at, _) in samples {
+                    *self.received.entry((series, at.0)).or_default() += 1;
+                }
+            }
+        }
+
+        fn appended(&self) -> usize {
+            let mut set = self.store.select(&[], &ReadOptions::over(TimeRange::ALL)).expect("memory does not fail");
+            let (mut samples, mut count) = (Samples::default(), 0);
+            while set.next(&mut samples).expect("memory does not fail").is_some() {
+                count += samples.len();
+            }
+            count
+        }
+
+        #[track_caller]
+        fn check_complete(&self) {
+            assert_eq!(self.received.len(), self.appended(), "samples received and samples scraped");
+        }
+    }
+
+    #[test]
+    fn everything_arrives_once_while_all_is_well() {
+        for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+            let mut scene = Scene::new(order, 200_000);
+            for round in 0..100 {
+                // Series 0 comes late every other time, up to what is allowed for.
+                scene.scrape(if round % 2 == 0 { 0 } else { STEP_MS - 1 });
+                scene.pull(true);
+            }
+            scene.check_complete();
+            assert!(scene.received.values().all(|times| *times == 1), "{order:?}");
+            assert_eq!(scene.cursor.progress.resent_total, 0);
+        }
+    }
+
+    #[test]
+    fn an_outage_is_filled_within_the_bound() {
+        for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+            let bound = 500;
+            let mut scene = Scene::new(order, bound);
+            scene.scrape(0);
+            scene.pull(true);
+            for _ in 0..6 * HOUR_MS / STEP_MS {
+                scene.scrape(0);
+            }
+            let backlog = scene.cursor.progress.backlog_ms(Timestamp(scene.now));
+            assert!(backlog > 5 * HOUR_MS, "{backlog}");
+            for _ in 0..40 {
+                scene.scrape(0);
+                scene.pull(true);
+                if order == ResyncOrder::Newest {
+                    assert!(scene.received.contains_key(&(1, scene.now)), "the present comes first");
+                }
+            }
+            scene.check_complete();
+            assert!(scene.largest_reply <= bound, "{}", scene.largest_reply);
+            // Only the last reply awaits its confirmation.
+            assert!(scene.cursor.progress.backlog_ms(Timestamp(scene.now)) <= STEP_MS, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_reply_is_given_again() {
+        for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+            let mut scene = Scene::new(order, 300);
+            // Two of three replies get lost, as on a bad line.
+            for round in 0..3_000 {
+                scene.scrape(0);
+                scene.pull(round % 3 == 0);
+            }
+            for _ in 0..60 {
+                scene.scrape(0);
+                scene.pull(true);
+            }
+            scene.check_complete();
+            assert!(scene.cursor.progress.resent_total > 0);
+        }
+    }
+
+    #[test]
+    fn a_request_on_another_connection_confirms_nothing() {
+        let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+        scene.scrape(0);
+        scene.pull(true);
+        (scene.connection, scene.requests) = (ConnectionId::unused(), 5);
+        scene.pull(true);
+        assert!(scene.received.values().all(|times| *times == 2));
+        // A pipelined request follows nothing that was complete.
+        scene.requests = 0;
+        scene.pull(true);
+        assert!(scene.received.values().all(|times| *times == 3));
+    }
+
+    #[test]
+    fn what_is_too_old_is_given_up() {
+        let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+        for _ in 0..30 * HOUR_MS / STEP_MS {
+            scene.scrape(0);
+        }
+        scene.pull(true);
+        let oldest = scene.received.keys().map(|(_, at)| *at).min().expect("samples");
+        assert_eq!(oldest, scene.now - 24 * HOUR_MS + STEP_MS);
+    }
+
+    #[test]
+    fn stale_markers_stay_here() {
+        let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+        scene.scrape(0);
+        let ended = Timestamp(scene.now + 1);
+        scene.store.append_float(&Scene::labels(2), ended, crate::model::stale_marker()).expect("in order");
+        scene.now += 2;
+        scene.pull(true);
+        assert_eq!(scene.received.len(), SERIES);
+    }
+}

@@ -1,0 +1,284 @@
+//! Pullers by name: who is asking, how far each has been given samples, and which of them to forget.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::clock::Clock;
+use crate::model::{Matcher, MetricType, TimeRange, Timestamp, parse_duration};
+use crate::store::{ReadOptions, Select, StoreError};
+use crate::telemetry::{Emit, Registry};
+
+use super::connection::ConnectionFacts;
+use super::cursor::{Cursor, GivenSeries, Progress, ResyncOrder, Turn};
+use super::cursor_store::{CursorRecord, CursorStore, CursorStoreError};
+
+/// Samples per reply, unless set otherwise. Must stay below the central's `sample_limit`: a reply that
+/// it reads and then refuses counts as received.
+pub const RESYNC_SAMPLES_MAX: usize = 200_000;
+
+/// Pullers (names and sets of selectors) that are remembered; the least recently used goes first.
+pub const RESYNC_PULLERS_MAX: usize = 32;
+
+/// Characters in a puller's name.
+pub const RESYNC_NAME_CHARS_MAX: usize = 64;
+
+/// `resync_max_age`, unless set otherwise.
+pub const RESYNC_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How far back a puller that was not known before is given samples.
+const FIRST_SPAN: Duration = Duration::from_secs(300);
+
+/// Cursors are kept this often while they move. What a power cut takes away is given again, so this
+/// weighs a few repeated samples against wear.
+const SAVE_INTERVAL: Duration = Duration::from_secs(300);
+
+/// Parameters that make no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResyncError {
+    /// Not a name.
+    #[error("resync={0:?} is not a name: 1 to 64 of A-Z a-z 0-9 _ . -")]
+    Name(String),
+    /// Not an order.
+    #[error("resync_order={0:?} is neither \"oldest\" nor \"newest\"")]
+    Order(String),
+    /// Not an age.
+    #[error("resync_max_age={0:?} is not a duration such as 24h")]
+    Age(String),
+}
+
+/// What a puller asks for beside its selectors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResyncRequest {
+    name: String,
+    order: ResyncOrder,
+    age_max: Duration,
+}
+
+impl ResyncRequest {
+    /// Reads the parameters `resync`, `resync_order` and `resync_max_age`; the latter two may be empty.
+    pub fn parse(name: &str, order: &str, age_max: &str) -> Result<Self, ResyncError> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        if name.is_empty() || name.len() > RESYNC_NAME_CHARS_MAX || !name.bytes().all(is_allowed) {
+            return Err(ResyncError::Name(name.to_owned()));
+        }
+        let order = match order {
+            "" | "oldest" => ResyncOrder::Oldest,
+            "newest" => ResyncOrder::Newest,
+            _ => return Err(ResyncError::Order(order.to_owned())),
+        };
+        let age_max = match age_max {
+            "" => RESYNC_AGE_MAX,
+            text => parse_duration(text).map_err(|_| ResyncError::Age(text.to_owned()))?,
+        };
+        Ok(Self { name: name.to_owned(), order, age_max })
+    }
+}
+
+/// A name and a hash of its selectors.
+type Key = (String, u64);
+
+/// All pullers.
+#[derive(Clone)]
+pub(super) struct Pullers(Arc<Inner>);
+
+/// One puller. What is shown of it stands apart from the cursor, which is locked while it reads.
+struct Puller {
+    cursor: Mutex<Cursor>,
+    shown: Mutex<Progress>,
+}
+
+impl Puller {
+    fn new(progress: Progress, samples_max: usize) -> Arc<Self> {
+        Arc::new(Self { shown: Mutex::new(progress.clone()), cursor: Mutex::new(Cursor::new(progress, samples_max)) })
+    }
+}
+
+struct Inner {
+    pullers: Mutex<HashMap<Key, Arc<Puller>>>,
+    kept: Box<dyn CursorStore>,
+    saved_at: Mutex<Instant>,
+    samples_max: usize,
+}
+
+impl Pullers {
+    /// Goes on where the kept cursors stand. What cannot be read is logged, and those pullers start
+    /// anew.
+    pub fn load(kept: Box<dyn CursorStore>, samples_max: usize) -> Self {
+        let records = kept.load().unwrap_or_else(|error| {
+            warn!(%error, "resync cursors are lost");
+            Vec::new()
+        });
+        let pullers = records.into_iter().map(|record| restored(record, samples_max)).collect();
+        let inner = Inner { pullers: Mutex::new(pullers), kept, saved_at: Mutex::new(Instant::now()), samples_max };
+        Self(Arc::new(inner))
+    }
+
+    /// What this puller is given now.
+    pub fn next(
+        &self,
+        request: &ResyncRequest,
+        store: &dyn Select,
+        sets: &[Vec<Matcher>],
+        now: Timestamp,
+        facts: ConnectionFacts,
+        options: &ReadOptions,
+    ) -> Result<Vec<GivenSeries>, StoreError> {
+        let puller = self.puller(request, sets, now);
+        let turn = Turn { store, sets, options, now, facts, order: request.order, age_max: request.age_max };
+        let mut cursor = lock(&puller.cursor);
+        let outcome = cursor.next(&turn);
+        *lock(&puller.shown) = cursor.progress.clone();
+        drop(cursor);
+        self.save_now_and_then();
+        outcome
+    }
+
+    /// Keeps all cursors as they stand.
+    pub fn save(&self) -> Result<(), CursorStoreError> {
+        *lock(&self.0.saved_at) = Instant::now();
+        let records: Vec<CursorRecord> = self.shown().iter().map(|(key, progress)| record(key, progress)).collect();
+        self.0.kept.save(&records)
+    }
+
+    /// Adds the pullers' state to the own metrics.
+    pub fn register(&self, registry: &Registry, clock: Clock) {
+        let add = |name, help, metric_type, of: fn(&Progress, Timestamp) -> f64| {
+            let (pullers, clock) = (self.clone(), clock.clone());
+            registry
+                .family(name, help, metric_type, move |emit| pullers.emit(emit, |progress| of(progress, clock.now())));
+        };
+        add("outpost_resync_lag_seconds", "Seconds since a puller last asked.", MetricType::Gauge, |progress, now| {
+            now.since(progress.last_used).max(0) as f64 / 1000.0
+        });
+        add(
+            "outpost_resync_backlog_seconds",
+            "Seconds of samples that a puller has not confirmed.",
+            MetricType::Gauge,
+            |progress, now| progress.backlog_ms(now) as f64 / 1000.0,
+        );
+        add(
+            "outpost_resync_samples_total",
+            "Samples given to a puller, repeats included.",
+            MetricType::Counter,
+            |progress, _| progress.given_total as f64,
+        );
+        add(
+            "outpost_resync_resent_samples_total",
+            "Samples whose receipt a puller did not confirm, so that they were given again.",
+            MetricType::Counter,
+            |progress, _| progress.resent_total as f64,
+        );
+    }
+
+    fn emit(&self, emit: &mut Emit<'_>, of: impl Fn(&Progress) -> f64) {
+        for ((name, selectors), progress) in self.shown() {
+            let selectors = format!("{selectors:016x}");
+            emit(&[("name", &name), ("selectors", &selectors)], of(&progress));
+        }
+    }
+
+    /// All pullers as they stood after their last reply, sorted.
+    fn shown(&self) -> Vec<(Key, Progress)> {
+        let mut shown: Vec<(Key, Progress)> =
+            lock(&self.0.pullers).iter().map(|(key, puller)| (key.clone(), lock(&puller.shown).clone())).collect();
+        shown.sort_by(|a, b| a.0.cmp(&b.0));
+        shown
+    }
+
+    fn puller(&self, request: &ResyncRequest, sets: &[Vec<Matcher>], now: Timestamp) -> Arc<Puller> {
+        let key = (request.name.clone(), selectors_hash(sets));
+        let mut pullers = lock(&self.0.pullers);
+        if let Some(puller) = pullers.get(&key) {
+            return Arc::clone(puller);
+        }
+        while pullers.len() >= RESYNC_PULLERS_MAX {
+            let oldest = pullers.iter().min_by_key(|(_, puller)| lock(&puller.shown).last_used);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
+            info!(name = oldest.0, "the least recently used resync cursor is forgotten");
+            pullers.remove(&oldest);
+        }
+        let puller = Puller::new(Progress::at(now - FIRST_SPAN), self.0.samples_max);
+        pullers.insert(key, Arc::clone(&puller));
+        puller
+    }
+
+    fn save_now_and_then(&self) {
+        if lock(&self.0.saved_at).elapsed() < SAVE_INTERVAL {
+            return;
+        }
+        if let Err(error) = self.save() {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            warn!(%error, source, "resync cursors are not kept");
+        }
+    }
+}
+
+/// A hash of the set of selectors, whatever their order and the order of their matchers.
+fn selectors_hash(sets: &[Vec<Matcher>]) -> u64 {
+    let mut texts: Vec<String> = sets
+        .iter()
+        .map(|set| {
+            let mut matchers: Vec<String> = set.iter().map(ToString::to_string).collect();
+            matchers.sort();
+            matchers.join(",")
+        })
+        .collect();
+    texts.sort();
+    texts.dedup();
+    xxh3_64(texts.join("\n").as_bytes())
+}
+
+fn record(key: &Key, progress: &Progress) -> CursorRecord {
+    CursorRecord {
+        name: key.0.clone(),
+        selectors: key.1,
+        settled_ms: progress.settled.0,
+        holes_ms: progress.holes.iter().map(|hole| (hole.start.0, hole.end.0)).collect(),
+        last_used_ms: progress.last_used.0,
+    }
+}
+
+fn restored(record: CursorRecord, samples_max: usize) -> (Key, Arc<Puller>) {
+    let holes = record.holes_ms.iter().filter(|(start, end)| start < end);
+    let progress = Progress {
+        holes: holes.map(|(start, end)| TimeRange { start: Timestamp(*start), end: Timestamp(*end) }).collect(),
+        last_used: Timestamp(record.last_used_ms),
+        ..Progress::at(Timestamp(record.settled_ms))
+    };
+    ((record.name, record.selectors), Puller::new(progress, samples_max))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of the lock panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters() {
+        let good = ResyncRequest::parse("home-1.b_C", "newest", "6h").expect("good parameters");
+        assert_eq!((good.order, good.age_max), (ResyncOrder::Newest, Duration::from_secs(6 * 3600)));
+        let plain = ResyncRequest::parse("home", "", "").expect("good parameters");
+        assert_eq!((plain.order, plain.age_max), (ResyncOrder::Oldest, RESYNC_AGE_MAX));
+        for name in ["", "a b", "é", &"x".repeat(65)] {
+            assert_eq!(ResyncRequest::parse(name, "", ""), Err(ResyncError::Name(name.to_owned())));
+        }
+        assert!(ResyncRequest::parse("a", "latest", "").is_err());
+        assert!(ResyncRequest::parse("a", "", "soon").is_err());
+    }
+
+    #[test]
+    fn selectors_are_a_set() {
+        let matcher = |name: &str| Matcher::equal(name, "1");
+        let hash = |sets: &[Vec<Matcher>]| selectors_hash(sets);
+        let one = hash(&[vec![matcher("a"), matcher("b")], vec![matcher("c")]]);
+        assert_eq!(one, hash(&[vec![matcher("c")], vec![matcher("b"), matcher("a")], vec![matcher("c")]]));
+        assert_ne!(one, hash(&[vec![matcher("a")], vec![matcher("b")], vec![matcher("c")]]));
+    }
+}

@@ -1,0 +1,117 @@
+//! Which samples a puller is given.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::exposition::ResponseFormat;
+use crate::model::{Labels, Matcher, MetadataLookup, TimeRange, Timestamp};
+use crate::promql::{ParseError, parse_selector};
+use crate::store::{ReadOptions, Select, StoreError};
+use crate::telemetry::Registry;
+
+use super::connection::ConnectionFacts;
+use super::cursor_store::{CursorStore, CursorStoreError};
+use super::page::FederationPage;
+use super::resync::{Pullers, ResyncRequest};
+
+/// A request that cannot be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum FederationError {
+    /// A selector is not one.
+    #[error(transparent)]
+    Selector(#[from] ParseError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Answers pullers.
+pub struct Federation {
+    store: Arc<dyn Select>,
+    metadata: Arc<dyn MetadataLookup>,
+    lookback: Duration,
+    pullers: Pullers,
+}
+
+/// What a puller asks for.
+#[derive(Clone, Debug)]
+pub struct FederationRequest {
+    selectors: Vec<Vec<Matcher>>,
+    /// When it asks.
+    pub now: Timestamp,
+    /// How it wants the page.
+    pub format: ResponseFormat,
+    /// What is added where absent.
+    pub external_labels: Labels,
+}
+
+impl FederationRequest {
+    /// Reads the selectors of a request, `match[]`.
+    pub fn new<'a>(
+        selectors: impl IntoIterator<Item = &'a str>,
+        now: Timestamp,
+        format: ResponseFormat,
+        external_labels: Labels,
+    ) -> Result<Self, ParseError> {
+        let selectors = selectors.into_iter().map(parse_selector).collect::<Result<_, _>>()?;
+        Ok(Self { selectors, now, format, external_labels })
+    }
+}
+
+impl Federation {
+    /// `lookback`: how old a series' newest sample may be (`--query.lookback-delta`). `cursors` are
+    /// read at once: call it from a blocking thread. `resync_samples_max` bounds a resync reply; see
+    /// [`RESYNC_SAMPLES_MAX`](super::RESYNC_SAMPLES_MAX).
+    pub fn new(
+        store: Arc<dyn Select>,
+        metadata: Arc<dyn MetadataLookup>,
+        lookback: Duration,
+        cursors: Box<dyn CursorStore>,
+        resync_samples_max: usize,
+    ) -> Self {
+        Self { store, metadata, lookback, pullers: Pullers::load(cursors, resync_samples_max) }
+    }
+
+    /// Adds the pullers' state to the own metrics.
+    pub fn register(&self, registry: &Registry, clock: Clock) {
+        self.pullers.register(registry, clock);
+    }
+
+    /// Keeps the resync cursors as they stand: to be called when the process ends, on a blocking
+    /// thread. While it runs they are kept every few minutes.
+    pub fn save_cursors(&self) -> Result<(), CursorStoreError> {
+        self.pullers.save()
+    }
+
+    /// Every sample since what this puller was last given, within the bound of a reply. Like
+    /// [`Federation::newest`] otherwise.
+    pub fn since_last(
+        &self,
+        request: &FederationRequest,
+        resync: &ResyncRequest,
+        facts: ConnectionFacts,
+        options: &ReadOptions,
+    ) -> Result<FederationPage, FederationError> {
+        let sets = &request.selectors;
+        let series = self.pullers.next(resync, self.store.as_ref(), sets, request.now, facts, options)?;
+        Ok(FederationPage::new(series, self.metadata.as_ref(), request.format, &request.external_labels))
+    }
+
+    /// The newest sample of every selected series, as of one instant. Reads the store: call it from
+    /// a blocking thread. `options` gives deadline and cancellation; its range is not looked at.
+    pub fn newest(
+        &self,
+        request: &FederationRequest,
+        options: &ReadOptions,
+    ) -> Result<FederationPage, FederationError> {
+        let range = TimeRange { start: request.now - self.lookback, end: request.now };
+        let samples = match request.selectors.as_slice() {
+            // No set would mean all series to the store; a puller that names none gets none.
+            [] => Vec::new(),
+            sets => self.store.newest(sets, &ReadOptions { range, ..options.clone() })?,
+        };
+        let samples = samples.into_iter().map(|sample| (sample.labels, vec![(sample.timestamp, sample.value)]));
+        Ok(FederationPage::new(samples, self.metadata.as_ref(), request.format, &request.external_labels))
+    }
+}
