@@ -24,6 +24,8 @@ pub mod exposition;
 pub mod federation;
 /// File patterns.
 pub mod glob;
+/// The HTTP server.
+pub mod http;
 /// Log lines.
 pub mod logging;
 /// Plain values: labels, matchers, samples, timestamps.

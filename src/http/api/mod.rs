@@ -1,0 +1,144 @@
+//! The Prometheus HTTP API, `/api/v1/`: same paths, parameters, JSON, error types and status codes
+//! as Prometheus 3.5. Source: prometheus/web/api/v1/api.go and its documentation.
+
+// What every endpoint shares.
+mod answer;
+mod error;
+mod gate;
+mod handles;
+
+// One file per endpoint family.
+mod query;
+mod rules;
+mod series;
+mod status;
+mod syntax;
+mod targets;
+
+pub use handles::{
+    Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
+};
+
+pub(super) use error::ApiError;
+pub(super) use gate::{Gate, Ticket};
+
+use answer::Answer;
+
+use super::params::{Params, decode_percent};
+use super::reply::Reply;
+
+/// The endpoints below `/api/v1/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ApiEndpoint {
+    Query,
+    QueryRange,
+    QueryExemplars,
+    FormatQuery,
+    ParseQuery,
+    Series,
+    Labels,
+    LabelValues(String),
+    Metadata,
+    Targets,
+    TargetMetadata,
+    ScrapePools,
+    Rules,
+    Alerts,
+    Alertmanagers,
+    Config,
+    Flags,
+    RuntimeInfo,
+    BuildInfo,
+    Tsdb,
+}
+
+impl ApiEndpoint {
+    /// The endpoint at a path below `/api/v1/`, cut at its slashes and still percent-encoded.
+    pub(super) fn find(segments: &[&str]) -> Option<Self> {
+        Some(match segments {
+            ["query"] => Self::Query,
+            ["query_range"] => Self::QueryRange,
+            ["query_exemplars"] => Self::QueryExemplars,
+            ["format_query"] => Self::FormatQuery,
+            ["parse_query"] => Self::ParseQuery,
+            ["series"] => Self::Series,
+            ["labels"] => Self::Labels,
+            ["label", name, "values"] if !name.is_empty() => Self::LabelValues(decode_percent(name).ok()?),
+            ["metadata"] => Self::Metadata,
+            ["targets"] => Self::Targets,
+            ["targets", "metadata"] => Self::TargetMetadata,
+            ["scrape_pools"] => Self::ScrapePools,
+            ["rules"] => Self::Rules,
+            ["alerts"] => Self::Alerts,
+            ["alertmanagers"] => Self::Alertmanagers,
+            ["status", "config"] => Self::Config,
+            ["status", "flags"] => Self::Flags,
+            ["status", "runtimeinfo"] => Self::RuntimeInfo,
+            ["status", "buildinfo"] => Self::BuildInfo,
+            ["status", "tsdb"] => Self::Tsdb,
+            _ => return None,
+        })
+    }
+
+    /// Whether a form may be posted, for queries too long for a URL.
+    pub(super) fn takes_form(&self) -> bool {
+        use ApiEndpoint::{FormatQuery, Labels, ParseQuery, Query, QueryExemplars, QueryRange, Series};
+        matches!(self, Query | QueryRange | QueryExemplars | FormatQuery | ParseQuery | Series | Labels)
+    }
+
+    /// The path without what varies, for the own metrics.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Query => "/api/v1/query",
+            Self::QueryRange => "/api/v1/query_range",
+            Self::QueryExemplars => "/api/v1/query_exemplars",
+            Self::FormatQuery => "/api/v1/format_query",
+            Self::ParseQuery => "/api/v1/parse_query",
+            Self::Series => "/api/v1/series",
+            Self::Labels => "/api/v1/labels",
+            Self::LabelValues(_) => "/api/v1/label/:name/values",
+            Self::Metadata => "/api/v1/metadata",
+            Self::Targets => "/api/v1/targets",
+            Self::TargetMetadata => "/api/v1/targets/metadata",
+            Self::ScrapePools => "/api/v1/scrape_pools",
+            Self::Rules => "/api/v1/rules",
+            Self::Alerts => "/api/v1/alerts",
+            Self::Alertmanagers => "/api/v1/alertmanagers",
+            Self::Config => "/api/v1/status/config",
+            Self::Flags => "/api/v1/status/flags",
+            Self::RuntimeInfo => "/api/v1/status/runtimeinfo",
+            Self::BuildInfo => "/api/v1/status/buildinfo",
+            Self::Tsdb => "/api/v1/status/tsdb",
+        }
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, api: &Api, gate: &Gate, params: &Params) -> Reply {
+        self.outcome(api, gate, params).await.map_or_else(|error| answer::error(&error), Answer::into_reply)
+    }
+
+    async fn outcome(&self, api: &Api, gate: &Gate, params: &Params) -> Result<Answer, ApiError> {
+        match self {
+            Self::Query => query::instant(api, gate, params).await,
+            Self::QueryRange => query::range(api, gate, params).await,
+            Self::QueryExemplars => syntax::exemplars(api, params),
+            Self::FormatQuery => syntax::format_query(api, params),
+            Self::ParseQuery => syntax::parse_query(api, params),
+            Self::Series => series::series(api, gate, params).await,
+            Self::Labels => series::label_names(api, gate, params).await,
+            Self::LabelValues(name) => series::label_values(api, gate, params, name).await,
+            Self::Metadata => targets::metadata(api, params),
+            Self::Targets => Ok(targets::targets(api, params)),
+            Self::TargetMetadata => targets::target_metadata(api, params),
+            Self::ScrapePools => Ok(targets::scrape_pools(api)),
+            Self::Rules => rules::rules(api, params),
+            Self::Alerts => Ok(rules::alerts(api)),
+            Self::Alertmanagers => Ok(targets::alertmanagers(api)),
+            Self::Config => Ok(status::config(api)),
+            Self::Flags => Ok(status::flags(api)),
+            Self::RuntimeInfo => Ok(status::runtime_info(api)),
+            Self::BuildInfo => Ok(status::build_info(api)),
+            Self::Tsdb => status::tsdb(api, params),
+        }
+    }
+}

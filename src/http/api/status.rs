@@ -1,0 +1,110 @@
+//! `status/…`: the configuration, the flags, the process, the build, the store.
+
+use std::sync::Arc;
+
+use crate::http::json::Json;
+use crate::http::params::Params;
+use crate::model::Timestamp;
+
+use super::answer::Answer;
+use super::error::ApiError;
+use super::handles::Api;
+
+/// Entries per list of `status/tsdb`, unless `limit` says fewer.
+const ENTRIES_DEFAULT: usize = 10;
+
+/// `/api/v1/status/config`
+pub(super) fn config(api: &Api) -> Answer {
+    let config = Arc::clone(&api.config.borrow());
+    Answer::data(|json| {
+        json.object(|json| {
+            json.key("yaml").string(&config.yaml);
+        });
+    })
+}
+
+/// `/api/v1/status/flags`
+pub(super) fn flags(api: &Api) -> Answer {
+    Answer::data(|json| {
+        json.object(|json| {
+            for (name, value) in &api.flags {
+                json.key(name).string(value);
+            }
+        });
+    })
+}
+
+/// `/api/v1/status/runtimeinfo`. What only Go programs have shows that nothing is set.
+pub(super) fn runtime_info(api: &Api) -> Answer {
+    let info = (api.runtime)();
+    Answer::data(|json| {
+        json.object(|json| {
+            json.key("startTime").date(Some(info.start_time));
+            json.key("CWD").string(&info.working_directory);
+            json.key("hostname").string(&info.hostname);
+            json.key("serverTime").date(Some(api.clock.now()));
+            json.key("reloadConfigSuccess").bool(info.reload_succeeded);
+            json.key("lastConfigTime").date(info.last_config_time);
+            json.key("corruptionCount").integer(info.corruptions);
+            json.key("goroutineCount").integer(info.threads);
+            json.key("GOMAXPROCS").integer(info.cpus);
+            json.key("GOMEMLIMIT").integer(i64::MAX);
+            json.key("GOGC").string("");
+            json.key("GODEBUG").string("");
+            json.key("storageRetention").string(&info.storage_retention);
+        });
+    })
+}
+
+/// `/api/v1/status/buildinfo`
+pub(super) fn build_info(api: &Api) -> Answer {
+    let build = &api.build;
+    Answer::data(|json| {
+        json.object(|json| {
+            json.key("version").string(&build.version);
+            json.key("revision").string(&build.revision);
+            json.key("branch").string(&build.branch);
+            json.key("buildUser").string(&build.build_user);
+            json.key("buildDate").string(&build.build_date);
+            json.key("goVersion").string(&build.compiler);
+        });
+    })
+}
+
+/// `/api/v1/status/tsdb`
+pub(super) fn tsdb(api: &Api, params: &Params) -> Result<Answer, ApiError> {
+    let limit = match params.get("limit") {
+        "" => Some(ENTRIES_DEFAULT),
+        text => text.parse::<usize>().ok().filter(|limit| *limit > 0),
+    };
+    let limit = limit.ok_or_else(|| ApiError::bad_data("limit must be a positive number"))?;
+    let stats = api.store.stats();
+    Ok(Answer::data(|json| {
+        json.object(|json| {
+            json.key("headStats").object(|json| {
+                json.key("numSeries").integer(stats.series);
+                json.key("numLabelPairs").integer(stats.label_pairs);
+                json.key("chunkCount").integer(stats.chunks);
+                // An empty store says so by a range that ends before it starts.
+                json.key("minTime").integer(stats.oldest.unwrap_or(Timestamp::MAX).0);
+                json.key("maxTime").integer(stats.newest.unwrap_or(Timestamp::MIN).0);
+            });
+            let lists = [
+                ("seriesCountByMetricName", &stats.series_by_metric),
+                ("labelValueCountByLabelName", &stats.values_by_label),
+                ("memoryInBytesByLabelName", &stats.bytes_by_label),
+                ("seriesCountByLabelValuePair", &stats.series_by_pair),
+            ];
+            for (name, entries) in lists {
+                json.key(name).list(entries.iter().take(limit), push_entry);
+            }
+        });
+    }))
+}
+
+fn push_entry(json: &mut Json, (name, value): &(String, u64)) {
+    json.object(|json| {
+        json.key("name").string(name);
+        json.key("value").integer(*value);
+    });
+}

@@ -1,0 +1,102 @@
+//! `/federate`: hands the request to [`Federation`](crate::federation::Federation) and its page to
+//! the client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::header::ACCEPT;
+
+use crate::exposition::negotiate;
+use crate::federation::{ConnectionFacts, FederationError, FederationPage, FederationRequest, ResyncRequest};
+use crate::model::TimeRange;
+
+use super::api::{Api, ApiError, Gate, Ticket};
+use super::params::Params;
+use super::reply::{Pieces, Reply};
+
+/// How much of a puller's own timeout may go into making the reply; the rest is for its way.
+const MAKING_SHARE: f64 = 0.5;
+
+/// The header in which a scraping Prometheus says how long it will wait.
+const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// `/federate`
+pub(super) async fn answer(
+    api: &Api,
+    gate: &Gate,
+    params: &Params,
+    headers: &HeaderMap,
+    facts: ConnectionFacts,
+) -> Reply {
+    match select(api, gate, params, headers, facts).await {
+        Ok(page) => {
+            let content_type = page.content_type().to_owned();
+            Reply::streamed(&content_type, Box::new(page))
+        }
+        // Errors are plain text here, as in Prometheus.
+        Err(error) => Reply::text(error.status(), format!("{}\n", error.message())),
+    }
+}
+
+async fn select(
+    api: &Api,
+    gate: &Gate,
+    params: &Params,
+    headers: &HeaderMap,
+    facts: ConnectionFacts,
+) -> Result<FederationPage, ApiError> {
+    params.check()?;
+    let request = federation_request(api, params, headers)?;
+    let resync = resync_request(params)?;
+    let federation = Arc::clone(&api.federation);
+    let time_max = making_time(headers).map_or(api.queries.timeout, |time| time.min(api.queries.timeout));
+    gate.run(time_max, move |ticket: &Ticket| {
+        // The range is federation's own business.
+        let options = ticket.read_options(TimeRange::ALL);
+        let page = match resync {
+            Some(resync) => federation.since_last(&request, &resync, facts, &options),
+            None => federation.newest(&request, &options),
+        };
+        page.map_err(ApiError::from)
+    })
+    .await
+}
+
+fn federation_request(api: &Api, params: &Params, headers: &HeaderMap) -> Result<FederationRequest, ApiError> {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("");
+    let external_labels = api.config.borrow().external_labels.clone();
+    FederationRequest::new(params.all("match[]"), api.clock.now(), negotiate(accept), external_labels)
+        .map_err(|error| ApiError::bad_data(error.to_string()))
+}
+
+fn resync_request(params: &Params) -> Result<Option<ResyncRequest>, ApiError> {
+    let name = params.get("resync");
+    if name.is_empty() {
+        return Ok(None);
+    }
+    ResyncRequest::parse(name, params.get("resync_order"), params.get("resync_max_age"))
+        .map(Some)
+        .map_err(|error| ApiError::bad_data(error.to_string()))
+}
+
+/// How long making the reply may take for a puller that says how long it waits.
+fn making_time(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(TIMEOUT_HEADER)?.to_str().ok()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds * MAKING_SHARE).ok()
+}
+
+impl From<FederationError> for ApiError {
+    fn from(error: FederationError) -> Self {
+        match error {
+            FederationError::Selector(error) => Self::bad_data(error.to_string()),
+            FederationError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl Pieces for FederationPage {
+    fn next(&mut self, out: &mut Vec<u8>) -> bool {
+        self.write_piece(out)
+    }
+}

@@ -1,0 +1,237 @@
+//! From a request to its endpoint: access, path, method, form; then headers that every reply has.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN, VARY,
+};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::timeout;
+
+use crate::federation::ConnectionFacts;
+
+use super::access::{self, Refusal};
+use super::api::{Api, ApiEndpoint, Gate};
+use super::connection::Course;
+use super::params::Params;
+use super::reply::{Encoding, Reply, ReplyBody};
+use super::request_metrics::RequestMetrics;
+use super::settings::{BODY_BYTES_MAX, BODY_TIME_MAX, ServerSettings};
+use super::{federate, lifecycle, page};
+
+/// Everything that can be asked for.
+enum Endpoint {
+    Api(ApiEndpoint),
+    Federate,
+    Metrics,
+    Healthy,
+    Ready,
+    Reload,
+    Quit,
+    Page,
+}
+
+impl Endpoint {
+    /// The endpoint at a path below the route prefix.
+    fn find(path: &str) -> Option<Self> {
+        let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        Some(match segments.as_slice() {
+            [""] => Self::Page,
+            ["metrics"] => Self::Metrics,
+            ["federate"] => Self::Federate,
+            ["-", "healthy"] => Self::Healthy,
+            ["-", "ready"] => Self::Ready,
+            ["-", "reload"] => Self::Reload,
+            ["-", "quit"] => Self::Quit,
+            ["api", "v1", rest @ ..] => Self::Api(ApiEndpoint::find(rest)?),
+            _ => return None,
+        })
+    }
+
+    /// The path without what varies.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Api(endpoint) => endpoint.name(),
+            Self::Federate => "/federate",
+            Self::Metrics => "/metrics",
+            Self::Healthy => "/-/healthy",
+            Self::Ready => "/-/ready",
+            Self::Reload => "/-/reload",
+            Self::Quit => "/-/quit",
+            Self::Page => "/",
+        }
+    }
+
+    /// The methods that are understood.
+    fn allowed(&self) -> &'static str {
+        match self {
+            Self::Api(endpoint) if endpoint.takes_form() => "GET, OPTIONS, POST",
+            Self::Api(_) => "GET, OPTIONS",
+            Self::Federate => "GET, POST",
+            Self::Healthy | Self::Ready | Self::Page | Self::Metrics => "GET, HEAD",
+            Self::Reload | Self::Quit => "POST, PUT",
+        }
+    }
+
+    /// Whether the endpoint changes something.
+    fn is_changing(&self) -> bool {
+        matches!(self, Self::Reload | Self::Quit)
+    }
+
+    /// Whether the endpoint answers before the store is open.
+    fn needs_store(&self) -> bool {
+        matches!(self, Self::Api(_) | Self::Federate | Self::Ready)
+    }
+}
+
+/// Answers requests.
+pub(super) struct Router {
+    settings: ServerSettings,
+    api: Arc<Api>,
+    gate: Gate,
+    metrics: RequestMetrics,
+}
+
+impl Router {
+    pub(super) fn new(settings: ServerSettings, api: Arc<Api>) -> Self {
+        let gate = Gate::new(api.queries.concurrency);
+        let metrics = RequestMetrics::register(&api.registry);
+        Self { settings, api, gate, metrics }
+    }
+
+    /// Answers one request.
+    pub(super) async fn serve(
+        &self,
+        source: IpAddr,
+        course: Course,
+        request: Request<Incoming>,
+    ) -> Response<ReplyBody> {
+        let facts = course.begin_request();
+        let (parts, body) = request.into_parts();
+        let (name, reply) = match access::check(&self.settings, source, &parts) {
+            Err(refusal) => ("refused", refuse(&refusal)),
+            Ok(()) => self.route(&parts, body, facts).await,
+        };
+        self.metrics.count(name, reply.status());
+        reply.into_response(Encoding::negotiate(&parts.headers), course)
+    }
+
+    async fn route(&self, parts: &Parts, body: Incoming, facts: ConnectionFacts) -> (&'static str, Reply) {
+        let Some(path) = parts.uri.path().strip_prefix(self.settings.route_prefix.as_str()) else {
+            return ("not found", self.outside_of_prefix(parts.uri.path()));
+        };
+        // `/prefix` alone is the page, too.
+        let Some(endpoint) = Endpoint::find(if path.is_empty() { "/" } else { path }) else {
+            return ("not found", Reply::not_found());
+        };
+        let reply = self.answer(&endpoint, parts, body, facts).await;
+        let reply = if matches!(endpoint, Endpoint::Api(_)) { self.with_cors(reply, parts) } else { reply };
+        (endpoint.name(), reply)
+    }
+
+    async fn answer(&self, endpoint: &Endpoint, parts: &Parts, body: Incoming, facts: ConnectionFacts) -> Reply {
+        if matches!(endpoint, Endpoint::Api(_)) && parts.method == Method::OPTIONS {
+            return Reply::no_content();
+        }
+        if !endpoint.allowed().split(", ").any(|allowed| allowed == parts.method.as_str()) {
+            return method_not_allowed(endpoint, &parts.method);
+        }
+        if endpoint.is_changing()
+            && let Err(refusal) = access::check_origin(parts)
+        {
+            return refuse(&refusal);
+        }
+        if endpoint.needs_store()
+            && let Some(reply) = lifecycle::not_ready(*self.api.readiness.borrow())
+        {
+            return reply;
+        }
+        let params = match read_params(parts, body).await {
+            Ok(params) => params,
+            Err(reply) => return reply,
+        };
+        match endpoint {
+            Endpoint::Api(endpoint) => endpoint.answer(&self.api, &self.gate, &params).await,
+            Endpoint::Federate => federate::answer(&self.api, &self.gate, &params, &parts.headers, facts).await,
+            Endpoint::Metrics => lifecycle::metrics(&self.api),
+            Endpoint::Healthy => lifecycle::healthy(&self.api),
+            Endpoint::Ready => lifecycle::ready(),
+            Endpoint::Reload => lifecycle::reload(&self.api).await,
+            Endpoint::Quit => lifecycle::quit(&self.api),
+            Endpoint::Page => page::answer(&self.api),
+        }
+    }
+
+    /// `/` leads to the prefix; nothing else is out there.
+    fn outside_of_prefix(&self, path: &str) -> Reply {
+        match HeaderValue::from_str(&format!("{}/", self.settings.route_prefix)) {
+            Ok(location) if path == "/" => Reply::text(StatusCode::FOUND, "").with_header(LOCATION, location),
+            _ => Reply::not_found(),
+        }
+    }
+
+    /// Lets pages of the configured origins read the reply.
+    fn with_cors(&self, reply: Reply, parts: &Parts) -> Reply {
+        let reply = reply.with_header(VARY, HeaderValue::from_static("Origin"));
+        let (Some(allowed), Some(origin)) = (&self.settings.cors_origin, parts.headers.get(ORIGIN)) else {
+            return reply;
+        };
+        if !origin.to_str().is_ok_and(|origin| allowed.is_match(origin)) {
+            return reply;
+        }
+        let headers = "Accept, Authorization, Content-Type, Origin";
+        reply
+            .with_header(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers))
+            .with_header(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"))
+            .with_header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"))
+            .with_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Reply {
+    let status = match refusal {
+        Refusal::NoHost => StatusCode::BAD_REQUEST,
+        _ => StatusCode::FORBIDDEN,
+    };
+    Reply::text(status, format!("{refusal}\n"))
+}
+
+fn method_not_allowed(endpoint: &Endpoint, method: &Method) -> Reply {
+    if endpoint.is_changing() && method == Method::GET {
+        return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed");
+    }
+    Reply::method_not_allowed(endpoint.allowed())
+}
+
+/// The parameters of the URL and of a posted form.
+async fn read_params(parts: &Parts, body: Incoming) -> Result<Params, Reply> {
+    let form = if has_form(parts) { read_body(body).await? } else { Vec::new() };
+    Ok(Params::parse(parts.uri.query().unwrap_or(""), &form))
+}
+
+fn has_form(parts: &Parts) -> bool {
+    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let media_type = content_type.split(';').next().unwrap_or("").trim();
+    access::is_changing(&parts.method) && media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+async fn read_body(body: Incoming) -> Result<Vec<u8>, Reply> {
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    match timeout(BODY_TIME_MAX, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes().to_vec()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Reply::text(StatusCode::BAD_REQUEST, format!("error parsing form values: {error}\n"))),
+        Err(_) => Err(Reply::text(StatusCode::REQUEST_TIMEOUT, "the request's body took too long\n")),
+    }
+}
+
+fn too_large() -> Reply {
+    Reply::text(StatusCode::PAYLOAD_TOO_LARGE, format!("the request's body is larger than {BODY_BYTES_MAX} bytes\n"))
+}

@@ -1,0 +1,96 @@
+//! Clients that do not behave.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::site::{Answer, Site};
+use crate::http::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ServerSettings};
+
+#[tokio::test]
+async fn malformed_requests_are_refused() {
+    let site = Site::start().await;
+    let huge_header = format!("GET / HTTP/1.1\r\nhost: pi\r\nx: {}\r\n\r\n", "y".repeat(2 * HEAD_BYTES_MAX));
+    let many_headers = format!("GET / HTTP/1.1\r\nhost: pi\r\n{}\r\n", "x: y\r\n".repeat(500));
+    let huge_form = format!(
+        "POST /api/v1/query HTTP/1.1\r\nhost: pi\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
+        BODY_BYTES_MAX + 1
+    );
+    let cases: [(&[u8], u16); 7] = [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: pi\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: pi\r\ntransfer-encoding: nonsense\r\n\r\n", 400),
+        (huge_header.as_bytes(), 431),
+        (many_headers.as_bytes(), 431),
+        (huge_form.as_bytes(), 413),
+    ];
+    for (bytes, status) in cases {
+        let mut stream = site.connect().await;
+        // The server may answer and close before everything is written.
+        drop(stream.write_all(bytes).await);
+        let mut received = Vec::new();
+        drop(stream.read_to_end(&mut received).await);
+        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        assert_eq!(Answer::parse(&received).status, status, "{shown}");
+    }
+    assert_eq!(site.get("/-/healthy").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_chunked_form_is_bounded_too() {
+    let site = Site::start().await;
+    let mut stream = site.connect().await;
+    let head = "POST /api/v1/labels HTTP/1.1\r\nhost: pi\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+                content-type: application/x-www-form-urlencoded\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("open");
+    let chunk = format!("10000\r\n{}\r\n", "a".repeat(0x10000));
+    for _ in 0..=BODY_BYTES_MAX / 0x10000 {
+        if stream.write_all(chunk.as_bytes()).await.is_err() {
+            break;
+        }
+    }
+    let mut received = Vec::new();
+    drop(stream.read_to_end(&mut received).await);
+    assert_eq!(Answer::parse(&received).status, 413);
+}
+
+#[tokio::test]
+async fn a_full_server_makes_others_wait_until_a_place_is_free() {
+    let site = Site::start_with(ServerSettings { connections_max: 1, ..ServerSettings::default() }, true).await;
+    let mut first = site.connect().await;
+    first.write_all(b"GET /-/healthy HTTP/1.1\r\nhost: pi\r\n\r\n").await.expect("open");
+    let mut some = [0; 12];
+    first.read_exact(&mut some).await.expect("an answer");
+    let second = site.get("/-/healthy");
+    tokio::pin!(second);
+    let waiting = tokio::time::timeout(Duration::from_millis(100), &mut second).await;
+    assert!(waiting.is_err(), "the only place is taken");
+    drop(first);
+    assert_eq!(second.await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_shuts_its_side_is_left() {
+    let site = Site::start().await;
+    let mut stream = site.connect().await;
+    stream.shutdown().await.expect("open");
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received).await.expect("the server closes");
+    assert!(received.is_empty());
+}
+
+#[tokio::test]
+async fn stopping_ends_idle_connections_and_the_listener() {
+    let mut site = Site::start().await;
+    let mut idle = site.connect().await;
+    idle.write_all(b"GET /-/ready HTTP/1.1\r\nhost: pi\r\n\r\n").await.expect("open");
+    let mut some = [0; 12];
+    idle.read_exact(&mut some).await.expect("an answer");
+    site.stop();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.expect("the server closes in order");
+    (&mut site.server).await.expect("the server ends");
+    assert!(tokio::net::TcpStream::connect(site.address).await.is_err());
+}
