@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::flags;
+use super::query::{self, Query};
 use super::run::RunOptions;
 
 /// Whom `health` asks.
@@ -29,6 +30,8 @@ pub enum Command {
         /// `--insecure`: do not verify its certificate.
         insecure: bool,
     },
+    /// `query`: ask a server.
+    Query(Query),
     /// `print-config`: show what is in force with these flags.
     PrintConfig(Box<RunOptions>),
 }
@@ -56,6 +59,7 @@ pub fn definition() -> clap::Command {
         .subcommand(check())
         .subcommand(print_config())
         .subcommand(health())
+        .subcommand(query::definition())
 }
 
 /// What the arguments ask for.
@@ -73,6 +77,7 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
             let url = health.get_one::<String>("url").map_or(HEALTH_URL, String::as_str).to_owned();
             Ok(Command::Health { url, insecure: health.get_flag("insecure") })
         }
+        Some(("query", matches)) => Ok(Command::Query(query::from_matches(matches)?)),
         Some(("print-config", flags)) => Ok(Command::PrintConfig(Box::new(RunOptions::from_matches(flags)?))),
         _ => Ok(Command::Run(Box::new(RunOptions::from_matches(matches)?))),
     }

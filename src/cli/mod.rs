@@ -6,12 +6,14 @@
 mod commands;
 mod features;
 mod flags;
+mod query;
 mod run;
 
 use std::ffi::OsString;
 
 pub use commands::{CheckConfig, Command};
 pub use features::Features;
+pub use query::{Query, QueryFormat, QueryKind};
 pub use run::RunOptions;
 
 /// All is well.
@@ -169,6 +171,21 @@ mod tests {
                 assert_eq!((url.as_str(), other.as_str()), ("http://127.0.0.1:9090", "http://x:1/p"));
             }
             unexpected => panic!("{unexpected:?}"),
+        }
+    }
+
+    #[test]
+    fn queries_take_a_server_and_a_question() {
+        match parsed("query range --start=-5 --step 1m -o json http://x:1 up") {
+            Ok(Command::Query(query)) => {
+                assert_eq!((query.server.as_str(), query.format), ("http://x:1", QueryFormat::Json));
+                let (start, step) = (Some("-5".to_owned()), Some("1m".to_owned()));
+                assert_eq!(query.kind, QueryKind::Range { expr: "up".to_owned(), start, end: None, step });
+            }
+            other => panic!("{other:?}"),
+        }
+        for bad in ["query", "query instant", "query instant http://x", "query series http://x", "query x -o xml"] {
+            assert_eq!(parsed(bad).expect_err(bad).exit_code, EXIT_USAGE, "{bad}");
         }
     }
 

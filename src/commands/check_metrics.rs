@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use super::{print, print_error};
+use super::{fail, print, print_error};
 use crate::exposition::lint::{self, Report};
 
 /// More than any exporter gives.
@@ -30,11 +30,6 @@ fn check(page: &[u8], extended: bool) -> bool {
         print(&table(&report));
     }
     report.problems.is_empty()
-}
-
-fn fail(message: &str) -> bool {
-    print_error(&format!("error: {message}\n"));
-    false
 }
 
 fn table(report: &Report) -> String {

@@ -1,9 +1,11 @@
 //! What each subcommand does: it calls the library, prints, and gives an exit code (see [`crate::cli`]).
 
+mod ask;
 mod check_config;
 mod check_metrics;
 mod health;
 mod print_config;
+mod query;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,6 +18,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::CheckConfig(check) => check_config::run(&check),
         Command::CheckMetrics { extended } => check_metrics::run(extended),
         Command::Health { url, insecure } => health::run(&url, insecure),
+        Command::Query(query) => query::run(&query),
         Command::PrintConfig(options) => print_config::run(&options),
         Command::Run(_) => {
             print_error("error: this program is built without its server\n");
@@ -43,4 +46,10 @@ fn print(text: &str) {
 /// Writes to standard error.
 fn print_error(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Says what went wrong; gives the outcome of a command that failed.
+fn fail(message: &str) -> bool {
+    print_error(&format!("error: {message}\n"));
+    false
 }

@@ -26,6 +26,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::client::ClientSettings;
 use crate::notify::NotifySettings;
 use crate::scrape::JobSettings;
 use crate::yaml::Problem;
@@ -108,6 +109,13 @@ impl Config {
     fn parse_with(text: &str, path: &Path, job_defaults: &JobSettings) -> Result<Self, ConfigError> {
         top::read(text, path, job_defaults).map_err(ConfigError::Invalid)
     }
+}
+
+/// Reads a file that holds nothing but the keys of an HTTP client, as promtool's `--http.config.file`.
+pub fn read_client_file(path: &Path) -> Result<ClientSettings, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    top::read_client(&text, path).map_err(ConfigError::Invalid)
 }
 
 /// One problem a line.

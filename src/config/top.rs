@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::paths::Folder;
-use super::{Config, GlobalSettings, alerting, global, job, outpost, remote, unsupported};
+use super::{Config, GlobalSettings, alerting, client, global, job, outpost, remote, unsupported};
+use crate::client::ClientSettings;
 use crate::glob::glob;
 use crate::scrape::JobSettings;
 use crate::yaml::{self, Field, Position, Problem, Report, Section};
@@ -18,6 +19,17 @@ pub fn read(text: &str, path: &Path, job_defaults: &JobSettings) -> Result<Confi
     config.warnings = warnings;
     read_included(&mut config, path, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// Reads a file of client keys.
+pub fn read_client(text: &str, path: &Path) -> Result<ClientSettings, Vec<Problem>> {
+    let document = parse(text, path)?;
+    let report = Report::new(path.display().to_string());
+    let section = report.root(&document).section();
+    let settings = client::read(&section, &Folder::of(path));
+    section.finish(|_| None);
+    let (problems, _) = report.into_parts();
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
 fn parse(text: &str, path: &Path) -> Result<yaml::Node, Vec<Problem>> {

@@ -1,0 +1,46 @@
+//! One request to a running server, for the commands that have a question.
+
+use std::time::Duration;
+
+use crate::client::{Client, ClientError, ClientSettings, Request, Url};
+
+/// Above the default `--query.timeout`.
+const TIMEOUT: Duration = Duration::from_secs(3 * 60);
+
+/// More than a query may give with its default bounds.
+const REPLY_BYTES_MAX: usize = 1 << 30;
+
+/// An answer.
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Asks for `path` below the address of a server, which may have a prefix.
+pub fn get(server: &str, path: &str, settings: &ClientSettings) -> Result<Reply, String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let url = format!("{}{path}", server.trim_end_matches('/'));
+    runtime.block_on(send(&url, settings)).map_err(|error| format!("{server}: {}", described(&error)))
+}
+
+async fn send(url: &str, settings: &ClientSettings) -> Result<Reply, ClientError> {
+    let client = Client::new(settings)?;
+    let mut request = Request::get(Url::parse(url)?);
+    request.timeout = TIMEOUT;
+    let mut response = client.send(request).await?;
+    let body = response.read_body(REPLY_BYTES_MAX).await?;
+    Ok(Reply { status: response.status.as_u16(), body })
+}
+
+fn described(error: &ClientError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
