@@ -251,8 +251,26 @@ fn scale(values: &[f64]) -> Option<(u8, Vec<i64>)> {
 #[inline]
 fn scale_one(value: f64, exponent: usize) -> Option<i64> {
     let scaled = (value * POWERS[exponent]).round();
-    let fits = scaled.abs() < EXACT_MAX && (scaled / POWERS[exponent]).to_bits() == value.to_bits();
-    fits.then_some(scaled as i64)
+    if scaled.abs() >= EXACT_MAX {
+        return None;
+    }
+    let integer = scaled as i64;
+    (unscale_one(integer, exponent).to_bits() == value.to_bits()).then_some(integer)
+}
+
+#[inline]
+fn unscale_one(integer: i64, exponent: usize) -> f64 {
+    integer as f64 / POWERS[exponent]
+}
+
+/// `value` times ten to the `exponent`, if that is an integer from which `value` comes back bit by bit.
+pub fn to_decimal(value: f64, exponent: u8) -> Option<i64> {
+    scale_one(value, usize::from(exponent).min(POWERS.len() - 1))
+}
+
+/// The float that [`to_decimal`] was given.
+pub fn from_decimal(integer: i64, exponent: u8) -> f64 {
+    unscale_one(integer, usize::from(exponent).min(POWERS.len() - 1))
 }
 
 /// First value, what all differences have in common, then the differences.

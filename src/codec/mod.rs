@@ -10,6 +10,7 @@ mod segment;
 mod times;
 mod varint;
 
+pub use column::{from_decimal, to_decimal};
 pub use segment::{Segment, encode_segment};
 pub use varint::{read_signed, read_unsigned, write_signed, write_unsigned};
 

@@ -4,9 +4,16 @@
 //! are synchronous: appending touches memory only, and reads that may touch the disk are called from
 //! blocking threads. [`MemoryStore`] is the double for tests and for rule unit tests.
 
+mod blocks;
+mod dictionary;
+mod disk;
 mod error;
+mod head;
+mod index;
+mod log;
 mod memory;
 
+pub use disk::{DiskStore, StoreHealth, StoreSettings};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 

@@ -1,0 +1,92 @@
+//! Making few long blocks of many short ones, and dropping the oldest.
+//!
+//! A longer block compresses better, shares more of its directory, and takes fewer rows to query. Each
+//! level costs its samples one more writing, so there is one.
+
+use std::collections::BTreeSet;
+
+use super::read::target_name;
+use super::write::BlockWriter;
+use super::{Block, Blocks};
+use crate::model::{Labels, TimeRange, Timestamp};
+use crate::store::head::SegmentCache;
+use crate::store::{ReadOptions, StoreError};
+
+/// How many block spans make one merged block: 12 hours of 2 hours.
+pub(in crate::store) const MERGED_SPANS: i64 = 6;
+/// Unpacked segments kept while merging.
+const CACHE_BYTES: usize = 2 << 20;
+
+impl Blocks {
+    /// Merges one set of blocks if there is one: blocks of `span_ms` within a finished multiple of the
+    /// merged span that ends at or before `now`. Gives the bytes written, `None` if nothing was to do.
+    pub fn merge_one(&self, span_ms: i64, now: Timestamp) -> Result<Option<u64>, StoreError> {
+        let merged_ms = span_ms.saturating_mul(MERGED_SPANS);
+        let list = self.list();
+        let window_of = |block: &Block| block.start.0.div_euclid(merged_ms);
+        let is_short = |block: &&Block| block.until.0.saturating_sub(block.start.0) < merged_ms;
+        let short: Vec<&Block> = list.iter().filter(is_short).collect();
+        let run = short.chunk_by(|a, b| window_of(a) == window_of(b)).find(|run| {
+            let end = window_of(run[0]).saturating_add(1).saturating_mul(merged_ms);
+            run.len() > 1 && end <= now.0
+        });
+        let Some(run) = run else { return Ok(None) };
+        let start = Timestamp(window_of(run[0]) * merged_ms);
+        let ids: Vec<i64> = run.iter().map(|block| block.id).collect();
+        self.merge(&ids, start, Timestamp(start.0 + merged_ms)).map(Some)
+    }
+
+    fn merge(&self, ids: &[i64], start: Timestamp, until: Timestamp) -> Result<u64, StoreError> {
+        let mut writer = BlockWriter::begin(self, start, until);
+        let targets = self.targets_of(ids)?;
+        for target in targets {
+            if let Err(error) = self.merge_target(ids, target, &mut writer) {
+                writer.abandon();
+                return Err(error);
+            }
+        }
+        writer.finish(ids, None)
+    }
+
+    fn merge_target(&self, ids: &[i64], target: i64, writer: &mut BlockWriter<'_>) -> Result<(), StoreError> {
+        let options = ReadOptions::over(TimeRange::ALL);
+        let (selection, found) = self.select_in(self.list(), ids, Some(target), &[], &options)?;
+        let (labels, places): (Vec<Labels>, Vec<_>) = found.into_iter().unzip();
+        let name = self.reader().and_then(|reading| {
+            target_name(&reading, target).map_err(|error| self.error("read a target of", &error))
+        })?;
+        let mut cache = SegmentCache::new(CACHE_BYTES);
+        writer.add_part(&name, &labels, selection.times(), |position, samples| {
+            selection.read(&places[position], TimeRange::ALL, &mut cache, samples)
+        })
+    }
+
+    fn targets_of(&self, ids: &[i64]) -> Result<BTreeSet<i64>, StoreError> {
+        let reading = self.reader()?;
+        let mut targets = BTreeSet::new();
+        for id in ids {
+            targets.extend(self.parts_of(&reading, *id)?.into_iter().map(|part| part.target));
+        }
+        Ok(targets)
+    }
+
+    /// Takes out of force what lies before `horizon` as a whole, then the oldest blocks until the
+    /// rest takes at most `bytes_max`. Gives how many blocks that was.
+    pub fn expire(&self, horizon: Timestamp, bytes_max: Option<u64>) -> Result<usize, StoreError> {
+        let list = self.list();
+        let mut expired: Vec<i64> = list.iter().filter(|block| block.newest < horizon).map(|block| block.id).collect();
+        if let Some(bytes_max) = bytes_max {
+            let mut bytes: u64 = list.iter().map(|block| block.bytes).sum();
+            for block in list.iter() {
+                if expired.contains(&block.id) {
+                    bytes -= block.bytes;
+                } else if bytes > bytes_max {
+                    bytes -= block.bytes;
+                    expired.push(block.id);
+                }
+            }
+        }
+        self.retire(&expired)?;
+        Ok(expired.len())
+    }
+}

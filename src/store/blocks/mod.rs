@@ -1,0 +1,295 @@
+//! Blocks: what is older than the head, in one SQLite database. The only place that names rusqlite.
+//!
+//! A block spans some hours of all targets; a *part* ([`part`]) is one target in it. Segments carry
+//! checksums of their own, since SQLite's pages have none: a damaged one is skipped, counted and
+//! named, and the rest still answers. Writing takes one connection behind a lock, in few and large
+//! transactions; readers have read-only connections of their own and see a block whole or not at
+//! all. What was replaced or has expired is deleted only when no reader can still be on it.
+
+mod merge;
+mod names;
+mod part;
+mod read;
+mod schema;
+mod write;
+
+pub(super) use read::{BlockSeries, Selection};
+pub(super) use write::BlockWriter;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use self::schema::{Opened, database, is_damage};
+use super::StoreError;
+use super::log::Stored;
+use crate::model::{TimeRange, Timestamp};
+use crate::telemetry::Counter;
+
+/// All blocks.
+pub(super) struct Blocks {
+    path: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+    list: Mutex<Arc<Vec<Block>>>,
+    retired: Mutex<Vec<Retired>>,
+    /// Damaged segments, directories and name lists met so far.
+    pub damaged: Counter,
+}
+
+/// One block in force.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Block {
+    pub id: i64,
+    /// What it spans by plan: `start` is part of it, `until` is not.
+    pub start: Timestamp,
+    pub until: Timestamp,
+    /// What it really holds: late samples may lie before `start`.
+    pub oldest: Timestamp,
+    pub newest: Timestamp,
+    pub samples: u64,
+    pub bytes: u64,
+}
+
+/// Blocks that are no longer in force, and the list in which they were.
+struct Retired {
+    list: Arc<Vec<Block>>,
+    blocks: Vec<i64>,
+}
+
+/// Idle read connections that are kept; more are opened when more is asked at once.
+const READERS_IDLE_MAX: usize = 2;
+
+impl Blocks {
+    /// Opens the database at `path`. One that cannot be used is renamed and a new one made: the second
+    /// value says so.
+    pub fn open(path: &Path, damaged: Counter) -> Result<(Self, bool), StoreError> {
+        let (connection, opened) = schema::open_writer(path)?;
+        let is_set_aside = matches!(opened, Opened::SetAside { .. });
+        if let Opened::SetAside { to, reason } = opened {
+            damaged.inc();
+            tracing::error!(path = %path.display(), to = %to.display(), %reason, "the block database is set aside and a new one begun");
+        }
+        let blocks = Self {
+            path: path.to_owned(),
+            writer: Mutex::new(connection),
+            readers: Mutex::new(Vec::new()),
+            list: Mutex::default(),
+            retired: Mutex::default(),
+            damaged,
+        };
+        blocks.delete_unfinished()?;
+        blocks.reload()?;
+        Ok((blocks, is_set_aside))
+    }
+
+    /// The blocks in force, oldest first.
+    pub fn list(&self) -> Arc<Vec<Block>> {
+        Arc::clone(&self.list.lock().expect("no holder of the lock panics"))
+    }
+
+    /// Whether any block overlaps a range.
+    pub fn overlap(&self, range: TimeRange) -> bool {
+        self.list().iter().any(|block| block.oldest <= range.end && range.start <= block.newest)
+    }
+
+    /// How far the log is in blocks.
+    pub fn stored(&self) -> Result<Stored, StoreError> {
+        let connection = self.lock();
+        let value = |name: &str| {
+            connection
+                .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, i64>(0))
+                .optional()
+                .map_err(|error| self.error("read", &error))
+        };
+        Ok(Stored {
+            sequence: value("stored_sequence")?.unwrap_or(0) as u64,
+            until: Timestamp(value("stored_until")?.unwrap_or(i64::MIN)),
+        })
+    }
+
+    /// Bytes of the database file that are in use, and of the file as it is.
+    pub fn disk_bytes(&self) -> Result<(u64, u64), StoreError> {
+        let connection = self.lock();
+        let value = |name| {
+            connection
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .map_err(|error| self.error("read", &error))
+        };
+        let (pages, free, size) = (value("page_count")?, value("freelist_count")?, value("page_size")?);
+        Ok((((pages - free) * size) as u64, (pages * size) as u64))
+    }
+
+    /// Takes blocks out of force, whole. Their bytes are freed by [`Self::delete_retired`].
+    pub fn retire(&self, blocks: &[i64]) -> Result<(), StoreError> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        {
+            let mut connection = self.lock();
+            let transaction = connection.transaction().map_err(|error| self.error("begin", &error))?;
+            for block in blocks {
+                let retired = transaction.execute("UPDATE block SET state = 2 WHERE id = ?1", [block]);
+                retired.map_err(|error| self.error("retire a block in", &error))?;
+            }
+            transaction.commit().map_err(|error| self.error("commit to", &error))?;
+        }
+        self.note_retired(blocks)
+    }
+
+    /// Deletes what was retired and that no reader can still be on.
+    pub fn delete_retired(&self) -> Result<(), StoreError> {
+        let mut retired = self.retired.lock().expect("no holder of the lock panics");
+        // A reader that began before holds the list of that time.
+        let free = |entry: &Retired| Arc::strong_count(&entry.list) == 1;
+        // Older lists first: a reader of an older list may also use what is in a newer one.
+        let count = retired.iter().take_while(|entry| free(entry)).count();
+        let blocks: Vec<i64> = retired[..count].iter().flat_map(|entry| entry.blocks.iter().copied()).collect();
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        self.delete(&blocks)?;
+        retired.drain(..count);
+        Ok(())
+    }
+
+    /// Reads the list of blocks anew, keeping the old one for readers that still use it.
+    fn note_retired(&self, blocks: &[i64]) -> Result<(), StoreError> {
+        let before = self.list();
+        self.reload()?;
+        self.retired
+            .lock()
+            .expect("no holder of the lock panics")
+            .push(Retired { list: before, blocks: blocks.to_vec() });
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<(), StoreError> {
+        let connection = self.lock();
+        let query =
+            "SELECT id, start, until, oldest, newest, samples, bytes FROM block WHERE state = 1 ORDER BY start, id";
+        let blocks = connection.prepare(query).and_then(|mut statement| {
+            let rows = statement.query_map([], |row| {
+                Ok(Block {
+                    id: row.get(0)?,
+                    start: Timestamp(row.get(1)?),
+                    until: Timestamp(row.get(2)?),
+                    oldest: Timestamp(row.get(3)?),
+                    newest: Timestamp(row.get(4)?),
+                    samples: row.get::<_, i64>(5)? as u64,
+                    bytes: row.get::<_, i64>(6)? as u64,
+                })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<Block>>>()
+        });
+        let blocks = blocks.map_err(|error| self.error("list the blocks of", &error))?;
+        *self.list.lock().expect("no holder of the lock panics") = Arc::new(blocks);
+        Ok(())
+    }
+
+    /// Blocks that were not finished when the last run ended, or were no longer in force.
+    fn delete_unfinished(&self) -> Result<(), StoreError> {
+        let found = {
+            let connection = self.lock();
+            let listed = connection.prepare("SELECT id FROM block WHERE state <> 1").and_then(|mut statement| {
+                let rows = statement.query_map([], |row| row.get::<_, i64>(0))?;
+                rows.collect::<rusqlite::Result<Vec<i64>>>()
+            });
+            listed.map_err(|error| self.error("list the blocks of", &error))?
+        };
+        self.delete(&found)
+    }
+
+    fn delete(&self, blocks: &[i64]) -> Result<(), StoreError> {
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.lock();
+        let outcome = connection.transaction().and_then(|transaction| {
+            for block in blocks {
+                transaction.execute(
+                    "DELETE FROM data WHERE id IN (SELECT data.id FROM part JOIN data
+                         ON data.id >= part.first_row AND data.id < part.first_row + part.rows WHERE part.block = ?1)",
+                    [block],
+                )?;
+                transaction.execute("DELETE FROM part WHERE block = ?1", [block])?;
+                transaction.execute("DELETE FROM block WHERE id = ?1", [block])?;
+            }
+            transaction
+                .execute("DELETE FROM names WHERE NOT EXISTS (SELECT 1 FROM part WHERE part.names = names.id)", [])?;
+            transaction.execute(
+                "DELETE FROM target WHERE NOT EXISTS (SELECT 1 FROM part WHERE part.target = target.id)",
+                [],
+            )?;
+            transaction.commit()
+        });
+        outcome.map_err(|error| self.error("delete blocks from", &error))
+    }
+
+    /// A connection for one read. The pool takes it back when it is dropped.
+    fn reader(&self) -> Result<Reading<'_>, StoreError> {
+        let idle = self.readers.lock().expect("no holder of the lock panics").pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.path).map_err(|error| self.error("open", &error))?,
+        };
+        Ok(Reading { blocks: self, connection: Some(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().expect("no holder of the lock panics")
+    }
+
+    fn error(&self, action: &'static str, error: &rusqlite::Error) -> StoreError {
+        if is_damage(error) {
+            self.damaged.inc();
+        }
+        database(action, &self.path, error)
+    }
+
+    /// Tells of damage once, where it is met.
+    fn report_damage(&self, block: i64, what: &str, error: &dyn std::fmt::Display) {
+        self.damaged.inc();
+        tracing::error!(path = %self.path.display(), block, what, %error, "damage in the block database is skipped");
+    }
+}
+
+/// A read connection on loan.
+struct Reading<'a> {
+    blocks: &'a Blocks,
+    connection: Option<Connection>,
+}
+
+impl std::ops::Deref for Reading<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection.as_ref().expect("there until dropped")
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut idle = self.blocks.readers.lock().expect("no holder of the lock panics");
+        if idle.len() < READERS_IDLE_MAX {
+            idle.extend(self.connection.take());
+        }
+    }
+}
+
+/// Sets a number in `meta`.
+fn set_meta(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<usize> {
+    connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)", params![name, value])
+}
+
+/// Turns a bit in the first row of segments, as a failing card does.
+#[cfg(test)]
+pub(super) fn damage_first_row(path: &Path) {
+    let connection = Connection::open(path).expect("a database");
+    let query = "SELECT id, bytes FROM data ORDER BY id LIMIT 1";
+    let (id, mut bytes): (i64, Vec<u8>) =
+        connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("there is a row");
+    bytes[3] ^= 1;
+    connection.execute("UPDATE data SET bytes = ?2 WHERE id = ?1", params![id, bytes]).expect("writable");
+}

@@ -1,0 +1,285 @@
+//! What one target has in one block: segments in a few rows of bytes, and a directory of them.
+//!
+//! A segment holds about 64 series that stand side by side in label order, so that a query unpacks a
+//! few kilobytes and not the target. Samples that are not at the target's common times make segments
+//! of their own, for series with the same such times together.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+
+use crate::codec::{
+    CodecError, Segment, absent, encode_segment, read_signed, read_unsigned, write_signed, write_unsigned,
+};
+use crate::model::Timestamp;
+use crate::store::Samples;
+
+/// Series per segment.
+const SEGMENT_SERIES: usize = 64;
+/// A row of segments is closed when it has this many bytes: SQLite then wastes a few percent of a
+/// page chain at its end, and a reader walks at most this far along the chain.
+const ROW_BYTES: usize = 64 * 1024;
+const FORMAT: u8 = 1;
+const CHECKSUM_LEN: usize = 4;
+
+/// A part, ready to be stored.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub rows: Vec<Vec<u8>>,
+    pub directory: Directory,
+    pub samples: u64,
+    pub oldest: Option<Timestamp>,
+    pub newest: Option<Timestamp>,
+}
+
+/// Where the segments of a part are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Directory {
+    /// The common times.
+    pub times: Vec<Timestamp>,
+    pub entries: Vec<Entry>,
+}
+
+/// One segment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub series: SeriesOf,
+    /// Counts from the part's first row.
+    pub row: u32,
+    pub offset: u32,
+    pub len: u32,
+}
+
+/// Which series a segment holds, by their positions in the part's names.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum SeriesOf {
+    /// Consecutive ones, at the common times.
+    Common { first: u32, count: u32 },
+    /// Listed ones, at times that the segment itself carries.
+    Stray(Vec<u32>),
+}
+
+impl SeriesOf {
+    /// The column of a series.
+    pub fn column_of(&self, position: u32) -> Option<usize> {
+        match self {
+            Self::Common { first, count } => {
+                position.checked_sub(*first).filter(|column| column < count).map(|column| column as usize)
+            }
+            Self::Stray(listed) => listed.binary_search(&position).ok(),
+        }
+    }
+}
+
+/// Builds a part of `series` series. `times` are the common times, in order; `read` gives the samples
+/// of one series in time order, and is asked a second time for series with strays.
+pub(super) fn build<E>(
+    series: usize,
+    times: Vec<Timestamp>,
+    mut read: impl FnMut(usize, &mut Samples) -> Result<(), E>,
+) -> Result<Part, E> {
+    let mut part = Part::default();
+    let row_numbers: Vec<Timestamp> = (0..times.len() as i64).map(Timestamp).collect();
+    let mut strays: HashMap<u64, Vec<u32>, FixedState> = HashMap::default();
+    let hasher = FixedState::default();
+    let (mut samples, mut matrix) = (Samples::default(), Vec::new());
+    for first in (0..series).step_by(SEGMENT_SERIES) {
+        let count = SEGMENT_SERIES.min(series - first);
+        matrix.clear();
+        matrix.resize(count * times.len(), absent());
+        let mut is_empty = true;
+        for position in first..first + count {
+            samples.clear();
+            read(position, &mut samples)?;
+            part.note(&samples);
+            let column = &mut matrix[(position - first) * times.len()..][..times.len()];
+            let stray = fill_column(&times, &samples, column);
+            is_empty &= stray.len() == samples.len();
+            if !stray.is_empty() {
+                let own_times: Vec<i64> = stray.iter().map(|index| samples.timestamps[*index].0).collect();
+                // 64 bits over one target's distinct time columns: equal hashes are equal columns.
+                strays.entry(hasher.hash_one(&own_times)).or_default().push(position as u32);
+            }
+        }
+        if !is_empty {
+            let columns: Vec<&[f64]> = matrix.chunks_exact(times.len()).collect();
+            part.push(SeriesOf::Common { first: first as u32, count: count as u32 }, &row_numbers, &columns);
+        }
+    }
+    for positions in strays.into_values() {
+        for chunk in positions.chunks(SEGMENT_SERIES) {
+            push_strays(&mut part, chunk, &times, &mut samples, &mut read)?;
+        }
+    }
+    part.directory.times = times;
+    Ok(part)
+}
+
+/// Series whose strays have the same times.
+fn push_strays<E>(
+    part: &mut Part,
+    positions: &[u32],
+    times: &[Timestamp],
+    samples: &mut Samples,
+    read: &mut impl FnMut(usize, &mut Samples) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut own_times, mut matrix) = (Vec::new(), Vec::new());
+    let mut scratch = vec![0.0; times.len()];
+    for &position in positions {
+        samples.clear();
+        read(position as usize, samples)?;
+        let stray = fill_column(times, samples, &mut scratch);
+        own_times = stray.iter().map(|index| samples.timestamps[*index]).collect();
+        matrix.extend(stray.iter().map(|index| samples.values[*index]));
+    }
+    let columns: Vec<&[f64]> = matrix.chunks_exact(own_times.len()).collect();
+    part.push(SeriesOf::Stray(positions.to_vec()), &own_times, &columns);
+    Ok(())
+}
+
+/// Puts samples that are at common times into `column`; gives the indices of the others.
+fn fill_column(times: &[Timestamp], samples: &Samples, column: &mut [f64]) -> Vec<usize> {
+    let (mut strays, mut row) = (Vec::new(), 0);
+    for (index, timestamp) in samples.timestamps.iter().enumerate() {
+        // Both are in time order.
+        while times.get(row).is_some_and(|time| time < timestamp) {
+            row += 1;
+        }
+        if times.get(row) == Some(timestamp) {
+            column[row] = samples.values[index];
+        } else {
+            strays.push(index);
+        }
+    }
+    strays
+}
+
+impl Part {
+    fn note(&mut self, samples: &Samples) {
+        self.samples += samples.len() as u64;
+        let first = samples.timestamps.first().copied();
+        self.oldest = [self.oldest, first].into_iter().flatten().min();
+        self.newest = self.newest.max(samples.timestamps.last().copied());
+    }
+
+    fn push(&mut self, series: SeriesOf, times: &[Timestamp], columns: &[&[f64]]) {
+        if self.rows.last().is_none_or(|row| row.len() >= ROW_BYTES) {
+            self.rows.push(Vec::new());
+        }
+        let row = self.rows.len() as u32 - 1;
+        let bytes = self.rows.last_mut().expect("pushed above");
+        let offset = bytes.len() as u32;
+        encode_segment(times, columns, bytes);
+        let len = bytes.len() as u32 - offset;
+        self.directory.entries.push(Entry { series, row, offset, len });
+    }
+}
+
+impl Directory {
+    /// The directory as bytes, checksum included.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT];
+        let mut times = Vec::new();
+        encode_segment(&self.times, &[], &mut times);
+        write_unsigned(&mut bytes, times.len() as u64);
+        bytes.extend_from_slice(&times);
+        write_unsigned(&mut bytes, self.entries.len() as u64);
+        for entry in &self.entries {
+            match &entry.series {
+                SeriesOf::Common { first, count } => {
+                    write_unsigned(&mut bytes, 0);
+                    write_unsigned(&mut bytes, u64::from(*first));
+                    write_unsigned(&mut bytes, u64::from(*count));
+                }
+                SeriesOf::Stray(listed) => {
+                    write_unsigned(&mut bytes, listed.len() as u64);
+                    let mut last = 0i64;
+                    for position in listed {
+                        write_signed(&mut bytes, i64::from(*position) - last);
+                        last = i64::from(*position);
+                    }
+                }
+            }
+            [entry.row, entry.offset, entry.len].iter().for_each(|field| write_unsigned(&mut bytes, u64::from(*field)));
+        }
+        let checksum = crc32fast::hash(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_LEN>().ok_or(CodecError::Truncated)?;
+        if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
+            return Err(CodecError::Checksum);
+        }
+        let (&format, mut rest) = content.split_first().ok_or(CodecError::Truncated)?;
+        if format != FORMAT {
+            return Err(CodecError::UnknownFormat(format));
+        }
+        let times_len = read_unsigned(&mut rest)? as usize;
+        let segment = Segment::open(rest.get(..times_len).ok_or(CodecError::Truncated)?)?;
+        rest = &rest[times_len..];
+        let mut directory = Self::default();
+        segment.timestamps(&mut directory.times)?;
+        for _ in 0..read_unsigned(&mut rest)? {
+            let series = match read_unsigned(&mut rest)? {
+                0 => SeriesOf::Common { first: read_u32(&mut rest)?, count: read_u32(&mut rest)? },
+                listed => SeriesOf::Stray(read_listed(&mut rest, listed)?),
+            };
+            let (row, offset, len) = (read_u32(&mut rest)?, read_u32(&mut rest)?, read_u32(&mut rest)?);
+            directory.entries.push(Entry { series, row, offset, len });
+        }
+        Ok(directory)
+    }
+}
+
+fn read_listed(rest: &mut &[u8], count: u64) -> Result<Vec<u32>, CodecError> {
+    let (mut listed, mut last) = (Vec::new(), 0i64);
+    for _ in 0..count {
+        last = last.wrapping_add(read_signed(rest)?);
+        listed.push(u32::try_from(last).map_err(|_| CodecError::Malformed("a position out of range"))?);
+    }
+    Ok(listed)
+}
+
+fn read_u32(rest: &mut &[u8]) -> Result<u32, CodecError> {
+    u32::try_from(read_unsigned(rest)?).map_err(|_| CodecError::Malformed("a number out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_come_back() {
+        let directory = Directory {
+            times: vec![Timestamp(5), Timestamp(20)],
+            entries: vec![
+                Entry { series: SeriesOf::Common { first: 64, count: 9 }, row: 0, offset: 0, len: 70_000 },
+                Entry { series: SeriesOf::Stray(vec![3, 70]), row: 1, offset: 4, len: 5 },
+            ],
+        };
+        assert_eq!(Directory::decode(&directory.encode()), Ok(directory));
+    }
+
+    #[test]
+    fn strays_with_equal_times_share_a_segment() {
+        let times: Vec<Timestamp> = (0..4).map(|row| Timestamp(row * 10)).collect();
+        let part = build::<()>(5, times, |position, samples| {
+            samples.push(Timestamp(0), 1.0);
+            samples.push(Timestamp(15), if position < 2 { 2.0 } else { 3.0 });
+            if position == 4 {
+                samples.push(Timestamp(16), 4.0);
+            }
+            Ok(())
+        })
+        .expect("reading cannot fail");
+        let mut listed: Vec<&SeriesOf> = part.directory.entries.iter().map(|entry| &entry.series).collect();
+        listed[1..].sort_by_key(|series| format!("{series:?}"));
+        let stray = |positions: &[u32]| SeriesOf::Stray(positions.to_vec());
+        assert_eq!(listed, [&SeriesOf::Common { first: 0, count: 5 }, &stray(&[0, 1, 2, 3]), &stray(&[4])]);
+        assert_eq!((part.samples, part.oldest, part.newest), (11, Some(Timestamp(0)), Some(Timestamp(16))));
+    }
+}

@@ -1,0 +1,269 @@
+//! Reading blocks: which series match, and their samples, segment by segment.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use rusqlite::{MAIN_DB, OptionalExtension, params};
+
+use super::part::{Directory, Entry, SeriesOf};
+use super::{Block, Blocks, Reading, names};
+use crate::codec::Segment;
+use crate::model::{Labels, Matcher, TimeRange, Timestamp};
+use crate::store::head::{SegmentCache, push_present, sort_from};
+use crate::store::{ReadOptions, Samples, StoreError};
+
+/// Where blocks have samples of one series: part by part, oldest block first.
+pub(in crate::store) type BlockSeries = Vec<Place>;
+
+/// One series in one part.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct Place {
+    part: u32,
+    position: u32,
+}
+
+/// What one read has found. While it exists, nothing of it is deleted.
+pub(in crate::store) struct Selection<'a> {
+    reading: Reading<'a>,
+    parts: Vec<OpenPart>,
+    _blocks: Arc<Vec<Block>>,
+}
+
+struct OpenPart {
+    block: i64,
+    first_row: i64,
+    directory: Directory,
+}
+
+/// A part as the database lists it.
+pub(super) struct PartRow {
+    pub target: i64,
+    names: i64,
+    first_row: i64,
+    directory: Vec<u8>,
+}
+
+type Matched = Rc<Vec<(u32, Labels)>>;
+
+impl Blocks {
+    /// The series that satisfy all matchers of at least one set (all, if there is no set) in blocks
+    /// that overlap the range.
+    pub fn select(
+        &self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+    ) -> Result<(Selection<'_>, BTreeMap<Labels, BlockSeries>), StoreError> {
+        let list = self.list();
+        let overlaps = |block: &&Block| block.oldest <= options.range.end && options.range.start <= block.newest;
+        let wanted: Vec<i64> = list.iter().filter(overlaps).map(|block| block.id).collect();
+        self.select_in(list, &wanted, None, sets, options)
+    }
+
+    /// The same in the given blocks, for one target or for all.
+    pub(super) fn select_in(
+        &self,
+        list: Arc<Vec<Block>>,
+        blocks: &[i64],
+        target: Option<i64>,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+    ) -> Result<(Selection<'_>, BTreeMap<Labels, BlockSeries>), StoreError> {
+        let mut selection = Selection { reading: self.reader()?, parts: Vec::new(), _blocks: list };
+        let mut found: BTreeMap<Labels, BlockSeries> = BTreeMap::new();
+        let mut matched: HashMap<i64, Matched, FixedState> = HashMap::default();
+        for &block in blocks {
+            options.check()?;
+            let parts = self.parts_of(&selection.reading, block)?;
+            for part in parts.into_iter().filter(|part| target.is_none_or(|target| part.target == target)) {
+                let series = match matched.get(&part.names) {
+                    Some(series) => Rc::clone(series),
+                    None => {
+                        let series = Rc::new(self.match_names(&selection.reading, block, part.names, sets)?);
+                        matched.insert(part.names, Rc::clone(&series));
+                        series
+                    }
+                };
+                if series.is_empty() {
+                    continue;
+                }
+                match Directory::decode(&part.directory) {
+                    Ok(directory) => selection.add(block, part.first_row, directory, &series, &mut found),
+                    Err(error) => self.report_damage(block, "a directory", &error),
+                }
+            }
+        }
+        Ok((selection, found))
+    }
+
+    /// The parts of a block.
+    pub(super) fn parts_of(&self, reading: &Reading<'_>, block: i64) -> Result<Vec<PartRow>, StoreError> {
+        let query = "SELECT target, names, first_row, directory FROM part WHERE block = ?1 ORDER BY target";
+        let parts = reading.prepare(query).and_then(|mut statement| {
+            let rows = statement.query_map([block], |row| {
+                Ok(PartRow { target: row.get(0)?, names: row.get(1)?, first_row: row.get(2)?, directory: row.get(3)? })
+            })?;
+            rows.collect::<rusqlite::Result<Vec<PartRow>>>()
+        });
+        parts.or_else(|error| self.skip_damage(block, "a list of parts", error))
+    }
+
+    fn match_names(
+        &self,
+        reading: &Reading<'_>,
+        block: i64,
+        id: i64,
+        sets: &[Vec<Matcher>],
+    ) -> Result<Vec<(u32, Labels)>, StoreError> {
+        let query = "SELECT bytes FROM names WHERE id = ?1";
+        let bytes = reading
+            .prepare(query)
+            .and_then(|mut statement| statement.query_row([id], |row| row.get::<_, Vec<u8>>(0)).optional());
+        let bytes = match bytes {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                self.report_damage(block, "names", &"they are missing");
+                return Ok(Vec::new());
+            }
+            Err(error) => return self.skip_damage(block, "names", error),
+        };
+        let mut matched = Vec::new();
+        let outcome = names::decode(&bytes, |position, pairs| {
+            if sets.is_empty() || sets.iter().any(|set| set.iter().all(|matcher| is_satisfied(matcher, pairs))) {
+                matched.push((position, Labels::from_sorted(pairs.iter().copied())));
+            }
+        });
+        if let Err(error) = outcome {
+            self.report_damage(block, "names", &error);
+        }
+        Ok(matched)
+    }
+
+    /// Damage costs what is damaged; anything else ends the read.
+    fn skip_damage<T: Default>(&self, block: i64, what: &str, error: rusqlite::Error) -> Result<T, StoreError> {
+        if super::is_damage(&error) {
+            self.report_damage(block, what, &error);
+            return Ok(T::default());
+        }
+        Err(self.error("read", &error))
+    }
+}
+
+fn is_satisfied(matcher: &Matcher, pairs: &[(&str, &str)]) -> bool {
+    let value = pairs.iter().find(|(name, _)| *name == matcher.name()).map_or("", |(_, value)| value);
+    matcher.matches(value)
+}
+
+impl Selection<'_> {
+    /// Appends the samples of a series within `range` to `samples`, in time order.
+    pub fn read(
+        &self,
+        series: &[Place],
+        range: TimeRange,
+        cache: &mut SegmentCache,
+        samples: &mut Samples,
+    ) -> Result<(), StoreError> {
+        let start = samples.len();
+        for place in series {
+            let part = &self.parts[place.part as usize];
+            for entry in &part.directory.entries {
+                if let Some(column) = entry.series.column_of(place.position) {
+                    self.read_entry(part, entry, column, range, cache, samples)?;
+                }
+            }
+        }
+        sort_from(start, samples);
+        Ok(())
+    }
+
+    /// The common times of all parts found.
+    pub(super) fn times(&self) -> Vec<Timestamp> {
+        let mut times: Vec<Timestamp> =
+            self.parts.iter().flat_map(|part| part.directory.times.iter().copied()).collect();
+        times.sort_unstable();
+        times.dedup();
+        times
+    }
+
+    fn add(
+        &mut self,
+        block: i64,
+        first_row: i64,
+        directory: Directory,
+        series: &[(u32, Labels)],
+        found: &mut BTreeMap<Labels, BlockSeries>,
+    ) {
+        let part = self.parts.len() as u32;
+        for (position, labels) in series {
+            found.entry(labels.clone()).or_default().push(Place { part, position: *position });
+        }
+        self.parts.push(OpenPart { block, first_row, directory });
+    }
+
+    fn read_entry(
+        &self,
+        part: &OpenPart,
+        entry: &Entry,
+        column: usize,
+        range: TimeRange,
+        cache: &mut SegmentCache,
+        samples: &mut Samples,
+    ) -> Result<(), StoreError> {
+        let is_common = matches!(entry.series, SeriesOf::Common { .. });
+        let times = &part.directory.times;
+        if is_common && times.partition_point(|at| *at <= range.end) <= times.partition_point(|at| *at < range.start) {
+            return Ok(());
+        }
+        let row = part.first_row + i64::from(entry.row);
+        // Row ids stay below 2^40, offsets below 2^32; addresses of frames are never odd.
+        let key = (row as u64 * 2 + 1, u64::from(entry.offset));
+        let segment = match cache.get(key, || self.open_segment(row, entry)) {
+            Ok(segment) => segment,
+            Err(Failure::Damage(reason)) => {
+                self.reading.blocks.report_damage(part.block, "a segment", &reason);
+                return Ok(());
+            }
+            Err(Failure::Disk(error)) => return Err(self.reading.blocks.error("read", &error)),
+        };
+        let mut own_times = Vec::new();
+        let decoded = cache
+            .column(&segment, column)
+            .and_then(|()| if is_common { Ok(()) } else { segment.timestamps(&mut own_times) });
+        let times = if is_common { times } else { &own_times };
+        match decoded {
+            Ok(()) if times.len() == cache.values.len() => push_present(times, &cache.values, range, samples),
+            Ok(()) => self.reading.blocks.report_damage(part.block, "a segment", &"it does not fit its directory"),
+            Err(error) => self.reading.blocks.report_damage(part.block, "a segment", &error),
+        }
+        Ok(())
+    }
+
+    fn open_segment(&self, row: i64, entry: &Entry) -> Result<Segment, Failure> {
+        let blob = self.reading.blob_open(MAIN_DB, "data", "bytes", row, true).map_err(Failure::of)?;
+        if u64::from(entry.offset) + u64::from(entry.len) > blob.len() as u64 {
+            return Err(Failure::Damage("its row is too short".to_owned()));
+        }
+        let mut bytes = vec![0; entry.len as usize];
+        blob.read_at_exact(&mut bytes, entry.offset as usize).map_err(Failure::of)?;
+        Segment::open(&bytes).map_err(|error| Failure::Damage(error.to_string()))
+    }
+}
+
+enum Failure {
+    Damage(String),
+    Disk(rusqlite::Error),
+}
+
+impl Failure {
+    fn of(error: rusqlite::Error) -> Self {
+        // A missing row is damage too: rows that are in use are not deleted.
+        let is_missing = error.sqlite_error_code() == Some(rusqlite::ErrorCode::Unknown);
+        if is_missing || super::is_damage(&error) { Self::Damage(error.to_string()) } else { Self::Disk(error) }
+    }
+}
+
+/// The names of all targets, for work that goes target by target.
+pub(super) fn target_name(reading: &Reading<'_>, target: i64) -> rusqlite::Result<String> {
+    reading.query_row("SELECT name FROM target WHERE id = ?1", params![target], |row| row.get(0))
+}

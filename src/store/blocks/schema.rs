@@ -1,0 +1,230 @@
+//! The database file: opening it, its schema, its migrations, and setting it aside when it is hopeless.
+//!
+//! Rollback journal kept in place (PERSIST) with full synchronisation: measured at the device this
+//! writes least (new pages go to the file once, where a WAL would write them twice), and blocks
+//! are written a few times a day, so that readers hardly ever meet a commit.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::store::StoreError;
+
+/// Marks the file as ours: `OPBL`.
+const APPLICATION_ID: i32 = 0x4f50_424c;
+
+/// What brings a database from version N to N + 1. Only ever appended to.
+const MIGRATIONS: &[&str] = &["-- How far the log is in blocks: what replay may skip.
+     CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+     -- Scrape targets and rule groups by name: parts refer to them by number.
+     CREATE TABLE target (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+     -- The sorted label sets of a target, shared by all blocks in which they are the same.
+     CREATE TABLE names (id INTEGER PRIMARY KEY, target INTEGER NOT NULL, series INTEGER NOT NULL,
+                         hash INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;
+     CREATE INDEX names_by_target ON names (target, hash);
+     -- Spans of time. state: 0 being written, 1 in force, 2 replaced or expired.
+     CREATE TABLE block (id INTEGER PRIMARY KEY, state INTEGER NOT NULL, start INTEGER NOT NULL, until INTEGER NOT NULL,
+                         oldest INTEGER NOT NULL, newest INTEGER NOT NULL, samples INTEGER NOT NULL,
+                         bytes INTEGER NOT NULL) STRICT;
+     -- One target in one block: where its segments are.
+     CREATE TABLE part (block INTEGER NOT NULL, target INTEGER NOT NULL, names INTEGER NOT NULL,
+                        first_row INTEGER NOT NULL, rows INTEGER NOT NULL, directory BLOB NOT NULL,
+                        PRIMARY KEY (block, target)) STRICT;
+     CREATE INDEX part_by_names ON part (names);
+     -- Segments, one behind the other.
+     CREATE TABLE data (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"];
+
+/// What became of opening the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// It was there, or made anew.
+    Usable,
+    /// It could not be used, was renamed, and a new one was made.
+    SetAside {
+        /// Its new name.
+        to: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Opens or makes the database, for writing.
+pub(super) fn open_writer(path: &Path) -> Result<(Connection, Opened), StoreError> {
+    match try_open(path) {
+        Ok(connection) => Ok((connection, Opened::Usable)),
+        Err(Refusal::Transient(error)) => Err(database("open", path, &error)),
+        Err(Refusal::Unusable(reason)) => {
+            let to = set_aside(path)?;
+            let connection = try_open(path).map_err(|refusal| database("create", path, &refusal))?;
+            Ok((connection, Opened::SetAside { to, reason }))
+        }
+    }
+}
+
+/// Opens the database for reading only.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Segments are cached unpacked by whoever reads them; SQLite's own cache only needs inner pages.
+    connection.pragma_update(None, "cache_size", -128)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// How long one statement waits for a commit of the writer: a slow card takes seconds to sync.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// An error in StoreError's terms.
+pub(super) fn database(action: &'static str, path: &Path, reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Database { action, path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// Whether an error means that the file itself is damaged, rather than busy, full or out of reach.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
+}
+
+/// Renames the database and its journal; nothing is ever deleted.
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let numbered = |number: u32| PathBuf::from(format!("{}.aside-{number}", path.display()));
+    let to = (1..=u32::MAX).map(numbered).find(|candidate| !candidate.exists()).expect("a free number");
+    std::fs::rename(path, &to).map_err(|source| StoreError::Io { action: "rename", path: path.to_owned(), source })?;
+    let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
+    // The journal belongs to the file: with the new one it would destroy it.
+    if journal(path).exists() {
+        let moved = std::fs::rename(journal(path), journal(&to));
+        moved.map_err(|source| StoreError::Io { action: "rename", path: journal(path), source })?;
+    }
+    Ok(to)
+}
+
+enum Refusal {
+    /// Damaged, foreign, or from a newer version.
+    Unusable(String),
+    /// The disk or the system refuses.
+    Transient(rusqlite::Error),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unusable(reason) => f.write_str(reason),
+            Self::Transient(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) { Self::Unusable(error.to_string()) } else { Self::Transient(error) }
+    }
+}
+
+fn try_open(path: &Path) -> Result<Connection, Refusal> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(Refusal::Unusable("it is a database of another program".to_owned()));
+    }
+    if version as usize > MIGRATIONS.len() {
+        return Err(Refusal::Unusable(format!(
+            "it has format {version} and this version knows {}; the newer version can still read it",
+            MIGRATIONS.len()
+        )));
+    }
+    configure(&connection)?;
+    migrate(&mut connection, version as usize)?;
+    // Whether the pages are all there is told by the length that the header states.
+    check_length(&connection, path)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "PERSIST")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -512)?;
+    // Spilling would lock readers out for the rest of a transaction.
+    connection.pragma_update(None, "cache_spill", false)?;
+    connection.pragma_update(None, "journal_size_limit", 1 << 20)
+}
+
+fn migrate(connection: &mut Connection, version: usize) -> rusqlite::Result<()> {
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", index as i32 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn check_length(connection: &Connection, path: &Path) -> Result<(), Refusal> {
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let page_size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    let len = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if (pages.max(0) as u64).saturating_mul(page_size.max(0) as u64) > len {
+        return Err(Refusal::Unusable("it is cut off".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(content: impl Fn(&Path), expected: &str) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("blocks.db");
+        content(&path);
+        let before = std::fs::read(&path).expect("just written");
+        let (connection, opened) = open_writer(&path).expect("opening succeeds");
+        let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("readable");
+        assert_eq!(version as usize, MIGRATIONS.len());
+        match opened {
+            Opened::Usable => assert_eq!(expected, ""),
+            Opened::SetAside { to, reason } => {
+                assert!(!expected.is_empty() && reason.contains(expected), "{reason}");
+                assert_eq!(std::fs::read(to).expect("kept"), before);
+            }
+        }
+    }
+
+    #[test]
+    fn unusable_files_are_renamed_with_their_content() {
+        check(|path| std::fs::write(path, b"").expect("writable"), "");
+        check(|path| std::fs::write(path, vec![7; 5000]).expect("writable"), "not a database");
+        check(
+            |path| {
+                Connection::open(path)
+                    .and_then(|other| other.execute_batch("CREATE TABLE t (a)"))
+                    .expect("SQLite works")
+            },
+            "another program",
+        );
+        check(
+            |path| {
+                let (connection, _) = open_writer(path).expect("opening succeeds");
+                connection.pragma_update(None, "user_version", 99).expect("writable");
+            },
+            "format 99",
+        );
+    }
+
+    #[test]
+    fn a_cut_database_is_renamed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("blocks.db");
+        drop(open_writer(&path).expect("opening succeeds"));
+        let bytes = std::fs::read(&path).expect("just written");
+        for len in (512..bytes.len()).step_by(1536) {
+            std::fs::write(&path, &bytes[..len]).expect("writable");
+            let (_, opened) = open_writer(&path).expect("opening succeeds");
+            assert!(matches!(opened, Opened::SetAside { .. }), "cut at {len}: {opened:?}");
+        }
+    }
+}

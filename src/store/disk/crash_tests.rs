@@ -1,0 +1,288 @@
+//! Crashes and failing disks: what was durable comes back, whatever else is lost or broken.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::tests::{START, copy_folder, open, read_all, scrape, settings};
+use super::{DiskStore, StoreSettings};
+use crate::clock::Clock;
+use crate::model::{TimeRange, Timestamp};
+use crate::store::Select;
+use crate::store::log::{DiskFolder, Folder, LogFile};
+use crate::telemetry::Registry;
+
+/// How many samples of the one series there are, and the newest one.
+fn extent(store: &DiskStore) -> (usize, i64) {
+    let found = read_all(store, &[], TimeRange::ALL);
+    found.first().map_or((0, 0), |(_, samples)| (samples.len(), samples[samples.len() - 1].0))
+}
+
+fn log_file(path: &Path) -> PathBuf {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(path.join("log")).expect("readable").map(|entry| entry.expect("readable").path()).collect();
+    files.sort();
+    files.swap_remove(0)
+}
+
+#[test]
+fn a_log_cut_anywhere_gives_all_whole_records() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let original = folder.path().join("original");
+    let store = open(&original, &clock);
+    for step in 0..6 {
+        scrape(&*store, 0, START + step * 15_000, &[(0, step as f64), (1, 7.0)]);
+        store.flush().expect("the disk works");
+    }
+    copy_folder(&original, &folder.path().join("copy"));
+    let copy = folder.path().join("copy");
+    // A power cut: what is not in the log is gone.
+    std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
+    let file = log_file(&copy);
+    let bytes = std::fs::read(&file).expect("readable");
+    // Record 0 is the empty checkpoint of the opening; each takes one page here.
+    for cut in (0..7 * 4096).step_by(97) {
+        let mut torn = bytes.clone();
+        torn[cut..].fill(0);
+        std::fs::write(&file, &torn).expect("writable");
+        let reopened = open(&copy, &clock);
+        let whole = (0..6).filter(|record| is_whole(&bytes, &torn, record + 1)).count();
+        assert_eq!(extent(&reopened).0, whole, "cut at {cut}");
+        // It goes on as usual.
+        scrape(&*reopened, 0, START + 600_000, &[(0, 1.0)]);
+        reopened.flush().expect("the disk works");
+        drop(reopened);
+        std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
+        let again = open(&copy, &clock);
+        assert_eq!(extent(&again), (whole + 1, START + 600_000), "cut at {cut}");
+        drop(again);
+        std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
+    }
+}
+
+/// Whether tearing has changed nothing of a record that matters.
+fn is_whole(bytes: &[u8], torn: &[u8], record: usize) -> bool {
+    bytes[record * 4096..(record + 1) * 4096] == torn[record * 4096..(record + 1) * 4096]
+}
+
+#[test]
+fn damage_in_the_middle_costs_the_way_to_the_next_checkpoint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let settings = StoreSettings { log_segment_bytes: 2 << 20, ..settings(&folder.path().join("store")) };
+    let store = DiskStore::open(settings.clone(), clock.clone(), &Registry::new()).expect("opening succeeds");
+    for step in 0..150 {
+        scrape(&*store, 0, START + step * 1_000, &[(0, step as f64)]);
+        store.flush().expect("the disk works");
+    }
+    drop(store);
+    let file = log_file(&folder.path().join("store"));
+    let mut bytes = std::fs::read(&file).expect("readable");
+    bytes[10 * 4096 + 60] ^= 1;
+    std::fs::write(&file, &bytes).expect("writable");
+    let registry = Registry::new();
+    let reopened = DiskStore::open(settings, clock, &registry).expect("opening succeeds");
+    let (samples, newest) = extent(&reopened);
+    assert_eq!(newest, START + 149_000, "nothing newer than the damage is lost");
+    assert!((90..150).contains(&samples), "{samples}");
+    let mut page = Vec::new();
+    registry.render(&mut page);
+    assert!(String::from_utf8_lossy(&page).contains("outpost_store_corruptions_total 1\n"));
+}
+
+#[test]
+fn a_torn_tail_gives_all_whole_appends() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let store = open(&folder.path().join("original"), &clock);
+    for step in 0..5 {
+        scrape(&*store, 0, START + step * 15_000, &[(0, step as f64)]);
+    }
+    let copy = folder.path().join("copy");
+    copy_folder(&folder.path().join("original"), &copy);
+    let tail = copy.join("tail").join("tail-a");
+    let bytes = std::fs::read(&tail).expect("readable");
+    let mut seen = Vec::new();
+    for cut in 0..=bytes.len() {
+        let _ = std::fs::remove_dir_all(&copy);
+        copy_folder(&folder.path().join("original"), &copy);
+        std::fs::write(&tail, &bytes[..cut]).expect("writable");
+        seen.push(extent(&open(&copy, &clock)).0);
+    }
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_eq!((seen[0], seen[bytes.len()]), (0, 5));
+}
+
+#[test]
+fn a_damaged_database_is_kept_and_the_log_still_answers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let path = folder.path().join("store");
+    let store = open(&path, &clock);
+    for step in 0..600 {
+        clock.set(Timestamp(START + step * 60_000));
+        scrape(&*store, 0, START + step * 60_000, &[(0, step as f64)]);
+        if step % 60 == 0 {
+            store.maintain().expect("the disk works");
+        }
+    }
+    let before = extent(&store);
+    drop(store);
+    let database = std::fs::read(path.join("blocks.db")).expect("readable");
+    std::fs::write(path.join("blocks.db"), &database[..database.len() / 2]).expect("writable");
+    let reopened = open(&path, &clock);
+    let after = extent(&reopened);
+    assert_eq!(after.1, before.1);
+    assert!(after.0 > 60, "{after:?}");
+    assert_eq!(std::fs::read(path.join("blocks.db.aside-1")).expect("kept").len(), database.len() / 2);
+    clock.set(Timestamp(START + 20 * 3_600_000));
+    reopened.maintain().expect("blocks are made anew");
+    assert_eq!(extent(&reopened).1, before.1);
+}
+
+#[test]
+fn a_damaged_segment_costs_itself_alone() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let path = folder.path().join("store");
+    // At the start of a merged span, so that the blocks stay apart.
+    let start = START + 4 * 3_600_000;
+    let store = open(&path, &clock);
+    for step in 0..300 {
+        clock.set(Timestamp(start + step * 60_000));
+        scrape(&*store, 0, start + step * 60_000, &[(0, (step * step) as f64)]);
+    }
+    store.maintain().expect("the disk works");
+    let blocks = store.shared.blocks.list().len();
+    assert!(blocks >= 2);
+    let all = extent(&store).0;
+    drop(store);
+    crate::store::blocks::damage_first_row(&path.join("blocks.db"));
+    let registry = Registry::new();
+    let reopened = DiskStore::open(settings(&path), clock, &registry).expect("opening succeeds");
+    let (left, newest) = extent(&reopened);
+    assert!(left < all && left >= all / 3, "{left} of {all}");
+    assert_eq!(newest, start + 299 * 60_000);
+    let mut page = Vec::new();
+    registry.render(&mut page);
+    assert!(String::from_utf8_lossy(&page).contains("outpost_store_corruptions_total 1\n"));
+}
+
+/// A log folder that fails on demand.
+struct Faulty {
+    inner: DiskFolder,
+    mode: Arc<AtomicU8>,
+}
+
+const GOOD: u8 = 0;
+const FULL: u8 = 1;
+const SYNC_FAILS: u8 = 2;
+
+struct FaultyFile {
+    inner: Box<dyn LogFile>,
+    mode: Arc<AtomicU8>,
+}
+
+fn check_mode(mode: &AtomicU8, failing: &[u8]) -> io::Result<()> {
+    if failing.contains(&mode.load(Ordering::Relaxed)) { Err(io::Error::other("injected")) } else { Ok(()) }
+}
+
+impl Folder for Faulty {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.inner.read(name)
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        Ok(Box::new(FaultyFile { inner: self.inner.open(name)?, mode: Arc::clone(&self.mode) }))
+    }
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>> {
+        check_mode(&self.mode, &[FULL])?;
+        Ok(Box::new(FaultyFile { inner: self.inner.create(name, len)?, mode: Arc::clone(&self.mode) }))
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.inner.path(name)
+    }
+}
+
+impl LogFile for FaultyFile {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        check_mode(&self.mode, &[FULL])?;
+        // The page cache takes it and the device never gets it: what a failed sync leaves behind.
+        if self.mode.load(Ordering::Relaxed) == SYNC_FAILS {
+            return Ok(());
+        }
+        self.inner.write_at(bytes, offset)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        check_mode(&self.mode, &[FULL, SYNC_FAILS])?;
+        self.inner.sync()
+    }
+}
+
+#[test]
+fn memory_goes_on_while_the_disk_fails_and_is_written_when_it_is_back() {
+    for failure in [FULL, SYNC_FAILS] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = Clock::manual(Timestamp(START));
+        let path = folder.path().join("store");
+        let mode = Arc::new(AtomicU8::new(GOOD));
+        let log = Faulty { inner: DiskFolder::new(&path.join("log")).expect("writable"), mode: Arc::clone(&mode) };
+        let store =
+            DiskStore::open_with(settings(&path), clock.clone(), &Registry::new(), Box::new(log)).expect("opens");
+        let run = |from: i64, to: i64, is_good: bool| {
+            for step in from..to {
+                clock.set(Timestamp(START + step * 15_000));
+                scrape(&*store, 0, START + step * 15_000, &[(0, step as f64), (1, 1.5)]);
+                assert_eq!(store.flush().is_ok(), is_good);
+                store.shared.seal();
+            }
+        };
+        run(0, 20, true);
+        assert!(store.health().is_good());
+        mode.store(failure, Ordering::Relaxed);
+        run(20, 200, false);
+        assert!(store.health().log_error.is_some_and(|error| error.contains("injected")));
+        assert_eq!(extent(&store).0, 200);
+        mode.store(GOOD, Ordering::Relaxed);
+        store.flush().expect("the disk is back");
+        assert!(store.health().is_good());
+        // A power cut now costs nothing.
+        let copy = folder.path().join("copy");
+        copy_folder(&path, &copy);
+        std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
+        assert_eq!(extent(&open(&copy, &clock)).0, 200, "failure {failure}");
+    }
+}
+
+#[test]
+fn memory_is_bounded_when_nothing_can_be_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let path = folder.path().join("store");
+    let mode = Arc::new(AtomicU8::new(FULL));
+    let log = Faulty { inner: DiskFolder::new(&path.join("log")).expect("writable"), mode };
+    let settings = StoreSettings { memory_bytes_max: 128 * 1024, ..settings(&path) };
+    let store = DiskStore::open_with(settings, clock.clone(), &Registry::new(), Box::new(log)).expect("opens");
+    let mut random = 1u64;
+    for step in 0..20_000i64 {
+        clock.set(Timestamp(START + step * 15_000));
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        scrape(&*store, 0, START + step * 15_000, &[(0, random as f64), (1, (random >> 9) as f64)]);
+        if step % 64 == 0 {
+            store.shared.seal();
+        }
+    }
+    assert!(store.memory() < 256 * 1024, "{}", store.memory());
+    assert_eq!(extent(&store).1, START + 19_999 * 15_000);
+    assert!(store.stats().samples_in_memory > 5_000);
+}

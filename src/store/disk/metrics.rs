@@ -1,0 +1,150 @@
+//! What the store tells of itself, and the state of its disk.
+
+use std::sync::{Arc, Mutex};
+
+use crate::model::{MetricType, Timestamp};
+use crate::telemetry::{Counter, Gauge, Registry};
+
+/// Whether the disk takes what it is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreHealth {
+    /// Why flushing to the log fails at present, if it does. Samples are then safe from nothing but
+    /// the end of the process.
+    pub log_error: Option<String>,
+    /// Why writing or reading blocks fails at present, if it does.
+    pub blocks_error: Option<String>,
+    /// Since when one of them fails.
+    pub failing_since: Option<Timestamp>,
+}
+
+impl StoreHealth {
+    /// Whether the disk works.
+    pub fn is_good(&self) -> bool {
+        self.log_error.is_none() && self.blocks_error.is_none()
+    }
+}
+
+/// The store's own metrics.
+pub(super) struct Metrics {
+    pub samples_appended: Counter,
+    pub samples_rejected: Counter,
+    pub samples_dropped: Counter,
+    pub flushes: Counter,
+    pub flush_failures: Counter,
+    pub flush_seconds: Gauge,
+    pub log_bytes_written: Counter,
+    pub block_bytes_written: Counter,
+    pub block_failures: Counter,
+    pub durable_until: Gauge,
+    pub compactions: Counter,
+    pub merges: Counter,
+    pub blocks_expired: Counter,
+    pub corruptions: Counter,
+    pub read_failures: Counter,
+    health: Arc<Mutex<StoreHealth>>,
+}
+
+impl Metrics {
+    pub fn new(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(name, help);
+        let health: Arc<Mutex<StoreHealth>> = Arc::default();
+        let shown = Arc::clone(&health);
+        registry.family(
+            "outpost_store_disk_healthy",
+            "Whether the last write to the log and to the blocks succeeded.",
+            MetricType::Gauge,
+            move |emit| {
+                let health = shown.lock().expect("no holder of the lock panics").clone();
+                emit(&[("part", "blocks")], f64::from(u8::from(health.blocks_error.is_none())));
+                emit(&[("part", "log")], f64::from(u8::from(health.log_error.is_none())));
+            },
+        );
+        Self {
+            samples_appended: counter("outpost_store_samples_appended_total", "Samples taken."),
+            samples_rejected: counter(
+                "outpost_store_samples_rejected_total",
+                "Samples refused: out of order, too old, too far ahead.",
+            ),
+            samples_dropped: counter(
+                "outpost_store_samples_dropped_total",
+                "Samples dropped from memory at its bound, because the disk took nothing for too long.",
+            ),
+            flushes: counter("outpost_store_flushes_total", "Log records made durable."),
+            flush_failures: counter("outpost_store_flush_failures_total", "Flushes that failed; they are repeated."),
+            flush_seconds: registry.gauge("outpost_store_last_flush_duration_seconds", "How long the last flush took."),
+            log_bytes_written: counter("outpost_store_log_written_bytes_total", "Bytes written to the log."),
+            block_bytes_written: counter(
+                "outpost_store_block_written_bytes_total",
+                "Bytes of samples written to blocks.",
+            ),
+            block_failures: counter(
+                "outpost_store_block_failures_total",
+                "Blocks that could not be written; they are repeated.",
+            ),
+            durable_until: registry.gauge(
+                "outpost_store_last_durable_timestamp_seconds",
+                "When the newest successful flush began: what came before survives a power cut.",
+            ),
+            compactions: counter("outpost_store_compactions_total", "Blocks made from memory."),
+            merges: counter("outpost_store_merges_total", "Blocks made from shorter blocks."),
+            blocks_expired: counter("outpost_store_blocks_expired_total", "Blocks dropped by the retention."),
+            corruptions: counter(
+                "outpost_store_corruptions_total",
+                "Damaged records, segments and files met and set aside.",
+            ),
+            read_failures: counter(
+                "outpost_store_block_read_failures_total",
+                "Reads that were answered from memory alone because the blocks could not be read.",
+            ),
+            health,
+        }
+    }
+
+    /// The state of the disk.
+    pub fn health(&self) -> StoreHealth {
+        self.health.lock().expect("no holder of the lock panics").clone()
+    }
+
+    /// Notes how writing the log went. Changes are logged once.
+    pub fn note_log(&self, outcome: Result<(), String>, now: Timestamp) {
+        self.note(outcome, now, "log", |health| &mut health.log_error);
+    }
+
+    /// Notes how working with blocks went.
+    pub fn note_blocks(&self, outcome: Result<(), String>, now: Timestamp) {
+        self.note(outcome, now, "blocks", |health| &mut health.blocks_error);
+    }
+
+    fn note(
+        &self,
+        outcome: Result<(), String>,
+        now: Timestamp,
+        part: &str,
+        field: impl Fn(&mut StoreHealth) -> &mut Option<String>,
+    ) {
+        let mut health = self.health.lock().expect("no holder of the lock panics");
+        let error = outcome.err();
+        match (field(&mut health).is_some(), &error) {
+            (false, Some(error)) => {
+                tracing::error!(part, %error, "the disk fails; memory goes on alone and it is tried again")
+            }
+            (true, None) => tracing::info!(part, "the disk is back; what memory holds is written"),
+            _ => {}
+        }
+        *field(&mut health) = error;
+        let since = health.failing_since.unwrap_or(now);
+        health.failing_since = (!health.is_good()).then_some(since);
+    }
+}
+
+/// An error and all that caused it, in one line.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,320 @@
+//! The store that is kept: head in memory, log for what is new, blocks for what is old.
+//!
+//! What survives: kill -9 costs at most the append in flight, a power cut at most the flush interval.
+//! What fails: when the disk takes nothing, appending and reading go on from memory up to a bound
+//! ([`StoreSettings::memory_bytes_max`]), [`DiskStore::health`] says so, and every flush tries again;
+//! then everything memory holds and the log does not is written to a fresh log file.
+//!
+//! Locks, always taken in this order: compaction, log, tail, head. The head's lock is never held over
+//! I/O; appending holds the tail's over one `write` to it. Threads, all owned here: flush, seal
+//! (compressing in memory), and compact (blocks, merging, retention), so that a stalled disk stops
+//! neither scraping nor compressing.
+
+#[cfg(test)]
+mod crash_tests;
+mod maintain;
+mod metrics;
+mod replay;
+mod select;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use metrics::StoreHealth;
+pub use settings::StoreSettings;
+
+use std::fs::File;
+use std::hash::BuildHasher;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread::JoinHandle;
+
+use foldhash::fast::FixedState;
+
+use self::metrics::{Metrics, describe};
+use self::replay::Replay;
+use super::blocks::Blocks;
+use super::head::{Bounds, Head};
+use super::log::tail::Tail;
+use super::log::{DiskFolder, Folder, Log, Reader, Replayed};
+use super::{Append, AppendReport, Batch, GroupId, SeriesId, StoreError};
+use crate::clock::Clock;
+use crate::model::{Labels, MetricType, Timestamp};
+use crate::telemetry::Registry;
+
+/// A store in a folder.
+pub struct DiskStore {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The body of a thread.
+type Task = fn(&Shared);
+
+/// What the threads share.
+struct Shared {
+    settings: StoreSettings,
+    clock: Clock,
+    head: RwLock<Head>,
+    tail: Mutex<Tail>,
+    log: Mutex<LogSide>,
+    blocks: Blocks,
+    /// Held by whoever makes, merges or drops blocks.
+    compaction: Mutex<()>,
+    metrics: Metrics,
+    stop: Mutex<bool>,
+    stopping: Condvar,
+    /// Held, and locked, for as long as the store is open.
+    _lock: File,
+}
+
+struct LogSide {
+    log: Log,
+    /// Appends up to this one are durable.
+    durable: u64,
+    /// Whether a flush of this run has succeeded: the tail leans on it.
+    has_begun: bool,
+}
+
+impl DiskStore {
+    /// Opens the store, making it if there is none. Damage does not prevent it: what cannot be read is
+    /// set aside, counted and named. Fails if another process has it open, or if the folder cannot be
+    /// used at all.
+    pub fn open(settings: StoreSettings, clock: Clock, registry: &Registry) -> Result<Arc<Self>, StoreError> {
+        let folder = DiskFolder::new(&settings.path.join("log")).map_err(io("create", &settings.path))?;
+        Self::open_with(settings, clock, registry, Box::new(folder))
+    }
+
+    /// The same with the log in `folder`.
+    pub(super) fn open_with(
+        settings: StoreSettings,
+        clock: Clock,
+        registry: &Registry,
+        folder: Box<dyn Folder>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let lock = lock(&settings.path)?;
+        let metrics = Metrics::new(registry);
+        let (blocks, _) = Blocks::open(&settings.path.join("blocks.db"), metrics.corruptions.clone())?;
+        let stored = blocks.stored()?;
+        let lineage = new_lineage(&clock);
+        let mut head = Head::new(settings.span_ms());
+        head.set_cut(stored.until);
+        let mut reader = Reader::default();
+        let mut sink = Replay::new(&mut head);
+        let (log, replayed) = Log::open(folder, settings.log_segment_bytes, lineage, stored, &mut reader, &mut sink)?;
+        metrics.corruptions.add(replayed.damaged);
+        let tail_path = tail_folder(&settings);
+        let tail = Tail::new(&tail_path, lineage).map_err(io("create", &tail_path))?;
+        let durable = sink.mark_durable();
+        let appends = tail.replay(replayed.lineage, &mut reader, &mut sink);
+        head.drop_ended(Timestamp(stored.until.0.saturating_sub(settings.span_ms() / 2)));
+        report(&replayed, appends, &head);
+        let shared = Arc::new(Shared {
+            settings,
+            clock,
+            head: RwLock::new(head),
+            tail: Mutex::new(tail),
+            log: Mutex::new(LogSide { log, durable, has_begun: false }),
+            blocks,
+            compaction: Mutex::new(()),
+            metrics,
+            stop: Mutex::new(false),
+            stopping: Condvar::new(),
+            _lock: lock,
+        });
+        // The first record of a run defines everything, and makes durable what the tail brought back.
+        // A failure is shown by health() and repeated like any other.
+        drop(shared.flush());
+        register(&shared, registry);
+        let store = Arc::new(Self { shared, threads: Mutex::default() });
+        if store.shared.settings.is_threaded {
+            store.start_threads();
+        }
+        Ok(store)
+    }
+
+    /// Makes everything appended so far durable. Blocks until it is.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.shared.flush()
+    }
+
+    /// Flushes, stops the threads and waits for them. Appending and reading still work afterwards, from
+    /// memory and disk as before, but nothing more is made durable.
+    pub fn close(&self) -> Result<(), StoreError> {
+        *self.shared.stop.lock().expect("no holder of the lock panics") = true;
+        self.shared.stopping.notify_all();
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no holder of the lock panics"));
+        for thread in threads {
+            // A panic in it has been reported by its own message.
+            drop(thread.join());
+        }
+        let outcome = self.shared.flush();
+        if outcome.is_ok() {
+            self.shared.tail.lock().expect("no holder of the lock panics").end();
+        }
+        outcome
+    }
+
+    /// Does at once what the threads do in time: compresses, flushes, makes the blocks that are due by
+    /// the clock, merges, expires, and deletes. Gives the first error.
+    pub fn maintain(&self) -> Result<(), StoreError> {
+        self.shared.seal();
+        let flushed = self.shared.flush();
+        let compacted = self.shared.compact();
+        flushed.and(compacted)
+    }
+
+    /// Whether the disk works.
+    pub fn health(&self) -> StoreHealth {
+        self.shared.metrics.health()
+    }
+
+    /// Bytes of memory that series and samples take, estimated.
+    pub fn memory(&self) -> usize {
+        self.shared.read_head().memory()
+    }
+
+    /// Bytes on the disk: blocks and log, free pages and spare files included.
+    pub fn disk_bytes(&self) -> Result<u64, StoreError> {
+        self.shared.disk_bytes()
+    }
+
+    fn start_threads(&self) {
+        let tasks: [(&str, Task); 3] = [
+            ("store-flush", maintain::run_flush),
+            ("store-seal", maintain::run_seal),
+            ("store-compact", maintain::run_compact),
+        ];
+        for (name, run) in tasks {
+            let shared = Arc::clone(&self.shared);
+            match std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared)) {
+                Ok(thread) => self.threads.lock().expect("no holder of the lock panics").push(thread),
+                Err(error) => tracing::error!(name, %error, "cannot start a thread of the store"),
+            }
+        }
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(error = describe(&error), "the last flush of the store failed");
+        }
+    }
+}
+
+impl Append for DiskStore {
+    fn group(&self, key: &str) -> Result<GroupId, StoreError> {
+        Ok(self.shared.write_head().group(key))
+    }
+
+    fn series(&self, group: GroupId, labels: &Labels) -> Result<SeriesId, StoreError> {
+        let max = self.shared.settings.series_max;
+        self.shared.write_head().series(group, labels, max).ok_or(StoreError::TooManySeries { max })
+    }
+
+    fn append(&self, batch: &Batch) -> AppendReport {
+        let now = self.shared.clock.now();
+        let settings = &self.shared.settings;
+        let bounds = Bounds { oldest: now - settings.retention_time, newest: now + settings.ahead_max };
+        let report = {
+            let mut tail = self.shared.tail.lock().expect("no holder of the lock panics");
+            let mut head = self.shared.write_head();
+            let (report, accepted) = head.append(batch, &bounds);
+            tail.prepare(&head, batch.group, &accepted);
+            drop(head);
+            tail.write();
+            report
+        };
+        self.shared.metrics.samples_appended.add(report.appended as u64);
+        self.shared.metrics.samples_rejected.add(report.rejected.len() as u64);
+        report
+    }
+}
+
+impl Shared {
+    fn read_head(&self) -> RwLockReadGuard<'_, Head> {
+        self.head.read().expect("no holder of the lock panics")
+    }
+
+    fn write_head(&self) -> RwLockWriteGuard<'_, Head> {
+        self.head.write().expect("no holder of the lock panics")
+    }
+
+    fn disk_bytes(&self) -> Result<u64, StoreError> {
+        let log = self.log.lock().expect("no holder of the lock panics").log.disk_bytes();
+        Ok(self.blocks.disk_bytes()?.1 + log)
+    }
+}
+
+/// Metrics that are computed when they are asked for.
+fn register(shared: &Arc<Shared>, registry: &Registry) {
+    let gauge = |name, help, value: fn(&Shared) -> f64| {
+        let shared = Arc::downgrade(shared);
+        registry.family(name, help, MetricType::Gauge, move |emit| {
+            if let Some(shared) = shared.upgrade() {
+                emit(&[], value(&shared));
+            }
+        });
+    };
+    gauge("outpost_store_head_series", "Series in memory.", |shared| shared.read_head().dictionary.len() as f64);
+    gauge("outpost_store_head_samples", "Samples in memory.", |shared| shared.read_head().samples() as f64);
+    gauge("outpost_store_head_bytes", "Memory that series and samples take, estimated.", |shared| {
+        shared.read_head().memory() as f64
+    });
+    gauge("outpost_store_blocks", "Blocks in force.", |shared| shared.blocks.list().len() as f64);
+    gauge("outpost_store_disk_bytes", "Size of blocks and log on the disk.", |shared| {
+        shared.disk_bytes().map_or(f64::NAN, |bytes| bytes as f64)
+    });
+    gauge("outpost_store_block_bytes_per_sample", "Bytes in blocks per sample in blocks.", |shared| {
+        let list = shared.blocks.list();
+        let (bytes, samples) =
+            list.iter().fold((0, 0), |(bytes, samples), block| (bytes + block.bytes, samples + block.samples));
+        bytes as f64 / samples as f64
+    });
+}
+
+/// Takes the lock file, which lives as long as the process does.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    std::fs::create_dir_all(path).map_err(io("create", path))?;
+    let name = path.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(io("open", &name))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(StoreError::Io { action: "lock", path: name, source }),
+    }
+}
+
+/// The tail's folder: its name carries the store's path, since stores may share a runtime folder.
+fn tail_folder(settings: &StoreSettings) -> PathBuf {
+    match &settings.runtime_dir {
+        Some(runtime) => {
+            let path = settings.path.canonicalize().unwrap_or_else(|_| settings.path.clone());
+            runtime.join(format!("outpost-{:016x}", FixedState::default().hash_one(path)))
+        }
+        None => settings.path.join("tail"),
+    }
+}
+
+/// A number that no other run has.
+fn new_lineage(clock: &Clock) -> u64 {
+    foldhash::fast::RandomState::default().hash_one((clock.now().0, std::process::id()))
+}
+
+fn report(replayed: &Replayed, tail_appends: u64, head: &Head) {
+    let Replayed { records, damaged, .. } = replayed;
+    tracing::info!(
+        records,
+        damaged,
+        tail_appends,
+        series = head.dictionary.len(),
+        samples = head.samples(),
+        "store opened"
+    );
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { action, path, source }
+}

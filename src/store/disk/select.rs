@@ -1,0 +1,319 @@
+//! Reading: memory and blocks, merged series by series in label order.
+//!
+//! Memory is looked at before blocks: a block that is made in between shows its samples twice, which
+//! merging removes, rather than not at all. If the blocks cannot be read (not merely slowly), memory
+//! answers alone: alerts and `/federate` go on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use foldhash::fast::FixedState;
+
+use super::metrics::describe;
+use super::{DiskStore, Shared};
+use crate::model::{Labels, METRIC_NAME, Matcher, is_stale_marker};
+use crate::store::blocks::{BlockSeries, Selection};
+use crate::store::head::{GroupView, SegmentCache, SeriesView, read_series, sort_from};
+use crate::store::index::matching_any;
+use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSet, StoreError, StoreStats};
+
+/// Unpacked segments that one read keeps at hand.
+const CACHE_BYTES: usize = 4 << 20;
+/// Series between two looks at the deadline while labels are collected.
+const CHECK_INTERVAL: usize = 1024;
+/// How many lines each table of the statistics has.
+const TOP: usize = 10;
+
+impl Select for DiskStore {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        options: &ReadOptions,
+    ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
+        Ok(Box::new(self.shared.select(&[matchers.to_vec()], options)?))
+    }
+
+    fn newest(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<NewestSample>, StoreError> {
+        self.shared.newest(sets, options)
+    }
+
+    fn series_labels(
+        &self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+        limit: Option<usize>,
+    ) -> Result<Vec<Labels>, StoreError> {
+        let mut found = self.shared.head_labels(sets, options)?;
+        found.extend(self.shared.select_blocks(sets, options)?.into_iter().flat_map(|(_, found)| found.into_keys()));
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(limit.unwrap_or(usize::MAX));
+        Ok(found)
+    }
+
+    fn label_names(
+        &self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut names = BTreeSet::new();
+        self.shared.visit_labels(sets, options, |name, _| {
+            if !names.contains(name) {
+                names.insert(name.to_owned());
+            }
+        })?;
+        Ok(names.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
+    }
+
+    fn label_values(
+        &self,
+        name: &str,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut values = BTreeSet::new();
+        self.shared.visit_labels(sets, options, |candidate, value| {
+            if candidate == name && !values.contains(value) {
+                values.insert(value.to_owned());
+            }
+        })?;
+        Ok(values.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.shared.stats()
+    }
+}
+
+type Found<'a> = (Selection<'a>, BTreeMap<Labels, BlockSeries>);
+
+/// Series in label order.
+struct DiskSeriesSet<'a> {
+    series: std::vec::IntoIter<(Labels, Sources)>,
+    groups: HashMap<GroupId, GroupView, FixedState>,
+    selection: Option<Selection<'a>>,
+    cache: SegmentCache,
+    options: ReadOptions,
+    shared: &'a Shared,
+}
+
+/// Where the samples of one series are.
+#[derive(Default)]
+struct Sources {
+    head: Option<SeriesView>,
+    blocks: BlockSeries,
+}
+
+impl SeriesSet for DiskSeriesSet<'_> {
+    fn next(&mut self, samples: &mut Samples) -> Result<Option<Labels>, StoreError> {
+        samples.clear();
+        while let Some((labels, sources)) = self.series.next() {
+            self.options.check()?;
+            self.read(&labels, &sources, samples)?;
+            if !samples.is_empty() {
+                return Ok(Some(labels));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl DiskSeriesSet<'_> {
+    fn read(&mut self, labels: &Labels, sources: &Sources, samples: &mut Samples) -> Result<(), StoreError> {
+        let range = self.options.range;
+        if let Some(selection) = &self.selection
+            && !sources.blocks.is_empty()
+            && let Err(error) = selection.read(&sources.blocks, range, &mut self.cache, samples)
+        {
+            self.shared.note_read_failure(&error);
+        }
+        let Some(view) = &sources.head else { return Ok(()) };
+        let Some(group) = self.groups.get(&view.group) else { return Ok(()) };
+        if let Err(error) = read_series(view, group, range, &mut self.cache, samples) {
+            tracing::error!(%error, %labels, "memory is damaged: a series is cut short");
+            self.shared.metrics.corruptions.inc();
+        }
+        sort_from(0, samples);
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn select(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<DiskSeriesSet<'_>, StoreError> {
+        let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
+        let mut series: Vec<(Labels, Sources)> = Vec::new();
+        {
+            let head = self.read_head();
+            for (index, id) in matching_any(&head.dictionary, sets).into_iter().enumerate() {
+                if index.is_multiple_of(CHECK_INTERVAL) {
+                    options.check()?;
+                }
+                let record = head.dictionary.record(id).expect("the index lists known series");
+                if let Some(view) = head.view_series(record, options.range) {
+                    groups.entry(view.group).or_insert_with(|| head.view_group(view.group, options.range));
+                    let sources = Sources { head: Some(view), blocks: Vec::new() };
+                    series.push((head.dictionary.labels(record), sources));
+                }
+            }
+        }
+        let mut selection = None;
+        if let Some((found, places)) = self.select_blocks(sets, options)? {
+            selection = Some(found);
+            let mut merged: BTreeMap<Labels, Sources> =
+                places.into_iter().map(|(labels, blocks)| (labels, Sources { head: None, blocks })).collect();
+            for (labels, sources) in series {
+                merged.entry(labels).or_default().head = sources.head;
+            }
+            series = merged.into_iter().collect();
+        } else {
+            series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        }
+        let series = series.into_iter();
+        let cache = SegmentCache::new(CACHE_BYTES);
+        Ok(DiskSeriesSet { series, groups, selection, cache, options: options.clone(), shared: self })
+    }
+
+    /// What blocks have, if any overlap the range. An unreadable database is noted and has nothing.
+    fn select_blocks(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Option<Found<'_>>, StoreError> {
+        if !self.blocks.overlap(options.range) {
+            return Ok(None);
+        }
+        match self.blocks.select(sets, options) {
+            Ok(found) => Ok(Some(found)),
+            Err(error @ (StoreError::DeadlineExceeded | StoreError::Cancelled)) => Err(error),
+            Err(error) => {
+                self.note_read_failure(&error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn note_read_failure(&self, error: &StoreError) {
+        self.metrics.read_failures.inc();
+        self.metrics.note_blocks(Err(describe(error)), self.clock.now());
+    }
+
+    fn newest(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<NewestSample>, StoreError> {
+        // Everything that memory can tell is told as of one instant: under one lock.
+        let mut answered: BTreeMap<Labels, Option<NewestSample>> = BTreeMap::new();
+        let mut is_older_needed = false;
+        {
+            let head = self.read_head();
+            for id in matching_any(&head.dictionary, sets) {
+                let Some((timestamp, value)) = head.newest_of(id) else { continue };
+                if timestamp > options.range.end {
+                    is_older_needed = true;
+                } else if timestamp >= options.range.start {
+                    let labels =
+                        head.dictionary.labels(head.dictionary.record(id).expect("the index lists known series"));
+                    let sample = NewestSample { labels: labels.clone(), timestamp, value };
+                    answered.insert(labels, (!is_stale_marker(value)).then_some(sample));
+                }
+            }
+        }
+        if is_older_needed || self.blocks.overlap(options.range) {
+            self.find_older_newest(sets, options, &mut answered)?;
+        }
+        Ok(answered.into_values().flatten().collect())
+    }
+
+    /// Reads the series whose newest sample memory did not know, or which lies behind the range.
+    fn find_older_newest(
+        &self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+        answered: &mut BTreeMap<Labels, Option<NewestSample>>,
+    ) -> Result<(), StoreError> {
+        let mut found = self.select(sets, options)?;
+        let unanswered: Vec<_> = found.series.filter(|(labels, _)| !answered.contains_key(labels)).collect();
+        found.series = unanswered.into_iter();
+        let mut samples = Samples::default();
+        while let Some(labels) = found.next(&mut samples)? {
+            let (timestamp, value) = (samples.timestamps[samples.len() - 1], samples.values[samples.len() - 1]);
+            let sample = NewestSample { labels: labels.clone(), timestamp, value };
+            answered.insert(labels, (!is_stale_marker(value)).then_some(sample));
+        }
+        Ok(())
+    }
+
+    /// The label sets in memory with samples around the range: told by what their groups hold, as the
+    /// samples themselves are not looked at.
+    fn head_labels(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<Labels>, StoreError> {
+        let head = self.read_head();
+        let mut found = Vec::new();
+        let mut groups: HashMap<GroupId, bool, FixedState> = HashMap::default();
+        for (index, id) in matching_any(&head.dictionary, sets).into_iter().enumerate() {
+            if index.is_multiple_of(CHECK_INTERVAL) {
+                options.check()?;
+            }
+            let record = head.dictionary.record(id).expect("the index lists known series");
+            let Some(view) = head.view_series(record, options.range) else { continue };
+            let has_rows =
+                *groups.entry(view.group).or_insert_with(|| !head.view_group(view.group, options.range).is_empty());
+            if view.stray.is_some() || (has_rows && record.column != crate::store::dictionary::NO_COLUMN) {
+                found.push(head.dictionary.labels(record));
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_labels(
+        &self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+        mut visit: impl FnMut(&str, &str),
+    ) -> Result<(), StoreError> {
+        for labels in self.head_labels(sets, options)? {
+            labels.iter().for_each(|(name, value)| visit(name, value));
+        }
+        if let Some((_, found)) = self.select_blocks(sets, options)? {
+            for labels in found.keys() {
+                labels.iter().for_each(|(name, value)| visit(name, value));
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> StoreStats {
+        let blocks = self.blocks.list();
+        let head = self.read_head();
+        let span = head.time_span();
+        let by_metric =
+            head.dictionary.values(METRIC_NAME).map(|(value, series)| (value.to_owned(), series.len() as u64));
+        let mut stats = StoreStats {
+            series: head.dictionary.len() as u64,
+            label_pairs: head.dictionary.pair_count() as u64,
+            samples_in_memory: head.samples(),
+            chunks: head.chunk_count(),
+            oldest: blocks.iter().map(|block| block.oldest).chain(span.map(|span| span.0)).min(),
+            newest: blocks.iter().map(|block| block.newest).chain(span.map(|span| span.1)).max(),
+            series_by_metric: top(by_metric.collect()),
+            ..StoreStats::default()
+        };
+        let (mut values, mut bytes, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, listed) in head.dictionary.names() {
+            let (mut count, mut len) = (0, 0);
+            for (value, series) in listed {
+                count += 1;
+                len += value.len() as u64;
+                pairs.push((name, value, series.len() as u64));
+            }
+            values.push((name.to_owned(), count));
+            bytes.push((name.to_owned(), len));
+        }
+        // Texts are made for the ten that are shown only.
+        pairs.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
+        stats.series_by_pair =
+            pairs.iter().take(TOP).map(|(name, value, series)| (format!("{name}={value}"), *series)).collect();
+        stats.values_by_label = top(values);
+        stats.bytes_by_label = top(bytes);
+        stats
+    }
+}
+
+fn top(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    counts.truncate(TOP);
+    counts
+}

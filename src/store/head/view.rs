@@ -1,0 +1,324 @@
+//! Reading: what a query or a block is made from, shared with the head by reference count.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+
+use super::stray::{Stray, StrayChunk};
+use super::{Frame, Head, Row, StraySample};
+use crate::codec::{CodecError, Segment, is_absent};
+use crate::model::{TimeRange, Timestamp};
+use crate::store::dictionary::{NO_COLUMN, Record};
+use crate::store::{GroupId, Samples, SeriesId};
+
+/// The frames and rows of a group that overlap a range.
+#[derive(Clone, Debug, Default)]
+pub(in crate::store) struct GroupView {
+    pub frames: Vec<Arc<Frame>>,
+    pub rows: Vec<Row>,
+}
+
+/// The strays of a series that overlap a range.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct StrayView {
+    chunks: Vec<Arc<StrayChunk>>,
+    tail: Vec<(Timestamp, f64)>,
+}
+
+/// One series to read.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct SeriesView {
+    pub series: SeriesId,
+    pub group: GroupId,
+    /// Its present column, where to look first.
+    pub hint: usize,
+    pub stray: Option<StrayView>,
+}
+
+/// All that becomes one block.
+pub(in crate::store) struct CutSet {
+    /// Everything in the set is older than this.
+    pub until: Timestamp,
+    /// No append in the set is newer than this.
+    pub sequence: u64,
+    pub groups: Vec<(GroupId, GroupView)>,
+    pub strays: HashMap<SeriesId, StrayView, FixedState>,
+}
+
+/// What the log has not got yet.
+pub(in crate::store) struct Unlogged {
+    /// The newest append in the set.
+    pub sequence: u64,
+    pub groups: Vec<(GroupId, GroupView)>,
+    pub strays: Vec<StraySample>,
+}
+
+impl Head {
+    /// What a series and its group hold within `range`; `None` if there is nothing.
+    pub fn view_series(&self, record: &Record, range: TimeRange) -> Option<SeriesView> {
+        let (newest_at, _) = self.newest_of(record.id)?;
+        if newest_at < range.start {
+            return None;
+        }
+        let stray = self.strays.get(&record.id).and_then(|stray| stray.view(range));
+        let hint = if record.column == NO_COLUMN { usize::MAX } else { record.column as usize };
+        Some(SeriesView { series: record.id, group: record.group, hint, stray })
+    }
+
+    /// What a group holds within `range`.
+    pub fn view_group(&self, group: GroupId, range: TimeRange) -> GroupView {
+        let group = &self.groups[group.0 as usize];
+        let overlaps = |frame: &&Arc<Frame>| frame.first() <= range.end && range.start <= frame.last();
+        GroupView {
+            frames: group.frames.iter().filter(overlaps).cloned().collect(),
+            rows: group.rows.iter().filter(|row| range.contains(row.timestamp)).cloned().collect(),
+        }
+    }
+
+    /// Collects all that is older than `until`, and keeps sealing away from it until [`Self::finish_cut`].
+    pub fn begin_cut(&mut self, until: Timestamp) -> CutSet {
+        self.held = Some(until);
+        let range = TimeRange { start: Timestamp::MIN, end: Timestamp(until.0 - 1) };
+        let groups = (0..self.groups.len() as u32).map(|id| (GroupId(id), self.view_group(GroupId(id), range)));
+        CutSet {
+            until,
+            sequence: self.sequence,
+            groups: groups.filter(|(_, view)| !view.is_empty()).collect(),
+            strays: self.strays.iter().filter_map(|(id, stray)| Some((*id, stray.view(range)?))).collect(),
+        }
+    }
+
+    /// Forgets what [`Self::begin_cut`] collected (`is_stored`), or goes on as if nothing had happened.
+    pub fn finish_cut(&mut self, set: &CutSet, is_stored: bool) {
+        self.held = None;
+        if !is_stored {
+            return;
+        }
+        self.cut = self.cut.max(set.until);
+        let mut removed = 0;
+        for group in &mut self.groups {
+            group.frames.retain(|frame| {
+                let keep = frame.last() >= set.until || frame.sequence > set.sequence;
+                removed += if keep { 0 } else { frame.samples };
+                keep
+            });
+            group.rows.retain(|row| {
+                let keep = row.timestamp >= set.until || row.sequence > set.sequence;
+                removed += if keep { 0 } else { row.values.iter().filter(|value| !is_absent(**value)).count() as u64 };
+                keep
+            });
+            group.frames.shrink_to_fit();
+        }
+        for (id, view) in &set.strays {
+            if let Some(stray) = self.strays.get_mut(id) {
+                removed += stray.forget(view) as u64;
+            }
+        }
+        self.samples = self.samples.saturating_sub(removed);
+    }
+
+    /// Starts from a cut that an earlier run made.
+    pub fn set_cut(&mut self, cut: Timestamp) {
+        self.cut = self.cut.max(cut);
+    }
+
+    /// What was appended after `sequence`, and the strays that wait for the log.
+    pub fn unlogged(&mut self, sequence: u64) -> Unlogged {
+        let groups = self.groups.iter().enumerate().map(|(id, group)| {
+            let frames = group.frames.iter().filter(|frame| frame.sequence > sequence).cloned().collect();
+            let rows = group.rows.iter().filter(|row| row.sequence > sequence).cloned().collect();
+            (GroupId(id as u32), GroupView { frames, rows })
+        });
+        let groups = groups.filter(|(_, view)| !view.is_empty()).collect();
+        let strays = if std::mem::take(&mut self.is_stray_log_cut) {
+            self.stray_log.clear();
+            self.all_strays()
+        } else {
+            std::mem::take(&mut self.stray_log)
+        };
+        Unlogged { sequence: self.sequence, groups, strays }
+    }
+
+    /// Takes strays back that could not be logged.
+    pub fn restore_unlogged(&mut self, mut strays: Vec<StraySample>) {
+        strays.append(&mut self.stray_log);
+        if strays.len() > super::STRAY_LOG_MAX {
+            strays = Vec::new();
+            self.is_stray_log_cut = true;
+        }
+        self.stray_log = strays;
+    }
+
+    fn all_strays(&self) -> Vec<StraySample> {
+        let mut all = Vec::new();
+        let mut samples = Vec::new();
+        for (&series, stray) in &self.strays {
+            samples.clear();
+            stray.chunks.iter().for_each(|chunk| chunk.read(&mut samples).expect("chunks in memory are not damaged"));
+            samples.extend_from_slice(&stray.tail);
+            all.extend(samples.iter().map(|&(timestamp, value)| StraySample { series, timestamp, value }));
+        }
+        all
+    }
+}
+
+impl Unlogged {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.strays.is_empty()
+    }
+
+    /// The newest sample in the set.
+    pub fn newest(&self) -> Timestamp {
+        let times = self.groups.iter().flat_map(|(_, view)| {
+            view.frames.iter().map(|frame| frame.last()).chain(view.rows.iter().map(|row| row.timestamp))
+        });
+        times.chain(self.strays.iter().map(|stray| stray.timestamp)).max().unwrap_or(Timestamp::MIN)
+    }
+}
+
+impl GroupView {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.rows.is_empty()
+    }
+
+    /// The series of all layouts in use, in no order, possibly more than once.
+    pub fn series(&self) -> impl Iterator<Item = SeriesId> {
+        let used = self.frames.iter().map(|frame| &frame.layout).chain(self.rows.iter().map(|row| &row.layout));
+        let mut layouts: Vec<&Arc<[SeriesId]>> = used.collect();
+        layouts.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        layouts.into_iter().flat_map(|layout| layout.iter().copied())
+    }
+
+    /// The times of all rows, oldest first.
+    pub fn times(&self) -> Vec<Timestamp> {
+        let frames = self.frames.iter().flat_map(|frame| frame.times.iter().copied());
+        frames.chain(self.rows.iter().map(|row| row.timestamp)).collect()
+    }
+}
+
+impl Stray {
+    fn view(&self, range: TimeRange) -> Option<StrayView> {
+        let overlaps = |chunk: &&Arc<StrayChunk>| chunk.first <= range.end && range.start <= chunk.last;
+        let chunks: Vec<_> = self.chunks.iter().filter(overlaps).cloned().collect();
+        let tail: Vec<_> = self.tail.iter().filter(|(at, _)| range.contains(*at)).copied().collect();
+        (!chunks.is_empty() || !tail.is_empty()).then_some(StrayView { chunks, tail })
+    }
+
+    /// Drops exactly what a view holds; gives how many samples that was.
+    fn forget(&mut self, view: &StrayView) -> usize {
+        let before = self.chunks.iter().map(|chunk| chunk.samples).sum::<usize>() + self.tail.len();
+        self.chunks.retain(|chunk| !view.chunks.iter().any(|gone| Arc::ptr_eq(gone, chunk)));
+        let last = view.tail.last().map(|(at, _)| *at);
+        self.tail.retain(|(at, _)| Some(*at) > last);
+        before - self.chunks.iter().map(|chunk| chunk.samples).sum::<usize>() - self.tail.len()
+    }
+}
+
+/// Appends the samples of a series within `range` to `samples`, in time order.
+pub(in crate::store) fn read_series(
+    view: &SeriesView,
+    group: &GroupView,
+    range: TimeRange,
+    cache: &mut SegmentCache,
+    samples: &mut Samples,
+) -> Result<(), CodecError> {
+    let start = samples.len();
+    for frame in &group.frames {
+        let Some((index, column)) = frame.place_of(view.series, view.hint) else { continue };
+        let key = (Arc::as_ptr(frame) as u64, index as u64);
+        let segment = cache.get(key, || frame.open_segment(index))?;
+        cache.column(&segment, column)?;
+        push_present(&frame.times, &cache.values, range, samples);
+    }
+    for row in &group.rows {
+        let value = row.column_of(view.series, view.hint).and_then(|column| row.values.get(column));
+        if let Some(value) = value.filter(|value| !is_absent(**value) && range.contains(row.timestamp)) {
+            samples.push(row.timestamp, *value);
+        }
+    }
+    if let Some(stray) = &view.stray {
+        let mut strays = Vec::new();
+        for chunk in &stray.chunks {
+            chunk.read(&mut strays)?;
+        }
+        strays.extend_from_slice(&stray.tail);
+        strays.iter().filter(|(at, _)| range.contains(*at)).for_each(|(at, value)| samples.push(*at, *value));
+        sort_from(start, samples);
+    }
+    Ok(())
+}
+
+/// Appends the samples of a decoded column that are there and in range.
+pub(in crate::store) fn push_present(times: &[Timestamp], values: &[f64], range: TimeRange, samples: &mut Samples) {
+    let start = times.partition_point(|at| *at < range.start);
+    let end = times.partition_point(|at| *at <= range.end);
+    for (at, value) in times[start..end].iter().zip(&values[start..end]) {
+        if !is_absent(*value) {
+            samples.push(*at, *value);
+        }
+    }
+}
+
+/// Brings the samples from `start` on into time order; of two at the same time the first stays.
+pub(in crate::store) fn sort_from(start: usize, samples: &mut Samples) {
+    if samples.timestamps[start..].windows(2).all(|pair| pair[0] < pair[1]) {
+        return;
+    }
+    let mut pairs: Vec<(Timestamp, f64)> =
+        samples.timestamps.drain(start..).zip(samples.values.drain(start..)).collect();
+    pairs.sort_by_key(|(at, _)| *at);
+    pairs.dedup_by_key(|(at, _)| *at);
+    pairs.into_iter().for_each(|(at, value)| samples.push(at, value));
+}
+
+/// Unpacked segments, least recently used first out: neighbours in label order share segments.
+pub(in crate::store) struct SegmentCache {
+    segments: HashMap<(u64, u64), (Arc<Segment>, u64), FixedState>,
+    bytes: usize,
+    bytes_max: usize,
+    uses: u64,
+    /// The column decoded last.
+    pub values: Vec<f64>,
+}
+
+impl SegmentCache {
+    /// A cache of at most about `bytes_max` bytes; a single larger segment still has its place.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { segments: HashMap::default(), bytes: 0, bytes_max, uses: 0, values: Vec::new() }
+    }
+
+    /// The segment under `key`, opened if it is not at hand.
+    pub fn get<E>(&mut self, key: (u64, u64), open: impl FnOnce() -> Result<Segment, E>) -> Result<Arc<Segment>, E> {
+        self.uses += 1;
+        if let Some((segment, used)) = self.segments.get_mut(&key) {
+            *used = self.uses;
+            return Ok(Arc::clone(segment));
+        }
+        let segment = Arc::new(open()?);
+        self.bytes += segment.memory();
+        self.segments.insert(key, (Arc::clone(&segment), self.uses));
+        while self.bytes > self.bytes_max && self.segments.len() > 1 {
+            let oldest = self.segments.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
+            if let Some((gone, _)) = oldest.and_then(|key| self.segments.remove(&key)) {
+                self.bytes -= gone.memory();
+            }
+        }
+        Ok(segment)
+    }
+
+    /// Decodes one column into `values`.
+    pub fn column(&mut self, segment: &Segment, column: usize) -> Result<(), CodecError> {
+        self.values.clear();
+        match segment.column(column, &mut self.values) {
+            Err(CodecError::NoSuchColumn(_)) => {
+                // The series joined the group after this segment was made.
+                self.values.resize(segment.row_count(), crate::codec::absent());
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! One row against the row before it: most values stay or move by a little.
+//!
+//! Two streams: what became of each value (runs of unchanged ones in a byte), and how far it moved.
+
+use crate::codec::{
+    CodecError, absent, from_decimal, is_absent, read_signed, read_unsigned, to_decimal, write_signed, write_unsigned,
+};
+
+/// Kinds from here on are runs of unchanged values: the low bits are the length less one.
+const RUN: u8 = 0x80;
+const RUN_MAX: usize = 0x80;
+/// No sample.
+const ABSENT: u8 = 0;
+/// Eight bytes of bits.
+const BITS: u8 = 1;
+/// From here on: a difference of decimals, with this less `DECIMAL` as the exponent.
+const DECIMAL: u8 = 2;
+/// More decimals than this are rare enough to be written as bits.
+const EXPONENT_MAX: u8 = 9;
+
+/// Appends a row; `base` is the row before, or empty.
+pub(super) fn encode_row(base: &[f64], values: &[f64], out: &mut Vec<u8>) {
+    let mut kinds = Vec::with_capacity(values.len() / 4 + 8);
+    let mut data = Vec::with_capacity(values.len());
+    let mut run = 0;
+    for (index, &value) in values.iter().enumerate() {
+        let before = base.get(index).copied();
+        if before.map(f64::to_bits) == Some(value.to_bits()) {
+            run += 1;
+            continue;
+        }
+        push_runs(&mut kinds, run);
+        run = 0;
+        encode_value(before, value, &mut kinds, &mut data);
+    }
+    push_runs(&mut kinds, run);
+    write_unsigned(out, values.len() as u64);
+    write_unsigned(out, kinds.len() as u64);
+    out.extend_from_slice(&kinds);
+    write_unsigned(out, data.len() as u64);
+    out.extend_from_slice(&data);
+}
+
+fn push_runs(kinds: &mut Vec<u8>, mut run: usize) {
+    while run > 0 {
+        let part = run.min(RUN_MAX);
+        kinds.push(RUN | (part - 1) as u8);
+        run -= part;
+    }
+}
+
+fn encode_value(before: Option<f64>, value: f64, kinds: &mut Vec<u8>, data: &mut Vec<u8>) {
+    if is_absent(value) {
+        kinds.push(ABSENT);
+        return;
+    }
+    let origin = origin(before);
+    let decimal = (0..=EXPONENT_MAX)
+        .find_map(|exponent| Some((exponent, to_decimal(value, exponent)?, to_decimal(origin, exponent)?)));
+    match decimal {
+        Some((exponent, now, then)) => {
+            kinds.push(DECIMAL + exponent);
+            write_signed(data, now - then);
+        }
+        None => {
+            kinds.push(BITS);
+            data.extend_from_slice(&value.to_bits().to_le_bytes());
+        }
+    }
+}
+
+/// What a difference counts from: the value before where it is a short decimal, else zero.
+fn origin(before: Option<f64>) -> f64 {
+    before.filter(|before| before.is_finite() && to_decimal(*before, EXPONENT_MAX).is_some()).unwrap_or(0.0)
+}
+
+/// Takes a row off the front of `input`.
+pub(super) fn decode_row(base: &[f64], input: &mut &[u8]) -> Result<Vec<f64>, CodecError> {
+    let len = read_unsigned(input)?;
+    let kinds = take(input)?;
+    let mut data = take(input)?;
+    // A byte stands for 128 values at most, so a lying length cannot make this allocate much.
+    if len > kinds.len() as u64 * RUN_MAX as u64 {
+        return Err(CodecError::Malformed("a row is longer than its kinds"));
+    }
+    let mut values = Vec::with_capacity(len as usize);
+    for &kind in kinds {
+        let before = base.get(values.len()).copied();
+        if kind >= RUN {
+            let end = values.len() + usize::from(kind & !RUN) + 1;
+            values.extend_from_slice(base.get(values.len()..end).ok_or(CodecError::Malformed("a run without a base"))?);
+        } else {
+            values.push(decode_value(kind, before, &mut data)?);
+        }
+    }
+    if values.len() as u64 == len { Ok(values) } else { Err(CodecError::Malformed("a row has another length")) }
+}
+
+fn decode_value(kind: u8, before: Option<f64>, data: &mut &[u8]) -> Result<f64, CodecError> {
+    match kind {
+        ABSENT => Ok(absent()),
+        BITS => {
+            let (bits, rest) = data.split_first_chunk::<8>().ok_or(CodecError::Truncated)?;
+            *data = rest;
+            Ok(f64::from_bits(u64::from_le_bytes(*bits)))
+        }
+        _ if kind - DECIMAL <= EXPONENT_MAX => {
+            let exponent = kind - DECIMAL;
+            let then =
+                to_decimal(origin(before), exponent).ok_or(CodecError::Malformed("a difference without a base"))?;
+            Ok(from_decimal(then.wrapping_add(read_signed(data)?), exponent))
+        }
+        _ => Err(CodecError::Malformed("unknown kind of value")),
+    }
+}
+
+/// Takes a length and that many bytes.
+pub(super) fn take<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
+    let len = read_unsigned(input)?;
+    if len > input.len() as u64 {
+        return Err(CodecError::Truncated);
+    }
+    let (taken, rest) = input.split_at(len as usize);
+    *input = rest;
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stale_marker;
+    use proptest::prelude::*;
+
+    fn check(base: &[f64], values: &[f64]) {
+        let mut bytes = Vec::new();
+        encode_row(base, values, &mut bytes);
+        let mut rest = bytes.as_slice();
+        let decoded = decode_row(base, &mut rest).expect("just encoded");
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!((bits(&decoded), rest.len()), (bits(values), 0), "{base:?} -> {values:?}");
+    }
+
+    fn any_value() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            (-1000i32..1000).prop_map(f64::from),
+            (-100_000i64..100_000).prop_map(|value| value as f64 / 1000.0),
+            any::<u64>().prop_map(f64::from_bits),
+            Just(absent()),
+            Just(stale_marker()),
+            Just(-0.0),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn rows_come_back(
+            base in proptest::collection::vec(any_value(), 0..300),
+            values in proptest::collection::vec(any_value(), 0..300),
+            repeated in 0usize..300,
+        ) {
+            check(&base, &values);
+            let mut mixed = values.clone();
+            let repeated = repeated.min(base.len()).min(values.len());
+            mixed[..repeated].copy_from_slice(&base[..repeated]);
+            check(&base, &mixed);
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = decode_row(&[1.0, 2.5, f64::NAN], &mut bytes.as_slice());
+        }
+    }
+}
