@@ -1,7 +1,28 @@
 //! Recording and alerting rules: rule files, groups, kept alert state.
 
+mod alerting;
+mod check;
+mod expand;
+mod file;
+mod group;
+mod link;
+mod manager;
+mod metrics;
+mod recording;
+mod restore;
+mod settings;
+mod slots;
+mod spec;
 mod status;
+mod writer;
 
+pub use check::{CheckOptions, FileCheck, check_files};
+pub use file::{parse_rule_file, read_rule_file};
+pub use manager::{RuleDeps, RuleLoadError, RuleManager, load_groups};
+pub use settings::{
+    EVALUATION_INTERVAL_DEFAULT, GRACE_PERIOD_DEFAULT, OUTAGE_TOLERANCE_DEFAULT, RESEND_DELAY_DEFAULT, RuleSettings,
+};
+pub use spec::{AlertingSpec, GroupSpec, LabelTexts, RuleKind, RuleSpec};
 pub use status::{AlertState, AlertStatus, AlertingStatus, GroupStatus, RuleHealth, RuleStatus, RulesView};
 
 use crate::model::{Alert, Timestamp};

@@ -1,0 +1,363 @@
+//! One rule group: its rules' state, and one evaluation of all of them in order.
+//!
+//! An evaluation runs on a blocking thread. Each rule sees what the rules before it have just stored.
+//! A rule that fails keeps its state and its error; the other rules go on.
+//! Source of the behaviour: prometheus/rules/group.go (3.5).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::alerting::{AlertSet, AlertingError};
+use super::expand::Expander;
+use super::link::generator_url;
+use super::metrics::GroupMetrics;
+use super::recording::{RecordingError, record};
+use super::restore::{PastAlert, RESTORE_EVALUATIONS, read_past_alerts};
+use super::settings::RuleSettings;
+use super::spec::{AlertingSpec, GroupSpec, RuleKind, RuleSpec};
+use super::status::{AlertingStatus, GroupStatus, RuleHealth, RuleStatus};
+use super::writer::{RuleSeries, end_labels, write_rule};
+use super::{AlertSink, Query};
+use crate::clock::Clock;
+use crate::model::{Labels, TimeRange, Timestamp};
+use crate::promql::{QueryError, QueryValue, Value, VectorSample};
+use crate::store::{Append, GroupId, Select};
+
+/// What an evaluation works with.
+pub struct Environment<'a> {
+    /// Where results go.
+    pub append: &'a dyn Append,
+    /// Where the alerts from before a restart are found.
+    pub select: &'a dyn Select,
+    /// What evaluates expressions.
+    pub query: &'a dyn Query,
+    /// What delivers alerts.
+    pub sink: &'a dyn AlertSink,
+    /// The time of day, for what is shown.
+    pub clock: &'a Clock,
+    /// The settings in force.
+    pub settings: &'a RuleSettings,
+    /// Asked before each rule: whether the group is to stop.
+    pub is_stopping: &'a dyn Fn() -> bool,
+}
+
+/// A group with its state.
+#[derive(Debug)]
+pub struct Group {
+    spec: Arc<GroupSpec>,
+    rules: Vec<Rule>,
+    /// Series of rules that are gone, to be ended at the next evaluation.
+    orphans: Vec<Labels>,
+    store_group: Option<GroupId>,
+    metrics: Arc<GroupMetrics>,
+    evaluation_time: Duration,
+    last_evaluation: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Rule {
+    series: RuleSeries,
+    alerts: AlertSet,
+    past: Past,
+    health: RuleHealth,
+    last_error: String,
+    evaluation_time: Duration,
+    last_evaluation: Option<Timestamp>,
+}
+
+/// What is known of a rule's alerts from before a restart.
+#[derive(Debug, Default)]
+enum Past {
+    /// To be read from the store.
+    Unread,
+    /// To be used in this many more evaluations.
+    Known(HashMap<Labels, PastAlert>, u32),
+    /// Used up, or of no concern.
+    #[default]
+    Done,
+}
+
+/// Why a rule failed.
+#[derive(Debug, thiserror::Error)]
+enum RuleError {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error("rule result is not a vector or scalar")]
+    ResultType,
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error(transparent)]
+    Alerting(#[from] AlertingError),
+}
+
+impl Environment<'_> {
+    fn expander<'a>(&'a self, spec: &'a RuleSpec, at: Timestamp) -> Expander<'a> {
+        Expander { spec, at, settings: self.settings, query: self.query }
+    }
+}
+
+impl Group {
+    /// A group that has not been evaluated. `restores` tells whether outpost has just started, so
+    /// that alerts from before are to be taken over.
+    pub fn new(spec: Arc<GroupSpec>, metrics: Arc<GroupMetrics>, restores: bool) -> Self {
+        let past = || if restores { Past::Unread } else { Past::Done };
+        let rules = spec.rules.iter().map(|_| Rule { past: past(), ..Rule::default() }).collect();
+        metrics.interval.set(spec.interval.as_secs_f64());
+        metrics.rules.set(spec.rules.len() as f64);
+        Self {
+            rules,
+            orphans: Vec::new(),
+            store_group: None,
+            metrics,
+            evaluation_time: Duration::ZERO,
+            last_evaluation: None,
+            spec,
+        }
+    }
+
+    /// What the group consists of.
+    pub fn spec(&self) -> &Arc<GroupSpec> {
+        &self.spec
+    }
+
+    /// Its figures.
+    pub fn metrics(&self) -> &GroupMetrics {
+        &self.metrics
+    }
+
+    /// Takes over the state of the group that this one replaces. Rules are recognised by kind, name
+    /// and labels; the first of several alike continues the first, and so on. Series of rules that
+    /// are gone end with the next evaluation.
+    pub fn inherit(&mut self, from: Self) {
+        self.evaluation_time = from.evaluation_time;
+        self.last_evaluation = from.last_evaluation;
+        self.orphans = from.orphans;
+        let mut left: Vec<(&RuleSpec, Option<Rule>)> =
+            from.spec.rules.iter().zip(from.rules.into_iter().map(Some)).collect();
+        for (spec, rule) in self.spec.rules.iter().zip(&mut self.rules) {
+            let continued = left.iter_mut().find(|(old, state)| state.is_some() && old.is_continued_by(spec));
+            if let Some(state) = continued.and_then(|(_, state)| state.take()) {
+                *rule = state;
+            }
+        }
+        let gone = left.into_iter().filter_map(|(_, state)| state);
+        self.orphans.extend(gone.flat_map(|rule| rule.series.into_labels()));
+    }
+
+    /// All series that the group has given and not yet ended.
+    pub fn into_series(self) -> impl Iterator<Item = Labels> {
+        self.rules.into_iter().flat_map(|rule| rule.series.into_labels()).chain(self.orphans)
+    }
+
+    /// Evaluates all rules as of the slot `at`.
+    pub fn evaluate(&mut self, environment: &Environment<'_>, at: Timestamp) {
+        let (began, clock_began) = (Instant::now(), environment.clock.now());
+        self.metrics.iterations.inc();
+        let mut samples = 0;
+        for index in 0..self.rules.len() {
+            if (environment.is_stopping)() {
+                return;
+            }
+            samples += self.evaluate_rule(index, environment, at);
+        }
+        self.end_orphans(environment.append, at);
+        self.evaluation_time = began.elapsed();
+        self.last_evaluation = Some(clock_began);
+        self.metrics.last_samples.set(samples as f64);
+        self.metrics.last_duration.set(self.evaluation_time.as_secs_f64());
+        self.metrics.last_evaluation.set(clock_began.seconds());
+        let rule_time: Duration = self.rules.iter().map(|rule| rule.evaluation_time).sum();
+        self.metrics.last_rule_duration_sum.set(rule_time.as_secs_f64());
+    }
+
+    /// The state to show.
+    pub fn status(&self) -> GroupStatus {
+        GroupStatus {
+            name: self.spec.name.clone(),
+            file: self.spec.file.clone(),
+            rules: self.spec.rules.iter().zip(&self.rules).map(|(spec, rule)| rule.status(spec)).collect(),
+            interval: self.spec.interval,
+            limit: self.spec.limit,
+            evaluation_time: self.evaluation_time,
+            last_evaluation: self.last_evaluation,
+        }
+    }
+
+    /// Evaluates one rule and gives how many samples it yielded.
+    fn evaluate_rule(&mut self, index: usize, environment: &Environment<'_>, at: Timestamp) -> usize {
+        let (began, clock_began) = (Instant::now(), environment.clock.now());
+        self.metrics.evaluations.inc();
+        let spec = Arc::clone(&self.spec);
+        let outcome = self.samples_of(&spec.rules[index], index, environment, at);
+        let (count, error) = match outcome {
+            Ok(samples) => (samples.len(), self.write(index, environment.append, at - self.spec.query_offset, samples)),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        let rule = &mut self.rules[index];
+        rule.evaluation_time = began.elapsed();
+        rule.last_evaluation = Some(clock_began);
+        if let Some(error) = &error {
+            self.metrics.failures.inc();
+            // A rule that keeps failing for one reason says so once.
+            if rule.last_error != *error {
+                tracing::warn!(
+                    file = spec.file,
+                    group = spec.name,
+                    rule = spec.rules[index].name,
+                    error,
+                    "rule failed"
+                );
+            }
+        }
+        rule.health = if error.is_some() { RuleHealth::Err } else { RuleHealth::Ok };
+        rule.last_error = error.unwrap_or_default();
+        count
+    }
+
+    fn samples_of(
+        &mut self,
+        spec: &RuleSpec,
+        index: usize,
+        environment: &Environment<'_>,
+        at: Timestamp,
+    ) -> Result<Vec<(Labels, Value)>, RuleError> {
+        let result = environment.query.query(&spec.expr, at - self.spec.query_offset)?;
+        let vector = match result.value {
+            QueryValue::Vector(vector) => vector,
+            QueryValue::Scalar(timestamp, value) => {
+                vec![VectorSample { labels: Labels::empty(), timestamp, value: Value::Float(value) }]
+            }
+            QueryValue::String(..) | QueryValue::Matrix(_) => return Err(RuleError::ResultType),
+        };
+        match &spec.kind {
+            RuleKind::Recording => Ok(record(spec, vector, self.spec.limit)?),
+            RuleKind::Alerting(alerting) => self.alert(spec, alerting, index, vector, environment, at),
+        }
+    }
+
+    fn alert(
+        &mut self,
+        spec: &RuleSpec,
+        alerting: &AlertingSpec,
+        index: usize,
+        vector: Vec<VectorSample>,
+        environment: &Environment<'_>,
+        at: Timestamp,
+    ) -> Result<Vec<(Labels, Value)>, RuleError> {
+        let settings = environment.settings;
+        let expander = environment.expander(spec, at);
+        let observations = vector.iter().map(|sample| expander.observe(alerting, sample)).collect();
+        let rule = &mut self.rules[index];
+        rule.recall(spec, alerting, environment, at - self.spec.query_offset);
+        let Rule { alerts, past, .. } = rule;
+        alerts.advance(alerting, observations, at, self.spec.limit, &mut |labels| match past {
+            Past::Known(past, _) => Some(past.remove(labels)?.resume(alerting.hold, settings.grace_period, at)),
+            Past::Unread | Past::Done => None,
+        })?;
+        past.use_up();
+        let link = generator_url(&settings.external_url, &spec.query);
+        let due = alerts.due(at, settings.resend_delay, self.spec.interval, &link);
+        if !due.is_empty() {
+            environment.sink.send(due);
+        }
+        Ok(alerts.series().into_iter().map(|(labels, value)| (labels, Value::Float(value))).collect())
+    }
+
+    /// Stores a rule's samples; gives what went wrong.
+    fn write(
+        &mut self,
+        index: usize,
+        store: &dyn Append,
+        at: Timestamp,
+        samples: Vec<(Labels, Value)>,
+    ) -> Option<String> {
+        let group = match self.store_group(store) {
+            Ok(group) => group,
+            Err(error) => return Some(error.to_string()),
+        };
+        let failures = write_rule(store, group, &mut self.rules[index].series, at, samples);
+        (!failures.is_empty()).then(|| failures.to_string())
+    }
+
+    fn end_orphans(&mut self, store: &dyn Append, at: Timestamp) {
+        if self.orphans.is_empty() {
+            return;
+        }
+        if let Ok(group) = self.store_group(store) {
+            end_labels(store, group, at - self.spec.query_offset, self.orphans.drain(..));
+        }
+    }
+
+    fn store_group(&mut self, store: &dyn Append) -> Result<GroupId, crate::store::StoreError> {
+        match self.store_group {
+            Some(group) => Ok(group),
+            None => Ok(*self.store_group.insert(store.group(&store_key(&self.spec))?)),
+        }
+    }
+}
+
+impl Rule {
+    /// Reads what is known from before a restart, once. A store that fails is asked again at the
+    /// next evaluation.
+    fn recall(&mut self, spec: &RuleSpec, alerting: &AlertingSpec, environment: &Environment<'_>, at: Timestamp) {
+        if !matches!(self.past, Past::Unread) {
+            return;
+        }
+        let range = TimeRange { start: at - environment.settings.outage_tolerance, end: at };
+        let mut past = match read_past_alerts(environment.select, spec, range) {
+            Ok(past) => past,
+            Err(error) => {
+                tracing::warn!(alert = spec.name, %error, "the alerts from before the start cannot be read");
+                return;
+            }
+        };
+        // Kept firing without its condition, an alert cannot wait to be recognised by it.
+        if !alerting.keep_firing_for.is_zero() {
+            let expander = environment.expander(spec, at);
+            for (labels, alert) in past.extract_if(|_, alert| alert.was_firing) {
+                let resumed = alert.resume(alerting.hold, environment.settings.grace_period, at);
+                let annotations = expander.annotations(alerting, &labels, &Value::Float(f64::NAN));
+                self.alerts.insert_firing(labels, annotations, resumed);
+            }
+        }
+        self.past = Past::Known(past, RESTORE_EVALUATIONS);
+    }
+
+    fn status(&self, spec: &RuleSpec) -> RuleStatus {
+        RuleStatus {
+            name: spec.name.clone(),
+            query: spec.query.clone(),
+            labels: spec.labels.to_labels(),
+            health: self.health,
+            last_error: self.last_error.clone(),
+            evaluation_time: self.evaluation_time,
+            last_evaluation: self.last_evaluation,
+            alerting: spec.alerting().map(|alerting| AlertingStatus {
+                hold_duration: alerting.hold,
+                keep_firing_for: alerting.keep_firing_for,
+                annotations: alerting.annotations.to_labels(),
+                alerts: self.alerts.statuses(),
+            }),
+        }
+    }
+}
+
+impl Past {
+    /// One evaluation has passed.
+    fn use_up(&mut self) {
+        match self {
+            Self::Known(_, left) if *left > 1 => *left -= 1,
+            Self::Known(..) => *self = Self::Done,
+            Self::Unread | Self::Done => {}
+        }
+    }
+}
+
+/// The name of a rule group's series in the store, stable over restarts.
+pub fn store_key(spec: &GroupSpec) -> String {
+    format!("rules;{}", spec.key())
+}
+
+#[cfg(test)]
+mod tests;

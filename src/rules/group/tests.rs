@@ -1,0 +1,217 @@
+//! Groups on a store in memory, with results told by the test.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use super::*;
+use crate::model::{Alert, is_stale_marker};
+use crate::promql::QueryResult;
+use crate::promql::ast::Expr;
+use crate::rules::file::parse_rule_file;
+use crate::rules::status::AlertState;
+use crate::store::{MemoryStore, ReadOptions, Samples};
+
+/// A store, results by query, and the alerts that were sent.
+#[derive(Default)]
+struct Bench {
+    store: MemoryStore,
+    results: Mutex<HashMap<String, Vec<(Labels, f64)>>>,
+    sent: Mutex<Vec<Alert>>,
+    settings: RuleSettings,
+}
+
+impl Query for Bench {
+    fn query(&self, expr: &Expr, at: Timestamp) -> Result<QueryResult, QueryError> {
+        let results = self.results.lock().expect("lock");
+        let result = results.get(&expr.to_string());
+        let result = result.ok_or_else(|| QueryError::Execution("told to fail".to_owned()))?;
+        let sample = |(labels, value): &(Labels, f64)| VectorSample {
+            labels: labels.clone(),
+            timestamp: at,
+            value: Value::Float(*value),
+        };
+        let value = QueryValue::Vector(result.iter().map(sample).collect());
+        Ok(QueryResult { value, warnings: Vec::new(), infos: Vec::new(), samples_read: 0, peak_samples: 0 })
+    }
+}
+
+impl AlertSink for Bench {
+    fn send(&self, alerts: Vec<Alert>) {
+        self.sent.lock().expect("lock").extend(alerts);
+    }
+}
+
+impl Bench {
+    /// What `query` gives from now on: values of `i`, which become labels.
+    fn tell(&self, query: &str, series: &[&str]) {
+        let result = series.iter().map(|i| (Labels::from_pairs([("i", *i)]), 1.0)).collect();
+        self.results.lock().expect("lock").insert(query.to_owned(), result);
+    }
+
+    fn group(&self, rules: &str, restores: bool) -> Group {
+        let text = format!("groups: [{{name: g, interval: 1m, rules: [{rules}]}}]");
+        let groups = parse_rule_file("f.yml", &text, &self.settings).expect("valid rules");
+        let spec = groups.into_iter().next().expect("one group");
+        Group::new(Arc::new(spec), Arc::default(), restores)
+    }
+
+    fn evaluate(&self, group: &mut Group, minute: i64) {
+        let at = Timestamp(minute * 60_000);
+        let environment = Environment {
+            append: &self.store,
+            select: &self.store,
+            query: self,
+            sink: self,
+            clock: &Clock::manual(at),
+            settings: &self.settings,
+            is_stopping: &|| false,
+        };
+        group.evaluate(&environment, at);
+    }
+
+    /// All samples of a metric: label `i` and the values.
+    fn stored(&self, metric: &str) -> Vec<String> {
+        let mut set = self.store.select(&[], &ReadOptions::over(TimeRange::ALL)).expect("memory");
+        let mut samples = Samples::default();
+        let mut found = Vec::new();
+        while let Some(labels) = set.next(&mut samples).expect("memory") {
+            let show = |value: &f64| if is_stale_marker(*value) { "stale".to_owned() } else { value.to_string() };
+            let values: Vec<String> = samples.values.iter().map(show).collect();
+            if labels.metric_name() == metric {
+                let state = labels.get("alertstate").map(|state| format!(" {state}")).unwrap_or_default();
+                found.push(format!("{}{state}: {}", labels.get("i").unwrap_or(""), values.join(" ")));
+            }
+        }
+        found
+    }
+}
+
+fn states(group: &Group) -> Vec<(AlertState, i64)> {
+    let rules = group.status().rules;
+    let alerts = rules.into_iter().filter_map(|rule| rule.alerting).flat_map(|alerting| alerting.alerts);
+    alerts.map(|alert| (alert.state, alert.active_at.0 / 60_000)).collect()
+}
+
+#[test]
+fn rules_record_and_fail_each_for_itself() {
+    let bench = Bench::default();
+    let mut group = bench.group("{record: a, expr: x}, {record: b, expr: broken}, {record: c, expr: y}", false);
+    bench.tell("x", &["1", "2"]);
+    bench.tell("y", &["3"]);
+    bench.evaluate(&mut group, 1);
+    bench.tell("x", &["2"]);
+    bench.evaluate(&mut group, 2);
+    assert_eq!(bench.stored("a"), ["1: 1 stale", "2: 1 1"]);
+    assert_eq!(bench.stored("c"), ["3: 1 1"]);
+    let health: Vec<(RuleHealth, String)> =
+        group.status().rules.into_iter().map(|rule| (rule.health, rule.last_error)).collect();
+    let ok = (RuleHealth::Ok, String::new());
+    assert_eq!(health, [ok.clone(), (RuleHealth::Err, "told to fail".to_owned()), ok]);
+}
+
+#[test]
+fn two_series_alike_fail_the_rule() {
+    let bench = Bench::default();
+    let mut group = bench.group("{record: a, expr: x, labels: {i: same}}", false);
+    bench.tell("x", &["1", "2"]);
+    bench.evaluate(&mut group, 1);
+    let error = &group.status().rules[0].last_error;
+    assert_eq!(error, "vector contains metrics with the same labelset after applying rule labels");
+    assert!(bench.stored("a").is_empty());
+}
+
+#[test]
+fn a_changed_group_keeps_what_it_can() {
+    let bench = Bench::default();
+    let mut old = bench.group("{record: a, expr: x}, {record: b, expr: x}, {alert: C, expr: x, for: 5m}", false);
+    bench.tell("x", &["1"]);
+    bench.evaluate(&mut old, 1);
+    let mut new = bench.group("{alert: C, expr: x, for: 5m, annotations: {s: new}}, {record: a, expr: x}", false);
+    new.inherit(old);
+    bench.evaluate(&mut new, 2);
+    assert_eq!(bench.stored("a"), ["1: 1 1"]);
+    assert_eq!(bench.stored("b"), ["1: 1 stale"]);
+    assert_eq!(states(&new), [(AlertState::Pending, 1)]);
+}
+
+#[test]
+fn alerts_are_series_and_are_sent() {
+    let bench = Bench {
+        settings: RuleSettings { external_url: "http://pi/".into(), ..Default::default() },
+        ..Default::default()
+    };
+    let mut group = bench.group("{alert: A, expr: x, for: 1m, labels: {severity: page}}", false);
+    bench.tell("x", &["1"]);
+    for minute in 1..=2 {
+        bench.evaluate(&mut group, minute);
+    }
+    bench.tell("x", &[]);
+    bench.evaluate(&mut group, 3);
+    assert_eq!(bench.stored("ALERTS"), ["1 firing: 1 stale", "1 pending: 1 stale"]);
+    assert_eq!(bench.stored("ALERTS_FOR_STATE"), ["1: 60 60 stale"]);
+    let sent = bench.sent.lock().expect("lock");
+    let told: Vec<(i64, i64, bool)> =
+        sent.iter().map(|a| (a.starts_at.0 / 60_000, a.ends_at.0 / 60_000, a.resolved)).collect();
+    assert_eq!(told, [(2, 6, false), (2, 3, true)]);
+    assert_eq!(sent[0].labels.to_string(), r#"{alertname="A", i="1", severity="page"}"#);
+    assert_eq!(sent[0].generator_url, "http://pi/graph?g0.expr=x&g0.tab=1");
+}
+
+#[test]
+fn after_a_restart_alerts_go_on() {
+    // `for` and `keep_firing_for` in minutes; minutes of the evaluations before and after; expected
+    // state, "active since", and whether it is sent at the first evaluation after.
+    let cases = [
+        ("firing without a wait", 0, 0, 1..=3, 5, (AlertState::Firing, 1), true),
+        ("firing, short wait", 2, 0, 1..=4, 6, (AlertState::Firing, 1), true),
+        ("firing, long wait", 20, 0, 1..=30, 33, (AlertState::Firing, 1), true),
+        ("pending, short wait", 5, 0, 1..=3, 5, (AlertState::Pending, 3), false),
+        ("pending, long wait", 60, 0, 1..=11, 21, (AlertState::Pending, 11), false),
+        ("pending, long wait nearly over", 20, 0, 1..=18, 21, (AlertState::Pending, 11), false),
+        ("down for too long", 0, 0, 1..=3, 70, (AlertState::Firing, 70), true),
+    ];
+    for (name, hold, keep, before, after, expected, is_sent) in cases {
+        let bench = Bench::default();
+        let rule = format!("{{alert: A, expr: x, for: {hold}m, keep_firing_for: {keep}m, labels: {{t: a}}}}");
+        bench.tell("x", &["1"]);
+        let mut group = bench.group(&rule, true);
+        before.for_each(|minute| bench.evaluate(&mut group, minute));
+        bench.sent.lock().expect("lock").clear();
+        let mut restarted = bench.group(&rule, true);
+        bench.evaluate(&mut restarted, after);
+        assert_eq!(states(&restarted), [expected], "{name}");
+        assert_eq!(!bench.sent.lock().expect("lock").is_empty(), is_sent, "{name}");
+    }
+}
+
+#[test]
+fn what_is_over_at_the_restart_stays_over() {
+    let bench = Bench::default();
+    let rule = "{alert: A, expr: x, for: 5m}";
+    bench.tell("x", &["1"]);
+    let mut group = bench.group(rule, true);
+    (1..=8).for_each(|minute| bench.evaluate(&mut group, minute));
+    let mut restarted = bench.group(rule, true);
+    bench.tell("x", &[]);
+    (10..=12).for_each(|minute| bench.evaluate(&mut restarted, minute));
+    bench.tell("x", &["1"]);
+    bench.evaluate(&mut restarted, 13);
+    assert_eq!(states(&restarted), [(AlertState::Pending, 13)]);
+}
+
+#[test]
+fn an_alert_kept_firing_is_kept_over_a_restart() {
+    let bench = Bench::default();
+    let rule = "{alert: A, expr: x, keep_firing_for: 10m}";
+    bench.tell("x", &["1"]);
+    let mut group = bench.group(rule, true);
+    bench.evaluate(&mut group, 1);
+    bench.tell("x", &[]);
+    bench.evaluate(&mut group, 2);
+    let mut restarted = bench.group(rule, true);
+    bench.evaluate(&mut restarted, 4);
+    assert_eq!(states(&restarted), [(AlertState::Firing, 1)]);
+    bench.evaluate(&mut restarted, 14);
+    assert_eq!(states(&restarted), []);
+    assert!(bench.sent.lock().expect("lock").last().expect("sent").resolved);
+}
