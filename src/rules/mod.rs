@@ -14,6 +14,7 @@ mod settings;
 mod slots;
 mod spec;
 mod status;
+pub mod unit_test;
 mod writer;
 
 pub use check::{CheckOptions, FileCheck, check_files};
