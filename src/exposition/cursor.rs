@@ -83,7 +83,9 @@ impl<'a> Cursor<'a> {
 
     /// Takes the rest of the line without its end.
     pub(super) fn line(&mut self) -> &'a [u8] {
-        self.take_while(|byte| byte != b'\n')
+        let start = self.at;
+        self.at = memchr::memchr(b'\n', self.rest()).map_or(self.bytes.len(), |len| start + len);
+        self.since(start)
     }
 
     #[inline]
@@ -169,8 +171,8 @@ pub(super) enum Escapes {
 
 /// Resolves escape sequences; unknown ones stay as they are, as in Prometheus.
 pub(super) fn unescape(escaped: &[u8], escapes: Escapes) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(escaped);
-    if !text.contains('\\') {
+    let text = lossy(escaped);
+    if memchr::memchr(b'\\', escaped).is_none() {
         return text;
     }
     let mut output = String::with_capacity(text.len());
@@ -189,6 +191,12 @@ pub(super) fn unescape(escaped: &[u8], escapes: Escapes) -> Cow<'_, str> {
         output.push(resolved);
     }
     Cow::Owned(output)
+}
+
+/// As `String::from_utf8_lossy`, but quick where the bytes are UTF-8, which is nearly always.
+#[inline]
+pub(super) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 #[inline]

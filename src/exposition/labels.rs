@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::cursor::{Cursor, Escapes, unescape};
+use super::cursor::{Cursor, Escapes, lossy, unescape};
 use super::number::{parse_value, push_openmetrics};
 use crate::model::{METRIC_NAME, MetricType};
 
@@ -88,8 +88,4 @@ fn normalize(value: Cow<'_, str>) -> Cow<'_, str> {
         return value;
     }
     Cow::Owned(String::from_utf8_lossy(&spelled).into_owned())
-}
-
-fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
 }
