@@ -95,6 +95,8 @@ pub(super) struct Cursor {
     pub progress: Progress,
     /// The newest given sample of series that were given something later than `settled`.
     positions: HashMap<u64, Timestamp>,
+    /// Up to here everything that had come in time was given; at or after `settled`.
+    given_until: Timestamp,
     pending: Option<Pending>,
     samples_max: usize,
     samples_ceiling: usize,
@@ -109,6 +111,7 @@ struct Pending {
     connection: ConnectionId,
     request: u64,
     settled: Timestamp,
+    given_until: Timestamp,
     holes: Vec<TimeRange>,
     positions: Vec<(u64, Timestamp)>,
     samples: u64,
@@ -123,9 +126,13 @@ struct Span {
     allowed_ms: i64,
 }
 
-/// How a span is read.
+/// What is to be read.
 #[derive(Clone, Copy)]
-struct Limits {
+struct Wanted {
+    /// The start is excluded, the end is included.
+    range: TimeRange,
+    /// Where to read from if nothing is cut off at the start: what came late is found there.
+    read_from: Timestamp,
     samples_max: usize,
     /// Whether samples up to a series' position are passed over.
     skips_given: bool,
@@ -135,6 +142,7 @@ impl Cursor {
     /// A cursor that stands at `progress`; `samples_ceiling` bounds a reply.
     pub fn new(progress: Progress, samples_ceiling: usize) -> Self {
         Self {
+            given_until: progress.settled,
             progress,
             positions: HashMap::new(),
             pending: None,
@@ -171,6 +179,7 @@ impl Cursor {
             return;
         }
         self.progress.settled = pending.settled;
+        self.given_until = pending.given_until;
         self.progress.holes = pending.holes;
         self.positions.extend(pending.positions);
         let settled = self.progress.settled;
@@ -187,6 +196,7 @@ impl Cursor {
 
     fn forget_before(&mut self, oldest: Timestamp) {
         self.progress.settled = self.progress.settled.max(oldest);
+        self.given_until = self.given_until.max(oldest);
         self.progress.holes.retain(|hole| hole.end > oldest);
         for hole in &mut self.progress.holes {
             hole.start = hole.start.max(oldest);
@@ -197,49 +207,68 @@ impl Cursor {
         if let Some(first) = self.progress.holes.first() {
             // The order was another one before: go back to the first hole.
             self.progress.settled = self.progress.settled.min(first.start);
+            self.given_until = self.progress.settled;
             self.progress.holes.clear();
             self.positions.clear();
         }
-        let whole = TimeRange { start: self.progress.settled, end: turn.now };
-        let limits = Limits { samples_max: self.samples_max, skips_given: true };
-        let span = self.read_bounded(turn, whole, limits, self.front_span_ms, oldest_part)?;
+        let wanted = Wanted {
+            range: TimeRange { start: self.given_until, end: turn.now },
+            read_from: self.progress.settled,
+            samples_max: self.samples_max,
+            skips_given: true,
+        };
+        let span = self.read_bounded(turn, wanted, self.front_span_ms, oldest_part)?;
         self.front_span_ms = span.allowed_ms;
-        let settled = span.range.end.min(turn.now - LATENESS_MAX).max(self.progress.settled);
-        self.await_confirmation(turn, settled, Vec::new(), &[&span]);
+        self.await_confirmation(turn, span.range.end, Vec::new(), &[&span]);
         Ok(span.series)
     }
 
     fn newest_first(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
-        let recent = TimeRange { start: self.progress.settled.max(turn.now - RECENT), end: turn.now };
-        let limits = Limits { samples_max: self.samples_max, skips_given: true };
-        let mut front = self.read_bounded(turn, recent, limits, self.front_span_ms, newest_part)?;
+        let recent = turn.now - RECENT;
+        let (start, read_from) =
+            if recent > self.given_until { (recent, recent) } else { (self.given_until, self.progress.settled) };
+        let wanted = Wanted {
+            range: TimeRange { start, end: turn.now },
+            read_from,
+            samples_max: self.samples_max,
+            skips_given: true,
+        };
+        let front = self.read_bounded(turn, wanted, self.front_span_ms, newest_part)?;
         self.front_span_ms = front.allowed_ms;
         let mut holes = self.progress.holes.clone();
-        if front.range.start > self.progress.settled {
+        if front.range.start > self.given_until {
+            // From the settled time on, so that what came late before the outage is not lost.
             holes.push(TimeRange { start: self.progress.settled, end: front.range.start });
         }
         join_oldest(&mut holes);
-        let room = self.samples_max.saturating_sub(front.samples);
-        let mut behind = None;
-        if room >= self.samples_max / HOLE_SHARE
-            && let Some(hole) = holes.pop()
-        {
-            let limits = Limits { samples_max: room, skips_given: false };
-            let span = self.read_bounded(turn, hole, limits, self.hole_span_ms, newest_part)?;
-            self.hole_span_ms = span.allowed_ms;
-            if span.range.start > hole.start {
-                holes.push(TimeRange { start: hole.start, end: span.range.start });
-            }
-            behind = Some(span);
-        }
-        let settled = (turn.now - LATENESS_MAX).max(self.progress.settled);
+        let behind = self.fill_hole(turn, &mut holes, self.samples_max.saturating_sub(front.samples))?;
         let spans: Vec<&Span> = std::iter::once(&front).chain(&behind).collect();
-        self.await_confirmation(turn, settled, holes, &spans);
-        front.series = merged(behind.map(|span| span.series).unwrap_or_default(), front.series);
-        Ok(front.series)
+        self.await_confirmation(turn, turn.now, holes, &spans);
+        Ok(merged(behind.map(|span| span.series).unwrap_or_default(), front.series))
     }
 
-    fn await_confirmation(&mut self, turn: &Turn<'_>, settled: Timestamp, holes: Vec<TimeRange>, spans: &[&Span]) {
+    /// The newest part of the newest hole, as far as `room` allows.
+    fn fill_hole(
+        &mut self,
+        turn: &Turn<'_>,
+        holes: &mut Vec<TimeRange>,
+        room: usize,
+    ) -> Result<Option<Span>, StoreError> {
+        if room < self.samples_max / HOLE_SHARE {
+            return Ok(None);
+        }
+        let Some(hole) = holes.pop() else { return Ok(None) };
+        let wanted = Wanted { range: hole, read_from: hole.start, samples_max: room, skips_given: false };
+        let span = self.read_bounded(turn, wanted, self.hole_span_ms, newest_part)?;
+        self.hole_span_ms = span.allowed_ms;
+        if span.range.start > hole.start {
+            holes.push(TimeRange { start: hole.start, end: span.range.start });
+        }
+        Ok(Some(span))
+    }
+
+    fn await_confirmation(&mut self, turn: &Turn<'_>, given_until: Timestamp, holes: Vec<TimeRange>, spans: &[&Span]) {
+        let settled = given_until.min(turn.now - LATENESS_MAX).max(self.progress.settled);
         let mut positions = HashMap::new();
         for (labels, samples) in spans.iter().flat_map(|span| &span.series) {
             let Some((last, _)) = samples.last().filter(|(last, _)| *last > settled) else { continue };
@@ -252,29 +281,31 @@ impl Cursor {
             connection: turn.facts.id,
             request: turn.facts.earlier_requests,
             settled,
+            given_until,
             holes,
             positions: positions.into_iter().collect(),
             samples,
         });
     }
 
-    /// Reads the part of `whole` that the bound allows: `cut` gives the part of a given length, and
-    /// `span_ms` is the length that the bound allowed last, which is a good guess.
+    /// Reads the part of what is wanted that the bound allows: `cut` gives the part of a given
+    /// length, and `span_ms` is the length that the bound allowed last, which is a good guess.
     fn read_bounded(
         &self,
         turn: &Turn<'_>,
-        whole: TimeRange,
-        limits: Limits,
+        wanted: Wanted,
         span_ms: i64,
         cut: impl Fn(TimeRange, i64) -> TimeRange,
     ) -> Result<Span, StoreError> {
-        let length = whole.end.since(whole.start);
+        let length = wanted.range.end.since(wanted.range.start);
         let mut span_ms = length.min(span_ms.saturating_mul(2)).max(SPAN_MIN_MS);
         loop {
-            let range = cut(whole, span_ms);
+            let range = cut(wanted.range, span_ms);
+            let start = if range.start == wanted.range.start { wanted.read_from } else { range.start };
             // The smallest span is given whatever it holds; else a puller would never get on.
-            let samples_max = if span_ms <= SPAN_MIN_MS { usize::MAX } else { limits.samples_max };
-            if let Some((series, samples)) = self.read(turn, range, Limits { samples_max, ..limits })? {
+            let samples_max = if span_ms <= SPAN_MIN_MS { usize::MAX } else { wanted.samples_max };
+            let read_range = TimeRange { start, end: range.end };
+            if let Some((series, samples)) = self.read(turn, read_range, samples_max, wanted.skips_given)? {
                 let allowed_ms = if span_ms >= length { i64::MAX } else { span_ms };
                 return Ok(Span { range, series, samples, allowed_ms });
             }
@@ -288,7 +319,8 @@ impl Cursor {
         &self,
         turn: &Turn<'_>,
         range: TimeRange,
-        limits: Limits,
+        samples_max: usize,
+        skips_given: bool,
     ) -> Result<Option<(Vec<GivenSeries>, usize)>, StoreError> {
         let options = ReadOptions { range, ..turn.options.clone() };
         let mut found = HashMap::<Labels, Vec<(Timestamp, f64)>>::new();
@@ -300,10 +332,10 @@ impl Cursor {
                 if found.contains_key(&labels) {
                     continue;
                 }
-                let position = self.positions.get(&labels.prometheus_hash()).filter(|_| limits.skips_given);
+                let position = self.positions.get(&labels.prometheus_hash()).filter(|_| skips_given);
                 let new = new_floats(&samples, position.map_or(range.start, |position| (*position).max(range.start)));
                 total += new.len();
-                if total > limits.samples_max {
+                if total > samples_max {
                     return Ok(None);
                 }
                 if !new.is_empty() {
@@ -362,197 +394,4 @@ fn merged(older: Vec<GivenSeries>, newer: Vec<GivenSeries>) -> Vec<GivenSeries> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::MemoryStore;
-    use std::collections::BTreeMap;
-
-    const HOUR_MS: i64 = 3_600_000;
-    const STEP_MS: i64 = 15_000;
-    const SERIES: usize = 4;
-
-    /// A store that is scraped, a puller, and the way between them.
-    struct Scene {
-        store: MemoryStore,
-        cursor: Cursor,
-        now: i64,
-        connection: ConnectionId,
-        requests: u64,
-        order: ResyncOrder,
-        /// What the puller has read, per series.
-        received: BTreeMap<(usize, i64), u32>,
-        largest_reply: usize,
-    }
-
-    impl Scene {
-        fn new(order: ResyncOrder, samples_ceiling: usize) -> Self {
-            let now = 100 * HOUR_MS;
-            Self {
-                store: MemoryStore::new(),
-                cursor: Cursor::new(Progress::at(Timestamp(now)), samples_ceiling),
-                now,
-                connection: ConnectionId::unused(),
-                requests: 0,
-                order,
-                received: BTreeMap::new(),
-                largest_reply: 0,
-            }
-        }
-
-        fn labels(series: usize) -> Labels {
-            Labels::from_pairs([("__name__", "m"), ("series", &series.to_string())])
-        }
-
-        /// One scrape: each series gets a sample that is `late_ms` older than now.
-        fn scrape(&mut self, late_ms: i64) {
-            self.now += STEP_MS;
-            for series in 0..SERIES {
-                let at = Timestamp(self.now - if series == 0 { late_ms } else { 0 });
-                self.store.append_float(&Self::labels(series), at, 1.0).expect("in order");
-            }
-        }
-
-        /// One pull; `arrives` says whether the puller reads the reply.
-        fn pull(&mut self, arrives: bool) {
-            let sets = [vec![Matcher::equal("__name__", "m")]];
-            let options = ReadOptions::over(TimeRange::ALL);
-            let facts = ConnectionFacts {
-                id: self.connection,
-                earlier_requests: self.requests,
-                follows_complete_reply: self.requests > 0,
-            };
-            let turn = Turn {
-                store: &self.store,
-                sets: &sets,
-                options: &options,
-                now: Timestamp(self.now),
-                facts,
-                order: self.order,
-                age_max: Duration::from_secs(24 * 3600),
-            };
-            let reply = self.cursor.next(&turn).expect("memory does not fail");
-            self.largest_reply = self.largest_reply.max(reply.iter().map(|(_, samples)| samples.len()).sum());
-            if !arrives {
-                (self.connection, self.requests) = (ConnectionId::unused(), 0);
-                return;
-            }
-            self.requests += 1;
-            for (labels, samples) in reply {
-                let series = labels.get("series").and_then(|text| text.parse().ok()).expect("a series of ours");
-                assert!(samples.is_sorted_by(|a, b| a.0 < b.0), "oldest first within a series");
-                for (at, _) in samples {
-                    *self.received.entry((series, at.0)).or_default() += 1;
-                }
-            }
-        }
-
-        fn appended(&self) -> usize {
-            let mut set = self.store.select(&[], &ReadOptions::over(TimeRange::ALL)).expect("memory does not fail");
-            let (mut samples, mut count) = (Samples::default(), 0);
-            while set.next(&mut samples).expect("memory does not fail").is_some() {
-                count += samples.len();
-            }
-            count
-        }
-
-        #[track_caller]
-        fn check_complete(&self) {
-            assert_eq!(self.received.len(), self.appended(), "samples received and samples scraped");
-        }
-    }
-
-    #[test]
-    fn everything_arrives_once_while_all_is_well() {
-        for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
-            let mut scene = Scene::new(order, 200_000);
-            for round in 0..100 {
-                // Series 0 comes late every other time, up to what is allowed for.
-                scene.scrape(if round % 2 == 0 { 0 } else { STEP_MS - 1 });
-                scene.pull(true);
-            }
-            scene.check_complete();
-            assert!(scene.received.values().all(|times| *times == 1), "{order:?}");
-            assert_eq!(scene.cursor.progress.resent_total, 0);
-        }
-    }
-
-    #[test]
-    fn an_outage_is_filled_within_the_bound() {
-        for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
-            let bound = 500;
-            let mut scene = Scene::new(order, bound);
-            scene.scrape(0);
-            scene.pull(true);
-            for _ in 0..6 * HOUR_MS / STEP_MS {
-                scene.scrape(0);
-            }
-            let backlog = scene.cursor.progress.backlog_ms(Timestamp(scene.now));
-            assert!(backlog > 5 * HOUR_MS, "{backlog}");
-            for _ in 0..40 {
-                scene.scrape(0);
-                scene.pull(true);
-                if order == ResyncOrder::Newest {
-                    assert!(scene.received.contains_key(&(1, scene.now)), "the present comes first");
-                }
-            }
-            scene.check_complete();
-            assert!(scene.largest_reply <= bound, "{}", scene.largest_reply);
-            // Only the last reply awaits its confirmation.
-            assert!(scene.cursor.progress.backlog_ms(Timestamp(scene.now)) <= STEP_MS, "{order:?}");
-        }
-    }
-
-    #[test]
-    fn a_lost_reply_is_given_again() {
-        for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
-            let mut scene = Scene::new(order, 300);
-            // Two of three replies get lost, as on a bad line.
-            for round in 0..3_000 {
-                scene.scrape(0);
-                scene.pull(round % 3 == 0);
-            }
-            for _ in 0..60 {
-                scene.scrape(0);
-                scene.pull(true);
-            }
-            scene.check_complete();
-            assert!(scene.cursor.progress.resent_total > 0);
-        }
-    }
-
-    #[test]
-    fn a_request_on_another_connection_confirms_nothing() {
-        let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
-        scene.scrape(0);
-        scene.pull(true);
-        (scene.connection, scene.requests) = (ConnectionId::unused(), 5);
-        scene.pull(true);
-        assert!(scene.received.values().all(|times| *times == 2));
-        // A pipelined request follows nothing that was complete.
-        scene.requests = 0;
-        scene.pull(true);
-        assert!(scene.received.values().all(|times| *times == 3));
-    }
-
-    #[test]
-    fn what_is_too_old_is_given_up() {
-        let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
-        for _ in 0..30 * HOUR_MS / STEP_MS {
-            scene.scrape(0);
-        }
-        scene.pull(true);
-        let oldest = scene.received.keys().map(|(_, at)| *at).min().expect("samples");
-        assert_eq!(oldest, scene.now - 24 * HOUR_MS + STEP_MS);
-    }
-
-    #[test]
-    fn stale_markers_stay_here() {
-        let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
-        scene.scrape(0);
-        let ended = Timestamp(scene.now + 1);
-        scene.store.append_float(&Scene::labels(2), ended, crate::model::stale_marker()).expect("in order");
-        scene.now += 2;
-        scene.pull(true);
-        assert_eq!(scene.received.len(), SERIES);
-    }
-}
+mod tests;

@@ -1,0 +1,214 @@
+//! A simulated site, its puller, and the way between them.
+
+use super::*;
+use crate::store::MemoryStore;
+use std::collections::BTreeMap;
+
+const HOUR_MS: i64 = 3_600_000;
+const STEP_MS: i64 = 15_000;
+const SERIES: usize = 4;
+
+/// A store that is scraped, a puller, and the way between them.
+struct Scene {
+    store: MemoryStore,
+    cursor: Cursor,
+    now: i64,
+    connection: ConnectionId,
+    requests: u64,
+    order: ResyncOrder,
+    /// What the puller has read, per series.
+    received: BTreeMap<(usize, i64), u32>,
+    largest_reply: usize,
+}
+
+impl Scene {
+    fn new(order: ResyncOrder, samples_ceiling: usize) -> Self {
+        let now = 100 * HOUR_MS;
+        Self {
+            store: MemoryStore::new(),
+            cursor: Cursor::new(Progress::at(Timestamp(now)), samples_ceiling),
+            now,
+            connection: ConnectionId::unused(),
+            requests: 0,
+            order,
+            received: BTreeMap::new(),
+            largest_reply: 0,
+        }
+    }
+
+    fn labels(series: usize) -> Labels {
+        Labels::from_pairs([("__name__", "m"), ("series", &series.to_string())])
+    }
+
+    /// One scrape: each series gets a sample that is `late_ms` older than now.
+    fn scrape(&mut self, late_ms: i64) {
+        self.now += STEP_MS;
+        for series in 0..SERIES {
+            let at = Timestamp(self.now - if series == 0 { late_ms } else { 0 });
+            self.store.append_float(&Self::labels(series), at, 1.0).expect("in order");
+        }
+    }
+
+    /// One pull; `arrives` says whether the puller reads the reply.
+    fn pull(&mut self, arrives: bool) {
+        let sets = [vec![Matcher::equal("__name__", "m")]];
+        let options = ReadOptions::over(TimeRange::ALL);
+        let facts = ConnectionFacts {
+            id: self.connection,
+            earlier_requests: self.requests,
+            follows_complete_reply: self.requests > 0,
+        };
+        let turn = Turn {
+            store: &self.store,
+            sets: &sets,
+            options: &options,
+            now: Timestamp(self.now),
+            facts,
+            order: self.order,
+            age_max: Duration::from_secs(24 * 3600),
+        };
+        let reply = self.cursor.next(&turn).expect("memory does not fail");
+        self.largest_reply = self.largest_reply.max(reply.iter().map(|(_, samples)| samples.len()).sum());
+        if !arrives {
+            (self.connection, self.requests) = (ConnectionId::unused(), 0);
+            return;
+        }
+        self.requests += 1;
+        for (labels, samples) in reply {
+            let series = labels.get("series").and_then(|text| text.parse().ok()).expect("a series of ours");
+            assert!(samples.is_sorted_by(|a, b| a.0 < b.0), "oldest first within a series");
+            for (at, _) in samples {
+                *self.received.entry((series, at.0)).or_default() += 1;
+            }
+        }
+    }
+
+    fn appended(&self) -> usize {
+        let mut set = self.store.select(&[], &ReadOptions::over(TimeRange::ALL)).expect("memory does not fail");
+        let (mut samples, mut count) = (Samples::default(), 0);
+        while set.next(&mut samples).expect("memory does not fail").is_some() {
+            count += samples.len();
+        }
+        count
+    }
+
+    #[track_caller]
+    fn check_complete(&self) {
+        assert_eq!(self.received.len(), self.appended(), "samples received and samples scraped");
+    }
+}
+
+#[test]
+fn everything_arrives_once_while_all_is_well() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        let mut scene = Scene::new(order, 200_000);
+        for round in 0..100 {
+            // Series 0 comes late every other time, up to what is allowed for.
+            scene.scrape(if round % 2 == 0 { 0 } else { STEP_MS - 1 });
+            scene.pull(true);
+        }
+        scene.check_complete();
+        assert!(scene.received.values().all(|times| *times == 1), "{order:?}");
+        assert_eq!(scene.cursor.progress.resent_total, 0);
+    }
+}
+
+#[test]
+fn an_outage_is_filled_within_the_bound() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        let bound = 500;
+        let mut scene = Scene::new(order, bound);
+        scene.scrape(0);
+        scene.pull(true);
+        for _ in 0..6 * HOUR_MS / STEP_MS {
+            scene.scrape(0);
+        }
+        let backlog = scene.cursor.progress.backlog_ms(Timestamp(scene.now));
+        assert!(backlog > 5 * HOUR_MS, "{backlog}");
+        for _ in 0..40 {
+            scene.scrape(0);
+            scene.pull(true);
+            if order == ResyncOrder::Newest {
+                assert!(scene.received.contains_key(&(1, scene.now)), "the present comes first");
+            }
+        }
+        scene.check_complete();
+        assert!(scene.largest_reply <= bound, "{}", scene.largest_reply);
+        // Only the last reply awaits its confirmation.
+        assert!(scene.cursor.progress.backlog_ms(Timestamp(scene.now)) <= STEP_MS, "{order:?}");
+    }
+}
+
+#[test]
+fn a_short_outage_is_filled_as_fast_as_the_bound_allows() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        // Three scrapes' worth per reply, and an outage shorter than what may come late.
+        let mut scene = Scene::new(order, 3 * SERIES);
+        for _ in 0..20 {
+            scene.scrape(0);
+            scene.pull(true);
+        }
+        for _ in 0..7 {
+            scene.scrape(0);
+        }
+        for _ in 0..6 {
+            scene.scrape(0);
+            scene.pull(true);
+        }
+        scene.check_complete();
+    }
+}
+
+#[test]
+fn a_lost_reply_is_given_again() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        let mut scene = Scene::new(order, 300);
+        // Two of three replies get lost, as on a bad line.
+        for round in 0..3_000 {
+            scene.scrape(0);
+            scene.pull(round % 3 == 0);
+        }
+        for _ in 0..60 {
+            scene.scrape(0);
+            scene.pull(true);
+        }
+        scene.check_complete();
+        assert!(scene.cursor.progress.resent_total > 0);
+    }
+}
+
+#[test]
+fn a_request_on_another_connection_confirms_nothing() {
+    let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+    scene.scrape(0);
+    scene.pull(true);
+    (scene.connection, scene.requests) = (ConnectionId::unused(), 5);
+    scene.pull(true);
+    assert!(scene.received.values().all(|times| *times == 2));
+    // A pipelined request follows nothing that was complete.
+    scene.requests = 0;
+    scene.pull(true);
+    assert!(scene.received.values().all(|times| *times == 3));
+}
+
+#[test]
+fn what_is_too_old_is_given_up() {
+    let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+    for _ in 0..30 * HOUR_MS / STEP_MS {
+        scene.scrape(0);
+    }
+    scene.pull(true);
+    let oldest = scene.received.keys().map(|(_, at)| *at).min().expect("samples");
+    assert_eq!(oldest, scene.now - 24 * HOUR_MS + STEP_MS);
+}
+
+#[test]
+fn stale_markers_stay_here() {
+    let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+    scene.scrape(0);
+    let ended = Timestamp(scene.now + 1);
+    scene.store.append_float(&Scene::labels(2), ended, crate::model::stale_marker()).expect("in order");
+    scene.now += 2;
+    scene.pull(true);
+    assert_eq!(scene.received.len(), SERIES);
+}
