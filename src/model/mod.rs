@@ -26,9 +26,9 @@ pub use number::{
     format_float, format_float_json, format_general, parse_float, push_float, push_float_json, push_general,
 };
 pub use quote::{quote, quote_to};
-pub use regex::{AnchoredRegex, RegexError};
+pub use regex::{AnchoredRegex, RegexError, SearchRegex};
 pub use relabel::{RelabelAction, RelabelRule, relabel};
-pub use rfc3339::{format_rfc3339, parse_rfc3339};
+pub use rfc3339::{date_of, format_rfc3339, parse_rfc3339};
 pub use secret::Secret;
 pub use time::{TimeRange, Timestamp};
 pub use value::{STALE_NAN_BITS, is_stale_marker, stale_marker};

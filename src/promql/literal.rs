@@ -33,10 +33,10 @@ pub(super) fn duration(text: &str) -> Result<f64, String> {
     parse_duration(text).map(|duration| duration.as_secs_f64()).map_err(|error| error.to_string())
 }
 
-/// The value of a quoted text, quotes included. Bytes that are not UTF-8 (`"\xff"`) become U+FFFD:
-/// labels hold UTF-8 only.
-pub(super) fn text(quoted: &str) -> Result<String, String> {
-    let inner = &quoted[1..quoted.len() - 1];
+/// The value of a quoted text, quotes included, with Go's escapes. Bytes that are not UTF-8
+/// (`"\xff"`) become U+FFFD: labels hold UTF-8 only.
+pub fn unquote(quoted: &str) -> Result<String, String> {
+    let inner = quoted.get(1..quoted.len().saturating_sub(1)).ok_or("text without quotes")?;
     if quoted.starts_with('`') {
         return Ok(inner.to_owned());
     }
@@ -147,10 +147,10 @@ mod tests {
             (r#""\xff""#, "\u{fffd}"),
         ];
         for (input, expected) in cases {
-            assert_eq!(text(input).as_deref(), Ok(expected), "{input}");
+            assert_eq!(unquote(input).as_deref(), Ok(expected), "{input}");
         }
         for bad in [r#""\c""#, r#""\'""#, r#""\x4""#, r#""\400""#, r#""\ud800""#, r#""\""#] {
-            assert!(text(bad).is_err(), "{bad}");
+            assert!(unquote(bad).is_err(), "{bad}");
         }
     }
 }

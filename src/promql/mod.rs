@@ -20,6 +20,7 @@ mod engine;
 mod eval;
 
 pub use engine::Engine;
+pub use literal::unquote;
 pub use parser::{NESTING_MAX, NODE_DEPTH_MAX, TEXT_BYTES_MAX, parse};
 pub use printer::prettify;
 pub use result::{MatrixSeries, ParseError, QueryError, QueryResult, QueryValue, Value, VectorSample};

@@ -174,7 +174,7 @@ impl<'a> Parser<'a> {
 
     /// The value of the quoted text that is the current token.
     pub fn take_text(&mut self) -> Result<String, ParseError> {
-        let value = literal::text(self.token_text()).map_err(|message| self.error(message))?;
+        let value = literal::unquote(self.token_text()).map_err(|message| self.error(message))?;
         self.advance()?;
         Ok(value)
     }

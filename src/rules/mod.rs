@@ -14,6 +14,7 @@ mod settings;
 mod slots;
 mod spec;
 mod status;
+pub mod template;
 pub mod unit_test;
 mod writer;
 

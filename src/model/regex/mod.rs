@@ -4,6 +4,7 @@
 //! pattern and need no engine. The others get one when they are first asked; it keeps a few KiB.
 
 mod re2;
+mod search;
 mod shape;
 mod template;
 
@@ -14,6 +15,7 @@ use regex_automata::nfa::thompson::WhichCaptures;
 use regex_automata::{Input, meta};
 use regex_syntax::hir::{Hir, Look};
 
+pub use search::SearchRegex;
 use shape::Shape;
 
 /// The longest pattern that is parsed, in bytes. Plain alternations of names may be longer.
@@ -127,22 +129,26 @@ impl PartialEq for AnchoredRegex {
 }
 
 fn shape_of(pattern: &str) -> Result<Shape, String> {
-    let hir = parse(pattern)?;
-    let shape = Shape::of(&hir);
-    let states = shape::states(&hir);
+    let hir = parse(pattern, true)?;
+    check_size(&hir)?;
+    Ok(Shape::of(&hir))
+}
+
+fn check_size(hir: &Hir) -> Result<(), String> {
+    let states = shape::states(hir);
     if states > STATES_MAX {
         return Err(format!("too large: it needs about {states} states, and {STATES_MAX} is the bound"));
     }
-    Ok(shape)
+    Ok(())
 }
 
-fn parse(pattern: &str) -> Result<Hir, String> {
+fn parse(pattern: &str, dot_matches_newline: bool) -> Result<Hir, String> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(format!("longer than {PATTERN_BYTES_MAX} bytes"));
     }
     let translated = re2::translate(pattern)?;
     let mut builder = regex_syntax::ParserBuilder::new();
-    let mut parser = builder.dot_matches_new_line(true).nest_limit(NESTING_MAX).build();
+    let mut parser = builder.dot_matches_new_line(dot_matches_newline).nest_limit(NESTING_MAX).build();
     parser.parse(&translated).map_err(|error| match error {
         regex_syntax::Error::Parse(error) => error.kind().to_string(),
         regex_syntax::Error::Translate(error) => error.kind().to_string(),
@@ -153,7 +159,7 @@ fn parse(pattern: &str) -> Result<Hir, String> {
 /// The engine for a pattern that has been parsed and measured before: with the size unlimited and no
 /// Unicode word boundary in the pattern, building it cannot fail; if it did, nothing would match.
 fn build(pattern: &str, captures: WhichCaptures) -> Option<meta::Regex> {
-    let hir = parse(pattern).ok()?;
+    let hir = parse(pattern, true).ok()?;
     let anchored = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
     let config = meta::Config::new().which_captures(captures).nfa_size_limit(None).auto_prefilter(false);
     meta::Builder::new().configure(config).build_from_hir(&anchored).ok()
