@@ -6,7 +6,9 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
 use super::flags;
 use super::query::{self, Query};
+use super::rules::{self, CheckRules, RuleLints, TestRules};
 use super::run::RunOptions;
+use crate::promql;
 
 /// Whom `health` asks.
 const HEALTH_URL: &str = "http://127.0.0.1:9090";
@@ -18,6 +20,10 @@ pub enum Command {
     Run(Box<RunOptions>),
     /// `check config`
     CheckConfig(CheckConfig),
+    /// `check rules`
+    CheckRules(CheckRules),
+    /// `test rules`
+    TestRules(TestRules),
     /// `check metrics`: the page is on standard input.
     CheckMetrics {
         /// `--extended`: show how many series each family has.
@@ -43,6 +49,10 @@ pub struct CheckConfig {
     pub files: Vec<PathBuf>,
     /// `--syntax-only`: leave the files alone that they name.
     pub syntax_only: bool,
+    /// `--enable-feature`, for the rule files.
+    pub features: promql::Features,
+    /// `--lint`, for the rule files.
+    pub lints: RuleLints,
 }
 
 /// The whole command line.
@@ -57,6 +67,7 @@ pub fn definition() -> clap::Command {
         .disable_help_subcommand(true)
         .args(flags::arguments())
         .subcommand(check())
+        .subcommand(rules::test_definition())
         .subcommand(print_config())
         .subcommand(health())
         .subcommand(query::definition())
@@ -66,12 +77,19 @@ pub fn definition() -> clap::Command {
 pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
     match matches.subcommand() {
         Some(("check", check)) => match check.subcommand() {
-            Some(("config", config)) => {
-                let check = CheckConfig { files: files(config), syntax_only: config.get_flag("syntax-only") };
-                Ok(Command::CheckConfig(check))
-            }
+            Some(("config", config)) => Ok(Command::CheckConfig(CheckConfig {
+                files: files(config),
+                syntax_only: config.get_flag("syntax-only"),
+                features: rules::features(config)?,
+                lints: rules::lints(config),
+            })),
+            Some(("rules", rules)) => Ok(Command::CheckRules(rules::check_from_matches(rules)?)),
             Some(("metrics", metrics)) => Ok(Command::CheckMetrics { extended: metrics.get_flag("extended") }),
-            _ => Err("check needs to know what to check: config, metrics".to_owned()),
+            _ => Err("check needs to know what to check: config, rules, metrics".to_owned()),
+        },
+        Some(("test", test)) => match test.subcommand() {
+            Some(("rules", rules)) => Ok(Command::TestRules(rules::test_from_matches(rules)?)),
+            _ => Err("test needs to know what to test: rules".to_owned()),
         },
         Some(("health", health)) => {
             let url = health.get_one::<String>("url").map_or(HEALTH_URL, String::as_str).to_owned();
@@ -87,6 +105,7 @@ fn check() -> clap::Command {
     let config = clap::Command::new("config")
         .about("Check configurations and the files that they name")
         .arg(switch("syntax-only", "Leave the files alone that they name"))
+        .args(rules::lint_arguments())
         .arg(files_argument());
     let metrics = clap::Command::new("metrics")
         .about("Check a page of metrics on standard input")
@@ -97,6 +116,7 @@ fn check() -> clap::Command {
         .arg_required_else_help(false)
         .disable_help_subcommand(true)
         .subcommand(config)
+        .subcommand(rules::check_definition())
         .subcommand(metrics)
 }
 
@@ -107,7 +127,8 @@ fn health() -> clap::Command {
         .arg(switch("insecure", "Do not verify its certificate"))
 }
 
-fn switch(name: &'static str, help: &'static str) -> Arg {
+/// A switch without a negative form.
+pub fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
@@ -118,10 +139,12 @@ fn print_config() -> clap::Command {
         .args(flags::arguments().into_iter().map(|arg| arg.hide(true)))
 }
 
-fn files_argument() -> Arg {
+/// One or more files.
+pub fn files_argument() -> Arg {
     Arg::new("files").value_name("FILE").num_args(1..).required(true).value_parser(value_parser!(PathBuf))
 }
 
-fn files(matches: &ArgMatches) -> Vec<PathBuf> {
+/// The files that [`files_argument`] gives.
+pub fn files(matches: &ArgMatches) -> Vec<PathBuf> {
     matches.get_many::<PathBuf>("files").into_iter().flatten().cloned().collect()
 }

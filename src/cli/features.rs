@@ -59,6 +59,16 @@ impl Features {
         features
     }
 
+    /// Those of the query language, for commands that know no others; an unknown name is a mistake there.
+    pub fn parse_promql(lists: &[String]) -> Result<promql::Features, String> {
+        let mut warnings = Vec::new();
+        let features = Self::parse(lists, &mut warnings);
+        match warnings.into_iter().find(|warning| warning.contains("unknown")) {
+            Some(warning) => Err(warning),
+            None => Ok(features.promql),
+        }
+    }
+
     /// The settings that jobs start from.
     pub fn job_defaults(self) -> JobSettings {
         let mut defaults = JobSettings { extra_metrics: self.extra_scrape_metrics, ..JobSettings::default() };

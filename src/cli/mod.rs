@@ -7,6 +7,7 @@ mod commands;
 mod features;
 mod flags;
 mod query;
+mod rules;
 mod run;
 
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ use std::ffi::OsString;
 pub use commands::{CheckConfig, Command};
 pub use features::Features;
 pub use query::{Query, QueryFormat, QueryKind};
+pub use rules::{CheckRules, RuleLints, TestRules};
 pub use run::RunOptions;
 
 /// All is well.
@@ -147,6 +149,9 @@ mod tests {
             ("stray", "stray"),
             ("check", "config"),
             ("check config", "FILE"),
+            ("check rules --lint=some a.yml", "duplicate-rules"),
+            ("test rules", "FILE"),
+            ("test rules --enable-feature=nonsense a.yml", "nonsense"),
         ];
         for (line, word) in cases {
             let usage = parsed(line).expect_err(line);
@@ -191,6 +196,17 @@ mod tests {
 
     #[test]
     fn checks_take_files() {
+        match parsed("test rules --run a --run b --junit=x.xml --enable-feature=promql-duration-expr t.yml") {
+            Ok(Command::TestRules(test)) => {
+                assert_eq!((test.run.len(), test.junit), (2, Some(PathBuf::from("x.xml"))));
+                assert!(test.features.duration_expressions && !test.features.experimental_functions);
+            }
+            other => panic!("{other:?}"),
+        }
+        match parsed("check rules --lint=none --lint-fatal r.yml") {
+            Ok(Command::CheckRules(CheckRules { lints, .. })) => assert!(!lints.duplicates && lints.are_fatal),
+            other => panic!("{other:?}"),
+        }
         match parsed("check config a.yml b.yml --syntax-only") {
             Ok(Command::CheckConfig(check)) => {
                 assert_eq!(check.files, [PathBuf::from("a.yml"), PathBuf::from("b.yml")]);

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use super::{print, print_error};
+use super::{print, print_error, rules};
 use crate::cli::CheckConfig;
 use crate::config::{Config, ConfigError};
 
 /// Whether all files are good; says on standard output what is, on standard error what is not.
 pub fn run(check: &CheckConfig) -> bool {
-    let results: Vec<bool> = check.files.iter().map(|path| check_file(path, check.syntax_only)).collect();
+    let results: Vec<bool> = check.files.iter().map(|path| check_file(path, check)).collect();
     results.iter().all(|is_good| *is_good)
 }
 
-fn check_file(path: &Path, syntax_only: bool) -> bool {
+fn check_file(path: &Path, check: &CheckConfig) -> bool {
     print(&format!("Checking {}\n", path.display()));
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -24,7 +24,7 @@ fn check_file(path: &Path, syntax_only: bool) -> bool {
     for warning in &config.warnings {
         print(&format!("  WARNING: {warning}\n"));
     }
-    let findings = if syntax_only { Default::default() } else { config.check_files() };
+    let findings = if check.syntax_only { Default::default() } else { config.check_files() };
     for warning in &findings.warnings {
         print(&format!("  WARNING: {}: {warning}\n", path.display()));
     }
@@ -34,9 +34,9 @@ fn check_file(path: &Path, syntax_only: bool) -> bool {
     if !findings.problems.is_empty() {
         return false;
     }
-    let (jobs, rules) = (config.jobs.len(), config.rule_files.len());
-    print(&format!("  SUCCESS: {} is valid: {jobs} scrape jobs, {rules} rule files\n", path.display()));
-    true
+    let (jobs, rule_files) = (config.jobs.len(), config.rule_files.len());
+    print(&format!("  SUCCESS: {} is valid: {jobs} scrape jobs, {rule_files} rule files\n", path.display()));
+    check.syntax_only || rules::check_all(&config.rule_files, check.features, check.lints)
 }
 
 fn described(error: &ConfigError) -> String {

@@ -6,6 +6,7 @@ mod check_metrics;
 mod health;
 mod print_config;
 mod query;
+mod rules;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,6 +19,8 @@ pub fn run(command: Command) -> ExitCode {
         Command::CheckConfig(check) => check_config::run(&check),
         Command::CheckMetrics { extended } => check_metrics::run(extended),
         Command::Health { url, insecure } => health::run(&url, insecure),
+        Command::CheckRules(check) => rules::check(&check),
+        Command::TestRules(test) => rules::test(&test),
         Command::Query(query) => query::run(&query),
         Command::PrintConfig(options) => print_config::run(&options),
         Command::Run(_) => {

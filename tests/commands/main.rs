@@ -3,19 +3,19 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-struct Case {
-    arguments: &'static [&'static str],
-    input: &'static str,
+struct Case<'a> {
+    arguments: &'a [&'a str],
+    input: &'a str,
     exit_code: i32,
-    words: &'static [&'static str],
+    words: &'a [&'a str],
 }
 
-/// Runs in `tests/config`.
-fn check(case: &Case) {
+/// Runs in `tests`.
+fn check(case: &Case<'_>) {
     let Case { arguments, input, exit_code, words } = case;
     let mut child = Command::new(env!("CARGO_BIN_EXE_outpost"))
         .args(*arguments)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config"))
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -35,16 +35,16 @@ fn check(case: &Case) {
 fn checks_say_what_is_wrong_and_exit_with_1() {
     let cases = [
         Case {
-            arguments: &["check", "config", "good/tunes_prometheus_only.yml"],
+            arguments: &["check", "config", "config/good/tunes_prometheus_only.yml"],
             input: "",
             exit_code: 0,
             words: &["SUCCESS", "1 scrape job", "remote_write[0]", "NOTHING IS SENT"],
         },
         Case {
-            arguments: &["check", "config", "good/tunes_prometheus_only.yml", "bad/job_twice.yml"],
+            arguments: &["check", "config", "config/good/tunes_prometheus_only.yml", "config/bad/job_twice.yml"],
             input: "",
             exit_code: 1,
-            words: &["SUCCESS", "FAILED: bad/job_twice.yml:4:5: scrape_configs[1]: a second job"],
+            words: &["SUCCESS", "FAILED: config/bad/job_twice.yml:4:5: scrape_configs[1]: a second job"],
         },
         Case {
             arguments: &["check", "config", "missing.yml"],
@@ -66,6 +66,36 @@ fn checks_say_what_is_wrong_and_exit_with_1() {
 }
 
 #[test]
+fn rules_are_checked_and_tested() {
+    let files = ["commands/files/rules.yml", "commands/files/broken.yml", "commands/files/test.yml"];
+    let [rules, broken, test] = files;
+    let cases = [
+        (vec!["check", "rules", rules], 0, vec!["duplicate rule"]),
+        (vec!["check", "rules", "--lint-fatal", rules], 1, vec!["duplicate rule"]),
+        (vec!["check", "rules", "--lint=none", "--lint-fatal", rules], 0, vec!["2 rules found"]),
+        (vec!["check", "rules", rules, broken], 1, vec!["broken.yml:5"]),
+        (vec!["check", "config", "commands/files/outpost.yml"], 1, vec!["outpost.yml is valid", "broken.yml:5"]),
+        (vec!["check", "config", "--syntax-only", "commands/files/outpost.yml"], 0, vec!["outpost.yml is valid"]),
+        (vec!["test", "rules", test], 1, vec!["FAILED", "job:up:sum"]),
+        (vec!["test", "rules", "--run=both", test], 0, vec!["SUCCESS"]),
+    ];
+    for (arguments, exit_code, words) in &cases {
+        check(&Case { arguments, input: "", exit_code: *exit_code, words });
+    }
+}
+
+#[test]
+fn unit_tests_are_reported_as_junit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("junit.xml");
+    let junit = format!("--junit={}", path.display());
+    let arguments = ["test", "rules", junit.as_str(), "commands/files/test.yml"];
+    check(&Case { arguments: &arguments, input: "", exit_code: 1, words: &[] });
+    let xml = std::fs::read_to_string(&path).expect("a report");
+    assert!(xml.contains("one more than there is") && xml.contains("<failure"), "{xml}");
+}
+
+#[test]
 fn print_config_shows_defaults_and_no_secrets() {
     let cases = [
         Case {
@@ -75,16 +105,16 @@ fn print_config_shows_defaults_and_no_secrets() {
             words: &["collector: node", "scrape_interval: 15s", "flush_interval: 30s"],
         },
         Case {
-            arguments: &["print-config", "--config.file=good/everything.yml"],
+            arguments: &["print-config", "--config.file=config/good/everything.yml"],
             input: "",
             exit_code: 0,
             words: &["password: <secret>", "client_secret: <secret>", "proxy_url: http://user:xxxxx@proxy:3128/"],
         },
         Case {
-            arguments: &["print-config", "--config.file=bad/key_twice.yml"],
+            arguments: &["print-config", "--config.file=config/bad/key_twice.yml"],
             input: "",
             exit_code: 1,
-            words: &["bad/key_twice.yml:4:3"],
+            words: &["config/bad/key_twice.yml:4:3"],
         },
     ];
     cases.iter().for_each(check);
