@@ -231,3 +231,115 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Client, ClientSettings, Request, SecretSource, Url};
+    use crate::model::Secret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const CA: &str = include_str!("../../tests/fixtures/tls/ca.pem");
+    const SERVER: [&str; 2] =
+        [include_str!("../../tests/fixtures/tls/server.pem"), include_str!("../../tests/fixtures/tls/server.key")];
+    const EXPIRED: [&str; 2] =
+        [include_str!("../../tests/fixtures/tls/expired.pem"), include_str!("../../tests/fixtures/tls/expired.key")];
+    const CLIENT: [&str; 2] =
+        [include_str!("../../tests/fixtures/tls/client.pem"), include_str!("../../tests/fixtures/tls/client.key")];
+
+    fn inline(text: &str) -> Option<SecretSource> {
+        Some(SecretSource::Inline(Secret::new(text)))
+    }
+
+    /// A server that answers each connection once; it may ask for a client's certificate.
+    async fn server([cert, key]: [&str; 2], asks_for_certificate: bool) -> u16 {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(parse_certificates("CA", CA).expect("valid").remove(0)).expect("valid");
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("the defaults fit");
+        let builder = if asks_for_certificate {
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().expect("valid"))
+        } else {
+            builder.with_no_client_auth()
+        };
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("valid");
+        let chain = parse_certificates("server", cert).expect("valid");
+        let config = builder.with_single_cert(chain, key).expect("they fit");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        port
+    }
+
+    async fn fetch(tls: TlsSettings, port: u16) -> String {
+        let client = Client::new(&ClientSettings { tls, ..ClientSettings::default() }).expect("valid");
+        let url = Url::parse(&format!("https://127.0.0.1:{port}/")).expect("valid");
+        match client.send(Request::get(url)).await {
+            Ok(mut response) => String::from_utf8(response.read_body(100).await.expect("read")).expect("text"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn certificates_are_checked() {
+        let ca = TlsSettings { ca: inline(CA), ..TlsSettings::default() };
+        let other = TlsSettings { server_name: Some("other.lan".to_owned()), ..ca.clone() };
+        let named = TlsSettings { server_name: Some("localhost".to_owned()), ..ca.clone() };
+        let old = TlsSettings { max_version: Some(TlsVersion::Tls12), ..ca.clone() };
+        let blind = TlsSettings { insecure_skip_verify: true, ..TlsSettings::default() };
+        let cases = [
+            (SERVER, &ca, "ok"),
+            (SERVER, &named, "ok"),
+            (SERVER, &old, "ok"),
+            (SERVER, &blind, "ok"),
+            (EXPIRED, &blind, "ok"),
+            (EXPIRED, &ca, "TLS with 127.0.0.1 failed: the server's certificate has expired"),
+            (SERVER, &other, "TLS with 127.0.0.1 failed: the server's certificate is for another name"),
+            (
+                SERVER,
+                &TlsSettings::default(),
+                "TLS with 127.0.0.1 failed: the server's certificate is signed by an unknown",
+            ),
+        ];
+        for (certificate, settings, expected) in cases {
+            let found = fetch(settings.clone(), server(certificate, false).await).await;
+            assert!(found.starts_with(expected), "{found:?} should start with {expected:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn servers_may_ask_for_a_certificate() {
+        let port = server(SERVER, true).await;
+        let without = TlsSettings { ca: inline(CA), ..TlsSettings::default() };
+        let with = TlsSettings { cert: inline(CLIENT[0]), key: inline(CLIENT[1]), ..without.clone() };
+        assert_eq!(fetch(with, port).await, "ok");
+        assert_ne!(fetch(without, port).await, "ok");
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_counts() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("ca.pem");
+        std::fs::write(&path, SERVER[0]).expect("written");
+        let settings = TlsSettings { ca: Some(SecretSource::File(path.clone())), ..TlsSettings::default() };
+        let tls = Tls::new(&settings).expect("valid");
+        let first = tls.config().expect("a certificate");
+        assert!(Arc::ptr_eq(&first, &tls.config().expect("the same")));
+        std::fs::write(&path, CA).expect("written");
+        assert!(!Arc::ptr_eq(&first, &tls.config().expect("another")));
+        std::fs::write(&path, "nonsense").expect("written");
+        assert_eq!(tls.config().expect_err("no certificate").to_string(), "the CA holds no certificate");
+    }
+}
