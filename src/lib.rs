@@ -2,6 +2,8 @@
 //!
 //! The modules in reading order; ARCHITECTURE.md draws how they may use each other.
 
+/// Waits between tries.
+pub mod backoff;
 /// The command line.
 pub mod cli;
 /// The outgoing HTTP client.

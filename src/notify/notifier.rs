@@ -1,0 +1,343 @@
+//! The notifier: takes alerts from rules, knows the Alertmanagers, hands each its copy.
+//!
+//! One task per entry of `alertmanagers` follows discovery; one task per Alertmanager delivers.
+//! Alerts that are still due are remembered, so that an Alertmanager that is discovered late learns of
+//! them too. A reload keeps the queues of the Alertmanagers that stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::endpoint::{Endpoint, Post, QUEUE_CAPACITY, Stopping};
+use super::fleet::{Fleet, fleet};
+use super::http_post::HttpPost;
+use super::queue::{AlertQueue, is_due};
+use super::settings::{AlertmanagerSettings, NotifySettings};
+use super::status::AlertmanagersView;
+use crate::client::{Client, ClientError};
+use crate::clock::Clock;
+use crate::discovery::{Discovery, DiscoveryError};
+use crate::model::{Alert, Labels, MetricType, RelabelRule, relabel};
+use crate::rules::AlertSink;
+use crate::telemetry::{Counter, Registry};
+
+/// How long stopping waits for what is in the queues.
+const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(5);
+
+/// Settings that cannot be put to use.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// The client's settings contradict each other.
+    #[error("alertmanagers[{index}]: {error}")]
+    Client {
+        /// Which entry.
+        index: usize,
+        /// Why.
+        error: ClientError,
+    },
+    /// Discovery cannot start.
+    #[error("alertmanagers[{index}]: {error}")]
+    Discovery {
+        /// Which entry.
+        index: usize,
+        /// Why.
+        error: DiscoveryError,
+    },
+}
+
+/// Delivers alerts. Cloning shares it.
+#[derive(Clone)]
+pub struct Notifier(Arc<Inner>);
+
+struct Inner {
+    clock: Clock,
+    state: Mutex<State>,
+    discovery_failures: Counter,
+    stopping: watch::Sender<Stopping>,
+}
+
+struct State {
+    external_labels: Labels,
+    relabel_rules: Vec<RelabelRule>,
+    sets: Vec<AlertmanagerSet>,
+    /// The alerts that are still due, for Alertmanagers yet to come.
+    recent: AlertQueue,
+}
+
+/// One entry of `alertmanagers`.
+struct AlertmanagerSet {
+    settings: AlertmanagerSettings,
+    post: Arc<dyn Post>,
+    fleet: Fleet,
+    endpoints: BTreeMap<String, Delivering>,
+    discovery: Option<JoinHandle<()>>,
+}
+
+/// An Alertmanager and its task.
+struct Delivering {
+    endpoint: Endpoint,
+    task: JoinHandle<()>,
+}
+
+impl Notifier {
+    /// A notifier without Alertmanagers; [`Notifier::reload`] gives it some.
+    pub fn new(clock: Clock, registry: &Registry) -> Self {
+        let state = State {
+            external_labels: Labels::empty(),
+            relabel_rules: Vec::new(),
+            sets: Vec::new(),
+            recent: AlertQueue::new(QUEUE_CAPACITY),
+        };
+        let discovery_failures =
+            registry.counter("outpost_notifications_discovery_failures_total", "Failed looks for Alertmanagers.");
+        let stopping = watch::Sender::new(Stopping::No);
+        let notifier = Self(Arc::new(Inner { clock, state: Mutex::new(state), discovery_failures, stopping }));
+        notifier.register(registry);
+        notifier
+    }
+
+    /// Puts settings in force. Entries that stay the same go on undisturbed. On an error all stays as
+    /// it was. Needs a runtime: discovery and delivery start.
+    pub fn reload(&self, settings: &NotifySettings, external_labels: &Labels) -> Result<(), NotifyError> {
+        let mut prepared = Vec::new();
+        for (index, entry) in settings.alertmanagers.iter().enumerate() {
+            prepared.push(if self.knows(entry) { None } else { Some(Prepared::new(index, entry, &self.0)?) });
+        }
+        let mut state = self.0.state();
+        state.external_labels = external_labels.clone();
+        state.relabel_rules.clone_from(&settings.alert_relabel_rules);
+        let mut old = std::mem::take(&mut state.sets);
+        for (entry, prepared) in settings.alertmanagers.iter().zip(prepared) {
+            let same = old.iter().position(|set| set.settings == *entry).map(|position| old.swap_remove(position));
+            match (same, prepared) {
+                (Some(set), _) => state.sets.push(set),
+                (None, Some(prepared)) => state.sets.push(prepared.into_set(entry, &self.0)),
+                // Two entries alike, of which only one was there: the other one has nothing of its own to say.
+                (None, None) => tracing::warn!("an entry of alertmanagers is there twice and is used once"),
+            }
+        }
+        drop(state);
+        old.into_iter().for_each(AlertmanagerSet::end);
+        Ok(())
+    }
+
+    /// Delivers what is in the queues, for a few seconds at most, and ends.
+    pub async fn stop(&self) {
+        let began = Instant::now();
+        self.0.stopping.send_replace(Stopping::Draining);
+        let mut tasks = Vec::new();
+        for set in &mut self.0.state().sets {
+            set.discovery.take().inspect(JoinHandle::abort);
+            tasks.extend(std::mem::take(&mut set.endpoints).into_values().map(|delivering| delivering.task));
+        }
+        let drained = async {
+            for task in &mut tasks {
+                // A task that was cancelled has nothing left to do.
+                let _ = task.await;
+            }
+        };
+        if timeout(DRAIN_TIME_LIMIT, drained).await.is_err() {
+            self.0.stopping.send_replace(Stopping::Now);
+            tracing::warn!("alerts were still waiting for delivery when stopping");
+        }
+        tracing::info!(took_ms = began.elapsed().as_millis() as u64, "delivery of alerts stopped");
+    }
+
+    fn knows(&self, entry: &AlertmanagerSettings) -> bool {
+        self.0.state().sets.iter().any(|set| set.settings == *entry)
+    }
+
+    fn register(&self, registry: &Registry) {
+        type Figure = fn(&Endpoint) -> f64;
+        let per_endpoint: [(&'static str, &'static str, MetricType, Figure); 5] = [
+            ("outpost_notifications_sent_total", "Alerts sent.", MetricType::Counter, |endpoint| {
+                endpoint.metrics().sent.value() as f64
+            }),
+            (
+                "outpost_notifications_errors_total",
+                "Sent alerts affected by errors.",
+                MetricType::Counter,
+                |endpoint| endpoint.metrics().errors.value() as f64,
+            ),
+            (
+                "outpost_notifications_dropped_total",
+                "Alerts given up: refused, outdated, or too many in the queue.",
+                MetricType::Counter,
+                |endpoint| endpoint.metrics().dropped.value() as f64,
+            ),
+            ("outpost_notifications_queue_length", "Alerts waiting for delivery.", MetricType::Gauge, |endpoint| {
+                endpoint.queue_len() as f64
+            }),
+            (
+                "outpost_notifications_last_duration_seconds",
+                "How long the last request took.",
+                MetricType::Gauge,
+                |endpoint| endpoint.metrics().last_duration.value(),
+            ),
+        ];
+        for (name, help, metric_type, figure) in per_endpoint {
+            let inner = Arc::clone(&self.0);
+            registry.family(name, help, metric_type, move |emit| {
+                for endpoint in inner.endpoints() {
+                    emit(&[("alertmanager", endpoint.url())], figure(&endpoint));
+                }
+            });
+        }
+        registry
+            .gauge("outpost_notifications_queue_capacity", "Alerts that may wait for one Alertmanager.")
+            .set(QUEUE_CAPACITY as f64);
+        let inner = Arc::clone(&self.0);
+        let (name, help) = ("outpost_notifications_alertmanagers_discovered", "Alertmanagers in use.");
+        registry.family(name, help, MetricType::Gauge, move |emit| emit(&[], inner.endpoints().len() as f64));
+    }
+}
+
+impl AlertSink for Notifier {
+    fn send(&self, alerts: Vec<Alert>) {
+        let now = self.0.clock.now();
+        let state = &mut *self.0.state();
+        let alerts: Vec<Arc<Alert>> = alerts
+            .into_iter()
+            .filter_map(|alert| relabelled(&alert, &state.external_labels, &state.relabel_rules))
+            .map(Arc::new)
+            .collect();
+        state.recent.retain(|alert| is_due(alert, now));
+        for alert in &alerts {
+            state.recent.push(Arc::clone(alert));
+        }
+        for set in &state.sets {
+            let for_set = set.relabelled(&alerts);
+            for delivering in set.endpoints.values() {
+                delivering.endpoint.push(for_set.iter().cloned());
+            }
+        }
+    }
+}
+
+impl AlertmanagersView for Notifier {
+    fn active(&self) -> Vec<String> {
+        let state = self.0.state();
+        let urls: BTreeSet<&String> = state.sets.iter().flat_map(|set| &set.fleet.active).collect();
+        urls.into_iter().cloned().collect()
+    }
+
+    fn dropped(&self) -> Vec<String> {
+        let state = self.0.state();
+        let urls: BTreeSet<&String> = state.sets.iter().flat_map(|set| &set.fleet.dropped).collect();
+        urls.into_iter().cloned().collect()
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let state = self.state();
+        let all = state.sets.iter().flat_map(|set| set.endpoints.values());
+        // The same Alertmanager in two entries would be the same series twice.
+        let by_url: BTreeMap<String, Endpoint> =
+            all.map(|delivering| (delivering.endpoint.url().to_owned(), delivering.endpoint.clone())).collect();
+        by_url.into_values().collect()
+    }
+
+    /// Puts what was discovered for an entry in force.
+    fn update(self: &Arc<Self>, settings: &AlertmanagerSettings, found: Fleet) {
+        let mut state = self.state();
+        let State { sets, recent, .. } = &mut *state;
+        let Some(set) = sets.iter_mut().find(|set| set.settings == *settings) else { return };
+        for address in found.invalid.difference(&set.fleet.invalid) {
+            tracing::error!(address, "a discovered Alertmanager has no usable address");
+        }
+        set.endpoints.retain(|url, delivering| {
+            let stays = found.active.contains(url);
+            if !stays {
+                delivering.task.abort();
+            }
+            stays
+        });
+        let now = self.clock.now();
+        recent.retain(|alert| is_due(alert, now));
+        let recent: Vec<Arc<Alert>> = recent.iter().cloned().collect();
+        for url in &found.active {
+            if !set.endpoints.contains_key(url) {
+                let endpoint = Endpoint::new(url.clone());
+                endpoint.push(set.relabelled(&recent));
+                let post = Arc::clone(&set.post);
+                let task = tokio::spawn(endpoint.clone().run(post, self.clock.clone(), self.stopping.subscribe()));
+                set.endpoints.insert(url.clone(), Delivering { endpoint, task });
+            }
+        }
+        set.fleet = found;
+    }
+}
+
+/// A new entry, checked and ready to start.
+struct Prepared {
+    post: Arc<dyn Post>,
+    discovery: Discovery,
+}
+
+impl Prepared {
+    fn new(index: usize, entry: &AlertmanagerSettings, inner: &Inner) -> Result<Self, NotifyError> {
+        let client = Client::new(&entry.client).map_err(|error| NotifyError::Client { index, error })?;
+        let discovery = Discovery::start(&entry.discovery, &inner.discovery_failures);
+        let discovery = discovery.map_err(|error| NotifyError::Discovery { index, error })?;
+        Ok(Self { post: Arc::new(HttpPost { client, timeout: entry.timeout }), discovery })
+    }
+
+    fn into_set(self, entry: &AlertmanagerSettings, inner: &Arc<Inner>) -> AlertmanagerSet {
+        let Self { post, mut discovery } = self;
+        let (notifier, settings) = (Arc::downgrade(inner), entry.clone());
+        let follow = async move {
+            loop {
+                let groups = discovery.next().await;
+                // The notifier is gone when the program ends.
+                let Some(notifier) = notifier.upgrade() else { return };
+                notifier.update(&settings, fleet(&settings, &groups));
+            }
+        };
+        let discovery = Some(tokio::spawn(follow));
+        AlertmanagerSet {
+            settings: entry.clone(),
+            post,
+            fleet: Fleet::default(),
+            endpoints: BTreeMap::new(),
+            discovery,
+        }
+    }
+}
+
+impl AlertmanagerSet {
+    /// Alerts as this entry's `alert_relabel_configs` leave them.
+    fn relabelled(&self, alerts: &[Arc<Alert>]) -> Vec<Arc<Alert>> {
+        if self.settings.alert_relabel_rules.is_empty() {
+            return alerts.to_vec();
+        }
+        let rules = &self.settings.alert_relabel_rules;
+        alerts.iter().filter_map(|alert| relabelled(alert, &Labels::empty(), rules)).map(Arc::new).collect()
+    }
+
+    fn end(self) {
+        self.discovery.inspect(JoinHandle::abort);
+        self.endpoints.into_values().for_each(|delivering| delivering.task.abort());
+    }
+}
+
+/// An alert with external labels where it has none of the name, after relabeling; `None` where that
+/// drops it.
+fn relabelled(alert: &Alert, external_labels: &Labels, rules: &[RelabelRule]) -> Option<Alert> {
+    let mut labels = alert.labels.to_builder();
+    for (name, value) in external_labels.iter().filter(|(name, _)| alert.labels.get(name).is_none()) {
+        labels.set(name, value);
+    }
+    relabel(&mut labels, rules).then(|| Alert { labels: labels.build(), ..alert.clone() })
+}
+
+#[cfg(test)]
+mod tests;
