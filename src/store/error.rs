@@ -43,4 +43,12 @@ pub enum StoreError {
         /// SQLite's words.
         reason: String,
     },
+    /// The database file itself is damaged.
+    #[error("the block database {path} is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        reason: String,
+    },
 }

@@ -10,6 +10,7 @@ mod merge;
 mod names;
 mod part;
 mod read;
+mod rescue;
 mod schema;
 mod write;
 
@@ -31,7 +32,7 @@ use crate::telemetry::Counter;
 pub(super) struct Blocks {
     path: PathBuf,
     writer: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Mutex<Readers>,
     list: Mutex<Arc<Vec<Block>>>,
     retired: Mutex<Vec<Retired>>,
     /// Damaged segments, directories and name lists met so far.
@@ -52,6 +53,13 @@ pub(super) struct Block {
     pub bytes: u64,
 }
 
+/// Idle read connections. The generation moves when the file is replaced.
+#[derive(Default)]
+struct Readers {
+    idle: Vec<Connection>,
+    generation: u64,
+}
+
 /// Blocks that are no longer in force, and the list in which they were.
 struct Retired {
     list: Arc<Vec<Block>>,
@@ -67,21 +75,48 @@ impl Blocks {
     pub fn open(path: &Path, damaged: Counter) -> Result<(Self, bool), StoreError> {
         let (connection, opened) = schema::open_writer(path)?;
         let is_set_aside = matches!(opened, Opened::SetAside { .. });
-        if let Opened::SetAside { to, reason } = opened {
-            damaged.inc();
-            tracing::error!(path = %path.display(), to = %to.display(), %reason, "the block database is set aside and a new one begun");
-        }
         let blocks = Self {
             path: path.to_owned(),
             writer: Mutex::new(connection),
-            readers: Mutex::new(Vec::new()),
+            readers: Mutex::default(),
             list: Mutex::default(),
             retired: Mutex::default(),
             damaged,
         };
+        if let Opened::SetAside { to, reason } = opened {
+            blocks.rescue(&to, &reason);
+        }
         blocks.delete_unfinished()?;
         blocks.reload()?;
         Ok((blocks, is_set_aside))
+    }
+
+    /// Sets the file aside and goes on with a new one, into which all is taken over that can be read:
+    /// for when writing has met damage in the file itself.
+    pub fn start_over(&self) -> Result<(), StoreError> {
+        {
+            let mut writer = self.lock();
+            let (connection, to) = schema::replace(&self.path)?;
+            *writer = connection;
+            let mut readers = self.readers.lock().expect("no holder of the lock panics");
+            readers.idle.clear();
+            readers.generation += 1;
+            drop(readers);
+            drop(writer);
+            self.rescue(&to, "writing met damage");
+        }
+        self.retired.lock().expect("no holder of the lock panics").clear();
+        self.reload()
+    }
+
+    /// Takes over what can be read of a file that was set aside.
+    fn rescue(&self, from: &Path, reason: &str) {
+        self.damaged.inc();
+        let (taken, lost) = rescue::take_over(from, &mut self.lock());
+        tracing::error!(
+            path = %self.path.display(), to = %from.display(), reason, parts_taken = taken, parts_lost = lost,
+            "the block database is set aside; what can be read is in a new one"
+        );
     }
 
     /// The blocks in force, oldest first.
@@ -229,12 +264,15 @@ impl Blocks {
 
     /// A connection for one read. The pool takes it back when it is dropped.
     fn reader(&self) -> Result<Reading<'_>, StoreError> {
-        let idle = self.readers.lock().expect("no holder of the lock panics").pop();
+        let (idle, generation) = {
+            let mut readers = self.readers.lock().expect("no holder of the lock panics");
+            (readers.idle.pop(), readers.generation)
+        };
         let connection = match idle {
             Some(connection) => connection,
             None => schema::open_reader(&self.path).map_err(|error| self.error("open", &error))?,
         };
-        Ok(Reading { blocks: self, connection: Some(connection) })
+        Ok(Reading { blocks: self, connection: Some(connection), generation })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -244,6 +282,7 @@ impl Blocks {
     fn error(&self, action: &'static str, error: &rusqlite::Error) -> StoreError {
         if is_damage(error) {
             self.damaged.inc();
+            return StoreError::Damaged { path: self.path.clone(), reason: error.to_string() };
         }
         database(action, &self.path, error)
     }
@@ -259,6 +298,7 @@ impl Blocks {
 struct Reading<'a> {
     blocks: &'a Blocks,
     connection: Option<Connection>,
+    generation: u64,
 }
 
 impl std::ops::Deref for Reading<'_> {
@@ -271,9 +311,9 @@ impl std::ops::Deref for Reading<'_> {
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let mut idle = self.blocks.readers.lock().expect("no holder of the lock panics");
-        if idle.len() < READERS_IDLE_MAX {
-            idle.extend(self.connection.take());
+        let mut readers = self.blocks.readers.lock().expect("no holder of the lock panics");
+        if readers.generation == self.generation && readers.idle.len() < READERS_IDLE_MAX {
+            readers.idle.extend(self.connection.take());
         }
     }
 }

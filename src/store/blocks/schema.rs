@@ -72,6 +72,27 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Sets the database aside while it is open, and makes a new one.
+pub(super) fn replace(path: &Path) -> Result<(Connection, PathBuf), StoreError> {
+    let to = set_aside(path)?;
+    let connection = try_open(path).map_err(|refusal| database("create", path, &refusal))?;
+    Ok((connection, to))
+}
+
+/// Opens a damaged database as far as it goes.
+pub(super) fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // Lets SQLite read what there is of a file that is shorter than its header says.
+    connection.pragma_update(None, "writable_schema", true)?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if application != APPLICATION_ID || version as usize > MIGRATIONS.len() {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    Ok(connection)
+}
+
 /// How long one statement waits for a commit of the writer: a slow card takes seconds to sync.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -143,6 +143,10 @@ impl Shared {
         if outcome.is_err() {
             self.metrics.block_failures.inc();
         }
+        if matches!(outcome, Err(StoreError::Damaged { .. })) {
+            // What the head holds goes to the new file at the next attempt.
+            self.blocks.start_over()?;
+        }
         self.metrics.note_blocks(noted, self.clock.now());
         outcome
     }
