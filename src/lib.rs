@@ -4,6 +4,8 @@
 
 /// Waits between tries.
 pub mod backoff;
+/// The server as a whole.
+pub mod app;
 /// The command line.
 pub mod cli;
 /// The outgoing HTTP client.

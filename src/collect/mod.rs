@@ -30,7 +30,7 @@ pub trait Collector: Send + Sync {
 pub type CollectFuture<'a> = Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send + 'a>>;
 
 /// A collection that gave nothing: the target is down.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CollectError {
     /// The Docker engine did not answer.
     #[error("the container engine at {host} does not answer: {reason}")]

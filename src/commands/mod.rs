@@ -7,6 +7,7 @@ mod health;
 mod print_config;
 mod query;
 mod rules;
+mod run;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,10 +24,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::TestRules(test) => rules::test(&test),
         Command::Query(query) => query::run(&query),
         Command::PrintConfig(options) => print_config::run(&options),
-        Command::Run(_) => {
-            print_error("error: this program is built without its server\n");
-            false
-        }
+        Command::Run(options) => run::run(*options),
     };
     ExitCode::from(if is_good { EXIT_OK } else { EXIT_FAILED })
 }

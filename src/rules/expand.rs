@@ -4,11 +4,11 @@ use super::Query;
 use super::alerting::{ALERT_NAME, Observation};
 use super::settings::RuleSettings;
 use super::spec::{AlertingSpec, LabelTexts, RuleSpec};
+use super::template::{Context, Template, TemplateError};
 use crate::model::{Labels, METRIC_NAME, Timestamp};
-use crate::promql::{Value, VectorSample};
+use crate::promql::{QueryError, QueryValue, Value, VectorSample, parse};
 
 /// Expands the templates of one rule at one time.
-#[expect(dead_code, reason = "template actions will need all of it")]
 pub struct Expander<'a> {
     /// The rule.
     pub spec: &'a RuleSpec,
@@ -46,20 +46,49 @@ impl Expander<'_> {
     fn expand_all(&self, texts: &LabelTexts, labels: &Labels, value: &Value) -> Vec<(String, String)> {
         let expand = |text: &str| {
             self.expand(text, labels, value).unwrap_or_else(|error| {
-                tracing::warn!(alert = self.spec.name, error, "expanding a template of the alert failed");
+                tracing::warn!(alert = self.spec.name, %error, "expanding a template of the alert failed");
                 format!("<error expanding template: {error}>")
             })
         };
         texts.iter().map(|(name, text)| (name.to_owned(), expand(text))).collect()
     }
 
-    fn expand(&self, text: &str, _labels: &Labels, _value: &Value) -> Result<String, String> {
-        check(&self.spec.name, text)?;
-        Ok(text.to_owned())
+    fn expand(&self, text: &str, labels: &Labels, value: &Value) -> Result<String, TemplateError> {
+        // Most labels and many annotations are plain texts.
+        if !text.contains("{{") {
+            return Ok(text.to_owned());
+        }
+        let context = Context {
+            labels,
+            value,
+            external_labels: &self.settings.external_labels,
+            external_url: &self.settings.external_url,
+            at: self.at,
+            query: &|query| self.samples(query).map_err(|error| error.to_string()),
+        };
+        Template::parse(&template_name(&self.spec.name), text)?.expand(&context)
+    }
+
+    /// What `query` gives within a template.
+    fn samples(&self, query: &str) -> Result<Vec<VectorSample>, QueryError> {
+        let expr = parse(query, self.settings.features)?;
+        match self.query.query(&expr, self.at)?.value {
+            QueryValue::Vector(samples) => Ok(samples),
+            QueryValue::Scalar(timestamp, value) => {
+                Ok(vec![VectorSample { labels: Labels::empty(), timestamp, value: Value::Float(value) }])
+            }
+            _ => Err(QueryError::Execution("rule result is not a vector or scalar".to_owned())),
+        }
     }
 }
 
 /// Whether a template of the alert `alert` can be parsed.
-pub fn check(_alert: &str, text: &str) -> Result<(), String> {
-    if text.contains("{{") { Err("template actions are not known".to_owned()) } else { Ok(()) }
+pub fn check(alert: &str, text: &str) -> Result<(), String> {
+    let parsed = Template::parse(&template_name(alert), text);
+    parsed.map(|_| ()).map_err(|error| error.reason().to_owned())
+}
+
+/// The name of an alert's templates in their errors, as Prometheus gives it.
+fn template_name(alert: &str) -> String {
+    format!("__alert_{alert}")
 }

@@ -47,8 +47,17 @@ fn containers_of_a_real_engine_are_seen_with_state_and_usage() {
 }
 
 struct Engine {
-    _process: Process,
+    process: Process,
     host: String,
+}
+
+/// Containers outlive their engine: they are ended first, also when the test has failed.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["-H", &self.host, "kill", "busy"]).output();
+        self.process.signal("TERM");
+        let _ = self.process.wait();
+    }
 }
 
 impl Engine {
@@ -73,7 +82,7 @@ impl Engine {
                 (false, false) => Err("neither".to_owned()),
             }
         });
-        if is_up { Some(Self { _process: process, host }) } else { skipped(&process.output()) }
+        if is_up { Some(Self { process, host }) } else { skipped(&process.output()) }
     }
 
     fn docker(&self, arguments: &[&str]) {

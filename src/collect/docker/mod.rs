@@ -17,21 +17,23 @@ pub const CONTAINERS_MAX: usize = 500;
 
 /// Collects the containers of one engine.
 pub struct DockerCollector {
-    engine: Engine,
+    /// The engine, or why its address cannot be used.
+    engine: Result<Engine, CollectError>,
     clock: Clock,
 }
 
 impl DockerCollector {
-    /// A collector for the engine that `settings` name. Fails on an address that cannot be used.
-    pub fn new(settings: &DockerCollectorSettings, clock: Clock) -> Result<Self, CollectError> {
-        Ok(Self { engine: Engine::new(settings)?, clock })
+    /// A collector for the engine that `settings` name. An address that cannot be used fails every collection.
+    pub fn new(settings: &DockerCollectorSettings, clock: Clock) -> Self {
+        Self { engine: Engine::new(settings), clock }
     }
 }
 
 impl Collector for DockerCollector {
     fn collect<'a>(&'a self, page: &'a mut Vec<u8>) -> CollectFuture<'a> {
         Box::pin(async move {
-            let (containers, left_out) = self.engine.containers().await?;
+            let engine = self.engine.as_ref().map_err(Clone::clone)?;
+            let (containers, left_out) = engine.containers().await?;
             families::write(page, &containers, left_out, self.clock.now().seconds());
             Ok(())
         })

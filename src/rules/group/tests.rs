@@ -215,3 +215,25 @@ fn an_alert_kept_firing_is_kept_over_a_restart() {
     assert_eq!(states(&restarted), []);
     assert!(bench.sent.lock().expect("lock").last().expect("sent").resolved);
 }
+
+#[test]
+fn labels_and_annotations_are_templates() {
+    let settings = RuleSettings { external_url: "http://pi/".into(), ..Default::default() };
+    let bench = Bench { settings, ..Default::default() };
+    bench.tell("x", &["1"]);
+    bench.tell("y", &["2"]);
+    let labels = "{l: '<{{ $labels.i }}>'}";
+    let annotations = r#"{plain: text, value: '{{ $value }} {{ query "y" | first | label "i" }} {{ $externalURL }}',
+        failed: '{{ query "broken" }}'}"#;
+    let rule = format!("{{alert: A, expr: x, labels: {labels}, annotations: {annotations}}}");
+    let mut group = bench.group(&rule, false);
+    bench.evaluate(&mut group, 1);
+    let alerting = group.status().rules.remove(0).alerting.expect("an alerting rule");
+    let alert = &alerting.alerts[0];
+    assert_eq!(alert.labels.get("l"), Some("<1>"));
+    assert_eq!(alert.annotations.get("plain"), Some("text"));
+    assert_eq!(alert.annotations.get("value"), Some("1 2 http://pi/"));
+    let failed = "<error expanding template: error executing template __alert_A: template: __alert_A:1:115: \
+                  executing \"__alert_A\" at <query \"broken\">: error calling query: told to fail>";
+    assert_eq!(alert.annotations.get("failed"), Some(failed));
+}

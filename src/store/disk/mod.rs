@@ -164,6 +164,11 @@ impl DiskStore {
         flushed.and(compacted)
     }
 
+    /// How many damaged pieces were found, and set aside, since the store was opened.
+    pub fn corruptions(&self) -> u64 {
+        self.shared.metrics.corruptions.value()
+    }
+
     /// Whether the disk works.
     pub fn health(&self) -> StoreHealth {
         self.shared.metrics.health()
