@@ -99,17 +99,11 @@ impl Labels {
         Self::from_sorted(self.iter().filter(|(name, _)| keep(name)))
     }
 
-    /// Prometheus's own hash of a label set (xxHash64 over `name 0xff value 0xff …`): rule slots,
-    /// scrape offsets and `limit_ratio` depend on its exact value.
+    /// Prometheus's own hash of a label set: rule slots, scrape offsets and `limit_ratio` depend on its
+    /// exact value. It is xxHash64 over the labels as Prometheus's released builds (`stringlabels`)
+    /// hold them, which is this type's own layout.
     pub fn prometheus_hash(&self) -> u64 {
-        let mut hasher = xxhash_rust::xxh64::Xxh64::new(0);
-        for (name, value) in self.iter() {
-            hasher.update(name.as_bytes());
-            hasher.update(&[0xff]);
-            hasher.update(value.as_bytes());
-            hasher.update(&[0xff]);
-        }
-        hasher.digest()
+        xxhash_rust::xxh64::xxh64(&self.0, 0)
     }
 
     /// The encoded form, equal for equal sets: a map key.
@@ -311,6 +305,17 @@ mod tests {
         let labels = Labels::from_pairs([("a", long.as_str()), ("z", "1")]);
         assert_eq!(labels.get("a"), Some(long.as_str()));
         assert_eq!(labels.get("z"), Some("1"));
+    }
+
+    #[test]
+    fn hash_is_that_of_prometheus() {
+        // Where `limit_ratio` of Prometheus 3.5.3 has these series.
+        let of =
+            |mode: &str| Labels::from_pairs([("__name__", "cpu_seconds_total"), ("instance", "a"), ("mode", mode)]);
+        let share = |mode: &str| of(mode).prometheus_hash() as f64 / u64::MAX as f64;
+        assert_eq!(Labels::empty().prometheus_hash(), 0xef46_db37_51d8_e999);
+        assert_eq!((share("sys") * 1000.0).round(), 56.0);
+        assert_eq!((share("idle") * 1000.0).round(), 221.0);
     }
 
     #[test]
