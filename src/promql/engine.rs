@@ -34,7 +34,7 @@ impl Engine {
         at: Timestamp,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let query = Query::new(select, &self.settings, options, Steps::single(at.0), true);
+        let query = Query::new(select, &self.settings, options, (at.0, at.0, 0))?;
         let value = match query.evaluate(expr)? {
             Evaluated::Scalar(values) => QueryValue::Scalar(at, values.first().copied().unwrap_or(f64::NAN)),
             Evaluated::Text(text) => QueryValue::String(at, text),
@@ -56,11 +56,15 @@ impl Engine {
         step: Duration,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let steps = self.range_steps(start, end, step)?;
-        let Some(steps) = steps else {
+        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+        if step == 0 {
+            return Err(QueryError::Execution("the step of a range query must be at least one millisecond".to_owned()));
+        }
+        if end < start {
             return Ok(result(QueryValue::Matrix(Vec::new()), Report::default()));
-        };
-        let query = Query::new(select, &self.settings, options, steps, false);
+        }
+        let query = Query::new(select, &self.settings, options, (start.0, end.0, step))?;
+        let steps = query.steps();
         let series = match query.evaluate(expr)? {
             Evaluated::Scalar(values) => {
                 vec![(Labels::empty(), values.into_iter().map(|v| Some(Value::Float(v))).collect())]
@@ -72,19 +76,6 @@ impl Engine {
         let matrix = series.into_iter().map(|(labels, slots)| MatrixSeries { labels, points: points(slots, steps) });
         let value = QueryValue::Matrix(sorted(matrix));
         Ok(result(value, query.into_report(options.text.as_deref().unwrap_or(""))))
-    }
-
-    fn range_steps(&self, start: Timestamp, end: Timestamp, step: Duration) -> Result<Option<Steps>, QueryError> {
-        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
-        if step == 0 {
-            return Err(QueryError::Execution("the step of a range query must be at least one millisecond".to_owned()));
-        }
-        if end < start {
-            return Ok(None);
-        }
-        let max = self.settings.samples_max;
-        let steps = Steps::between(start.0, end.0, step).filter(|steps| steps.count as u64 <= max);
-        steps.map(Some).ok_or(QueryError::TooManySamples { max })
     }
 }
 
@@ -115,4 +106,233 @@ fn result(value: QueryValue, report: Report) -> QueryResult {
 fn wrong_type(found: &str) -> QueryError {
     let message = format!("invalid expression type \"{found}\" for range query, must be Scalar or instant Vector");
     QueryError::Execution(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::series_notation::{SequenceValue, parse_series_values};
+    use crate::promql::{Features, parse, parse_series_description};
+    use crate::store::MemoryStore;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
+    const STEP: Duration = Duration::from_secs(60);
+
+    /// A store with series whose samples are a minute apart, from time 0.
+    fn store(series: &[(&str, &str)]) -> MemoryStore {
+        let store = MemoryStore::new();
+        for (series, values) in series {
+            let labels = parse_series_description(series).expect("a series");
+            for (index, value) in (0..).zip(parse_series_values(values).expect("values")) {
+                let at = Timestamp(index * 60_000);
+                match value {
+                    SequenceValue::Float(value) => store.append_float(&labels, at, value).expect("in order"),
+                    SequenceValue::Stale => {
+                        store.append_float(&labels, at, crate::model::stale_marker()).expect("in order")
+                    }
+                    SequenceValue::Histogram(histogram) => store.append_histogram(&labels, at, (*histogram).clone()),
+                    SequenceValue::Omitted => {}
+                }
+            }
+        }
+        store
+    }
+
+    fn example() -> MemoryStore {
+        store(&[
+            ("c_total{i=\"1\"}", "0+60x9"),
+            ("c_total{i=\"2\"}", "0 60 0 60 120 stale _ _ 0 60"),
+            ("g{i=\"1\", room=\"a\"}", "1 2 3 4 5 6 7 8 9 10"),
+            ("g{i=\"2\", room=\"a\"}", "5 5 5 stale _ _ 5 5 5 5"),
+            ("h{i=\"1\"}", "_ _ _ 4 4 4 stale"),
+            ("h{i=\"2\"}", "1 1 1 1 1 1 1 1 1 1"),
+        ])
+    }
+
+    fn engine() -> Engine {
+        let features = Features { experimental_functions: true, ..Features::default() };
+        let settings =
+            EngineSettings { lookback: Duration::from_secs(120), samples_max: 1_000, default_step: STEP, features };
+        Engine::new(settings)
+    }
+
+    fn range(store: &MemoryStore, query: &str, options: &QueryOptions) -> Result<QueryResult, QueryError> {
+        let engine = engine();
+        let expr = parse(query, engine.settings().features).expect(query);
+        engine.range(store, &expr, Timestamp(0), Timestamp(9 * 60_000), STEP, options)
+    }
+
+    /// One line per series: labels, then a word per minute, `_` where there is no point.
+    fn shown(value: &QueryValue) -> String {
+        let QueryValue::Matrix(matrix) = value else { panic!("{value:?} is no matrix") };
+        let lines = matrix.iter().map(|series| {
+            let mut words = vec!["_".to_owned(); 10];
+            for (at, value) in &series.points {
+                words[at.0 as usize / 60_000] = match value {
+                    Value::Float(value) => crate::model::format_general((value * 1000.0).round() / 1000.0),
+                    Value::Histogram(histogram) => histogram.to_string(),
+                };
+            }
+            format!("{} {}", series.labels, words.join(" "))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn range_queries() {
+        let cases = [
+            ("h", "{__name__=\"h\", i=\"1\"} _ _ _ 4 4 4 _ _ _ _\n{__name__=\"h\", i=\"2\"} 1 1 1 1 1 1 1 1 1 1"),
+            (
+                "g offset 2m",
+                "{__name__=\"g\", i=\"1\", room=\"a\"} _ _ 1 2 3 4 5 6 7 8\n\
+                             {__name__=\"g\", i=\"2\", room=\"a\"} _ _ 5 5 5 _ _ _ 5 5",
+            ),
+            ("g{i=\"1\"} @ 120 + time() / 60", "{i=\"1\", room=\"a\"} 3 4 5 6 7 8 9 10 11 12"),
+            ("rate(c_total[2m])", "{i=\"1\"} _ 0.5 1 1 1 1 1 1 1 1\n{i=\"2\"} _ 0.5 0 0.5 1 _ _ _ _ 0.5"),
+            ("sum(rate(c_total[2m]))", "{} _ 1 1 1.5 2 1 1 1 1 1.5"),
+            ("sum by (room) (g)", "{room=\"a\"} 6 7 8 4 5 6 12 13 14 15"),
+            ("count(h) or vector(0)", "{} 1 1 1 2 2 2 1 1 1 1"),
+            (
+                "topk(1, g)",
+                "{__name__=\"g\", i=\"1\", room=\"a\"} _ _ _ 4 5 6 7 8 9 10\n\
+                            {__name__=\"g\", i=\"2\", room=\"a\"} 5 5 5 _ _ _ _ _ _ _",
+            ),
+            (
+                "g > 4 < 7",
+                "{__name__=\"g\", i=\"1\", room=\"a\"} _ _ _ _ 5 6 _ _ _ _\n\
+                           {__name__=\"g\", i=\"2\", room=\"a\"} 5 5 5 _ _ _ 5 5 5 5",
+            ),
+            (
+                "g * on (i) group_left h",
+                "{i=\"1\", room=\"a\"} _ _ _ 16 20 24 _ _ _ _\n\
+                                         {i=\"2\", room=\"a\"} 5 5 5 _ _ _ 5 5 5 5",
+            ),
+            ("h{i=\"2\"} unless on () h{i=\"1\"}", "{__name__=\"h\", i=\"2\"} 1 1 1 _ _ _ 1 1 1 1"),
+            (
+                "h{i=\"1\"} or on () h{i=\"2\"}",
+                "{__name__=\"h\", i=\"1\"} _ _ _ 4 4 4 _ _ _ _\n\
+                                               {__name__=\"h\", i=\"2\"} 1 1 1 _ _ _ 1 1 1 1",
+            ),
+            ("absent(h{i=\"1\"})", "{i=\"1\"} 1 1 1 _ _ _ 1 1 1 1"),
+            ("max_over_time(sum(g)[3m:1m])", "{} 6 7 8 8 8 6 12 13 14 15"),
+            ("count_values(\"v\", h)", "{v=\"1\"} 1 1 1 1 1 1 1 1 1 1\n{v=\"4\"} _ _ _ 1 1 1 _ _ _ _"),
+            ("1 + 2", "{} 3 3 3 3 3 3 3 3 3 3"),
+        ];
+        let store = example();
+        for (query, expected) in cases {
+            let result = range(&store, query, &QueryOptions::default()).expect(query);
+            assert_eq!(shown(&result.value), expected, "{query}");
+        }
+    }
+
+    /// Series that differ in their names only are one series where they take turns.
+    #[test]
+    fn fragments_are_joined_and_duplicates_refused() {
+        let store = store(&[("a{x=\"1\"}", "1 1 stale"), ("b{x=\"1\"}", "_ _ 2 2"), ("d{x=\"1\"}", "1 1 1 1")]);
+        let joined = range(&store, "abs({__name__=~\"a|b\"})", &QueryOptions::default()).expect("fragments");
+        assert_eq!(shown(&joined.value), "{x=\"1\"} 1 1 2 2 2 _ _ _ _ _");
+        for query in ["abs({__name__=~\"a|d\"})", "rate({__name__=~\"a|b|d\"}[5m])", "-{__name__=~\"a|b\"}"] {
+            let error = range(&store, query, &QueryOptions::default()).expect_err(query).to_string();
+            assert_eq!(error, "vector cannot contain metrics with the same labelset", "{query}");
+        }
+    }
+
+    #[test]
+    fn matching_errors_depend_on_who_is_present() {
+        let store = example();
+        let cases = [
+            ("h{i=\"2\"} + on () g", "found duplicate series for the match group {} on the right hand-side"),
+            ("g + on () group_left h", "found duplicate series for the match group {} on the right hand-side"),
+            ("g + on () group_right h", "found duplicate series for the match group {} on the left hand-side"),
+            ("g + on () c_total{i=\"1\"}", "many-to-one matching must be explicit"),
+            ("sum by (i) (g) * on () group_left (i) c_total{i=\"1\"}", "grouping labels must ensure unique matches"),
+        ];
+        for (query, expected) in cases {
+            let error = range(&store, query, &QueryOptions::default()).expect_err(query).to_string();
+            assert!(error.contains(expected), "{query}: {error}");
+        }
+        // Two series on the "one" side that are never there together, or never with a partner, are fine.
+        for query in ["c_total{i=\"1\"} + on () (g{i=\"2\"} or on () g{i=\"1\"})", "nothing + on () g"] {
+            range(&store, query, &QueryOptions::default()).expect(query);
+        }
+    }
+
+    #[test]
+    fn annotations_say_what_and_where() {
+        let store = store(&[
+            ("g", "1 2 3"),
+            ("n", "{{count:1 buckets:[1]}} {{count:2 buckets:[2]}} 3"),
+            ("b{le=\"x\"}", "1 1"),
+        ]);
+        let cases = [
+            (
+                "rate(g[5m])",
+                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"g\" (1:6)",
+            ),
+            (
+                "1 +\n  rate(g[5m])",
+                "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"g\" (2:8)",
+            ),
+            ("quantile(2, g)", "PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"),
+            (
+                "increase(n[5m])",
+                "PromQL warning: encountered a mix of histograms and floats for metric name \"n\" (1:10)",
+            ),
+            ("max(n)", "PromQL info: ignored histogram in max aggregation (1:5)"),
+            (
+                "g + on () n",
+                "PromQL info: incompatible sample types encountered for binary operator \"+\": float + histogram (1:1)",
+            ),
+            (
+                "histogram_quantile(0.5, b)",
+                "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" for metric name \"b\" (1:25)",
+            ),
+        ];
+        for (query, expected) in cases {
+            let options = QueryOptions { text: Some(Arc::from(query)), ..QueryOptions::default() };
+            let result = range(&store, query, &options).expect(query);
+            let found = [result.warnings, result.infos].concat();
+            assert!(found.iter().any(|text| text == expected), "{query}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let store = example();
+        let fails = |query: &str, options: &QueryOptions| range(&store, query, options).expect_err(query).to_string();
+        let none = QueryOptions::default();
+        for query in ["vector(1) + on () sum_over_time(vector(1)[1w:1ms])", "rate(c_total[1h:1s])"] {
+            assert!(fails(query, &none).contains("too many samples"), "{query}");
+        }
+        let past = QueryOptions { deadline: Some(Instant::now()), ..QueryOptions::default() };
+        assert!(fails("g", &past).contains("timed out"));
+        let left = QueryOptions { cancelled: Some(Arc::new(AtomicBool::new(true))), ..QueryOptions::default() };
+        assert!(fails("g", &left).contains("canceled"));
+        let result = range(&store, "sum(g)", &none).expect("a small query");
+        assert!(result.peak_samples < 100 && result.samples_read == 17, "{result:?}");
+    }
+
+    #[test]
+    fn odd_ranges_are_answered() {
+        let engine = engine();
+        let store = example();
+        let expr = parse("g", Features::default()).expect("a selector");
+        let at = |start, end, step| {
+            engine.range(
+                &store,
+                &expr,
+                Timestamp(start),
+                Timestamp(end),
+                Duration::from_millis(step),
+                &QueryOptions::default(),
+            )
+        };
+        assert_eq!(at(10, 0, 1).expect("an end before the start").value, QueryValue::Matrix(Vec::new()));
+        assert!(at(0, 10, 0).is_err());
+        assert!(at(i64::MIN, i64::MAX, 1).is_err());
+        assert!(at(i64::MAX - 5, i64::MAX, 1).is_ok());
+        assert!(at(i64::MIN, i64::MIN + 5, 1).is_ok());
+    }
 }

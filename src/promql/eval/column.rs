@@ -102,9 +102,14 @@ impl Column {
     /// What the column counts for against the bound on samples held: its values, but at least the
     /// memory it takes (a sample is 16 bytes, a slot is 8).
     pub fn weight(&self) -> u64 {
+        self.present_weight().max(self.floats.len() as u64 / 2)
+    }
+
+    /// How many samples the values amount to.
+    pub fn present_weight(&self) -> u64 {
         let floats = self.floats.iter().filter(|value| is_present(**value)).count();
-        let histograms: u64 = self.histograms.iter().flatten().map(|histogram| histogram.sample_weight()).sum();
-        floats.max(self.floats.len() / 2) as u64 + histograms
+        let histograms = self.histograms.iter().flatten().map(|histogram| histogram.sample_weight());
+        floats as u64 + histograms.sum::<u64>()
     }
 
     /// Takes the other column's values where this one has none; `false` where both have one.

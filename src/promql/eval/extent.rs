@@ -37,9 +37,8 @@ impl Query<'_> {
             DurationExpr::Binary(op, lhs, rhs) => {
                 duration_arithmetic(*op, self.duration_seconds(lhs)?, self.duration_seconds(rhs)?)
             }
-            DurationExpr::Step if self.is_instant => Ok(0.0),
-            DurationExpr::Step => Ok(self.steps.step as f64 / 1000.0),
-            DurationExpr::Range => Ok((self.steps.end() - self.steps.start) as f64 / 1000.0),
+            DurationExpr::Step => Ok(self.step_ms as f64 / 1000.0),
+            DurationExpr::Range => Ok((self.bounds.1 - self.bounds.0) as f64 / 1000.0),
             DurationExpr::Min(a, b) => Ok(self.duration_seconds(a)?.min(self.duration_seconds(b)?)),
             DurationExpr::Max(a, b) => Ok(self.duration_seconds(a)?.max(self.duration_seconds(b)?)),
         }

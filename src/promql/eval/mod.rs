@@ -53,9 +53,12 @@ pub(super) struct Query<'q> {
     select: &'q dyn Select,
     settings: &'q EngineSettings,
     lookback_ms: i64,
-    /// The query's own steps: what `start()`, `end()`, `step()` and `range()` mean.
+    /// The query's own steps.
     steps: Steps,
-    is_instant: bool,
+    /// What `start()` and `end()` mean. The end need not be a step.
+    bounds: (i64, i64),
+    /// What `step()` means: milliseconds, 0 for an instant query.
+    step_ms: i64,
     budget: Budget,
     annotations: Annotations,
 }
@@ -85,28 +88,37 @@ pub(super) struct Report {
 }
 
 impl<'q> Query<'q> {
+    /// A query from a first to a last instant in steps, all in milliseconds; the step of an instant query
+    /// is 0.
     pub fn new(
         select: &'q dyn Select,
         settings: &'q EngineSettings,
         options: &QueryOptions,
-        steps: Steps,
-        is_instant: bool,
-    ) -> Self {
+        (start, end, step): (i64, i64, i64),
+    ) -> Result<Self> {
         let lookback = options.lookback.unwrap_or(settings.lookback);
-        Self {
+        let max = settings.samples_max;
+        let steps = Steps::between(start, end, step.max(1)).filter(|steps| steps.count as u64 <= max);
+        Ok(Self {
             select,
             settings,
             lookback_ms: i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX),
-            steps,
-            is_instant,
+            steps: steps.ok_or(QueryError::TooManySamples { max })?,
+            bounds: (start, end),
+            step_ms: step,
             budget: Budget::new(settings.samples_max, options.deadline, options.cancelled.clone()),
             annotations: Annotations::default(),
-        }
+        })
+    }
+
+    /// The instants at which the expression is evaluated.
+    pub fn steps(&self) -> Steps {
+        self.steps
     }
 
     /// Evaluates an expression of any type.
     pub fn evaluate(&self, expr: &Expr) -> Result<Evaluated> {
-        let evaluator = Evaluator { query: self, steps: self.steps };
+        let evaluator = Evaluator { query: self, steps: self.steps, reads: 1 };
         match value_type(expr) {
             ValueType::Scalar => {
                 let scalar = evaluator.scalar(expr)?;
@@ -140,8 +152,8 @@ impl<'q> Query<'q> {
     fn fixed_time(&self, at: Option<AtModifier>) -> Option<i64> {
         at.map(|at| match at {
             AtModifier::At(timestamp) => timestamp.0,
-            AtModifier::Start => self.steps.start,
-            AtModifier::End => self.steps.end(),
+            AtModifier::Start => self.bounds.0,
+            AtModifier::End => self.bounds.1,
         })
     }
 
@@ -161,6 +173,9 @@ struct Vector<'q> {
 struct Evaluator<'q> {
     query: &'q Query<'q>,
     steps: Steps,
+    /// How often a sample read here counts as read: for every step that one evaluation stands for, and
+    /// not at all within a subquery, whose result is counted instead.
+    reads: u64,
 }
 
 impl<'q> Evaluator<'q> {
@@ -169,13 +184,23 @@ impl<'q> Evaluator<'q> {
         if steps.count as u64 > self.query.settings.samples_max {
             return Err(QueryError::TooManySamples { max: self.query.settings.samples_max });
         }
-        Ok(Self { query: self.query, steps })
+        Ok(Self { steps, ..*self })
+    }
+
+    /// An evaluator of the first step alone, for what is the same at every step.
+    fn at_first_step(&self) -> Self {
+        Self { steps: Steps::single(self.steps.start), reads: self.reads * self.steps.count as u64, ..*self }
+    }
+
+    /// Counts samples as looked at.
+    fn count_read(&self, samples: u64) {
+        self.query.budget.count_read(samples.saturating_mul(self.reads));
     }
 
     /// Evaluates an expression of type scalar.
     fn scalar(&self, expr: &Expr) -> Result<Scalar> {
         if self.steps.count > 1 && invariance::is_step_invariant(expr) {
-            return Ok(Scalar::Constant(self.over(Steps::single(self.steps.start))?.scalar(expr)?.at(0)));
+            return Ok(Scalar::Constant(self.at_first_step().scalar(expr)?.at(0)));
         }
         match &expr.node {
             Node::Number(literal) => Ok(Scalar::Constant(literal.value)),
@@ -219,7 +244,7 @@ impl<'q> Evaluator<'q> {
     /// Evaluates what is the same at every step once.
     fn stream_invariant(&self, expr: &Expr, sink: Sink<'_>) -> Result<()> {
         let count = self.steps.count;
-        self.over(Steps::single(self.steps.start))?.stream(expr, &mut |mut series| {
+        self.at_first_step().stream(expr, &mut |mut series| {
             let _slots = self.query.budget.reserve(count as u64)?;
             series.column.floats.resize(count, series.column.floats[0]);
             if let Some(Some(histogram)) = series.column.histograms.first() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::column::{ABSENT, Column, Series};
 use super::steps::{Reference, Steps};
-use super::{Evaluator, Result, Sink};
+use super::{Evaluator, Result, Sink, execution_error};
 use crate::model::{FloatHistogram, Matcher, is_stale_marker};
 use crate::promql::Value;
 use crate::promql::ast::VectorSelector;
@@ -44,6 +44,9 @@ pub(super) fn stream_times_within(
 /// Where and when a selector looks.
 pub(super) fn reference(evaluator: &Evaluator<'_>, selector: &VectorSelector) -> Result<Reference> {
     let query = evaluator.query;
+    if selector.extension.is_some() {
+        return Err(execution_error("anchored and smoothed ranges cannot be evaluated"));
+    }
     Ok(Reference { fixed: query.fixed_time(selector.at), offset: query.offset_ms(&selector.offset)? })
 }
 
@@ -74,7 +77,7 @@ fn each_column(
             place(&mut column, index, samples, position);
         });
         if column.has_any() {
-            query.budget.count_read(column.weight());
+            evaluator.count_read(column.present_weight());
             sink(Series { labels, drops_name: false, column })?;
         }
         Ok(())

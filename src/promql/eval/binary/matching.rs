@@ -9,7 +9,7 @@ use super::super::{Result, Sink, execution_error};
 use super::{Operation, is_comparison};
 use crate::model::{Labels, METRIC_NAME};
 use crate::promql::QueryError;
-use crate::promql::ast::{BinaryExpr, Cardinality, VectorMatching};
+use crate::promql::ast::{BinaryExpr, Cardinality, Fill, VectorMatching};
 
 /// What of their labels two series must have in common.
 pub(super) struct Signature<'a> {
@@ -37,6 +37,9 @@ pub(super) fn stream(operation: &Operation<'_, '_>, binary: &BinaryExpr, sink: S
     let evaluator = operation.evaluator;
     let default_matching = one_to_one();
     let matching = binary.matching.as_ref().unwrap_or(&default_matching);
+    if matching.fill != Fill::default() {
+        return Err(execution_error("fill modifiers cannot be evaluated"));
+    }
     let is_swapped = matching.cardinality == Cardinality::OneToMany;
     let (many, one) = if is_swapped { (&binary.rhs, &binary.lhs) } else { (&binary.lhs, &binary.rhs) };
     let many = evaluator.vector(many)?;
@@ -51,7 +54,9 @@ pub(super) fn stream(operation: &Operation<'_, '_>, binary: &BinaryExpr, sink: S
         results: Results::default(),
         reservation: evaluator.query.budget.reserve(0)?,
     };
-    for group in groups(&signature, many.series, one.series) {
+    let groups = groups(&signature, many.series, one.series);
+    join.check_partners(&groups)?;
+    for group in groups {
         evaluator.query.budget.check_time()?;
         join.add_group(&group)?;
     }
@@ -69,7 +74,7 @@ fn one_to_one() -> VectorMatching {
         is_explicit: false,
         labels: Vec::new(),
         include: Vec::new(),
-        fill: Default::default(),
+        fill: Fill::default(),
     }
 }
 
@@ -115,7 +120,7 @@ struct Join<'a, 'q> {
 
 impl Join<'_, '_> {
     fn add_group(&mut self, group: &Group) -> Result<()> {
-        let partners = self.partners(group)?;
+        let partners = self.partners(group);
         // For each step, whether a result of this group has been given there.
         let mut is_taken = vec![false; self.both_present.len()];
         let mut positions = HashMap::new();
@@ -143,20 +148,31 @@ impl Join<'_, '_> {
         Ok(())
     }
 
-    /// The series of the "one" side present at each step; more than one is an error.
-    fn partners(&self, group: &Group) -> Result<Vec<Option<u32>>> {
-        let mut partners: Vec<Option<u32>> = vec![None; self.both_present.len()];
-        for (number, series) in group.one.iter().enumerate() {
-            for (index, partner) in partners.iter_mut().enumerate() {
-                if !self.both_present[index] || !series.column.has(index) {
-                    continue;
-                }
-                if let Some(other) = partner.replace(number as u32) {
-                    return Err(self.duplicate_partner(group, series, &group.one[other as usize]));
+    /// Fails where two series of the "one" side with the same signature are present at a step.
+    fn check_partners(&self, groups: &[Group]) -> Result<()> {
+        let doubtful: Vec<&Group> = groups.iter().filter(|group| group.one.len() > 1).collect();
+        for index in (0..self.both_present.len()).filter(|index| self.both_present[*index]) {
+            for group in &doubtful {
+                let mut present = group.one.iter().filter(|series| series.column.has(index));
+                if let (Some(first), Some(second)) = (present.next(), present.next()) {
+                    return Err(self.duplicate_partner(group, second, first));
                 }
             }
         }
-        Ok(partners)
+        Ok(())
+    }
+
+    /// The series of the "one" side present at each step.
+    fn partners(&self, group: &Group) -> Vec<Option<u32>> {
+        let mut partners: Vec<Option<u32>> = vec![None; self.both_present.len()];
+        for (number, series) in (0u32..).zip(&group.one) {
+            for (index, partner) in partners.iter_mut().enumerate() {
+                if self.both_present[index] && series.column.has(index) {
+                    *partner = Some(number);
+                }
+            }
+        }
+        partners
     }
 
     fn duplicate_partner(&self, group: &Group, found: &Series, other: &Series) -> QueryError {

@@ -155,7 +155,7 @@ pub(super) fn evaluate_raw(evaluator: &Evaluator<'_>, expr: &Expr) -> Result<Vec
         let range = source.window_bounds(evaluator.steps.start);
         let points = samples.window(range, evaluator.steps.start).to_points();
         reservation.grow(points.len() as u64)?;
-        evaluator.query.budget.count_read(points.len() as u64);
+        evaluator.count_read(points.len() as u64);
         if !points.is_empty() {
             let labels =
                 if series.drops_name { super::labels::without_metadata(&series.labels) } else { series.labels };
@@ -218,7 +218,7 @@ impl RangeCall<'_> {
                 },
             }
         }
-        self.query.budget.count_read(read);
+        evaluator.count_read(read);
         Ok(column)
     }
 

@@ -91,7 +91,8 @@ fn each_subquery_series(
     let start = after.div_euclid(step).saturating_add(1).saturating_mul(step);
     let Some(steps) = Steps::between(start, last, step) else { return Ok(()) };
     let mut samples = Samples::default();
-    evaluator.over(steps)?.stream(&subquery.expr, &mut |mut series| {
+    let inner = Evaluator { reads: 0, ..evaluator.over(steps)? };
+    inner.stream(&subquery.expr, &mut |mut series| {
         let column = std::mem::take(&mut series.column);
         let _samples = evaluator.query.budget.reserve(column.weight())?;
         fill(&mut samples, &column, steps);
