@@ -3,7 +3,7 @@
 //!
 //! Source: prometheus/util/jsonutil and json-iterator's standard-compatible configuration.
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, push_float_json};
 
 use super::time::push_rfc3339;
 
@@ -12,6 +12,8 @@ use super::time::push_rfc3339;
 pub(super) struct Json {
     out: Vec<u8>,
     needs_comma: bool,
+    /// Numbers are spelled here first; one buffer serves all.
+    number: String,
 }
 
 impl Json {
@@ -21,7 +23,7 @@ impl Json {
 
     /// Continues a text of which an element was written before.
     pub(super) fn continuing(out: Vec<u8>, needs_comma: bool) -> Self {
-        Self { out, needs_comma }
+        Self { out, needs_comma, number: String::new() }
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -74,7 +76,7 @@ impl Json {
     /// A bare number.
     pub(super) fn float(&mut self, value: f64) -> &mut Self {
         self.separate();
-        push_float(&mut self.out, value);
+        self.push_float(value);
         self
     }
 
@@ -82,7 +84,7 @@ impl Json {
     pub(super) fn quoted_float(&mut self, value: f64) -> &mut Self {
         self.separate();
         self.out.push(b'"');
-        push_float(&mut self.out, value);
+        self.push_float(value);
         self.out.push(b'"');
         self
     }
@@ -148,6 +150,12 @@ impl Json {
         self
     }
 
+    fn push_float(&mut self, value: f64) {
+        self.number.clear();
+        push_float_json(&mut self.number, value);
+        self.out.extend_from_slice(self.number.as_bytes());
+    }
+
     fn nested(&mut self, open: u8, close: u8, body: impl FnOnce(&mut Self)) -> &mut Self {
         self.separate();
         self.out.push(open);
@@ -163,16 +171,6 @@ impl Json {
             self.out.push(b',');
         }
         self.needs_comma = true;
-    }
-}
-
-/// Go's shortest form: plain between 1e-6 and 1e21, otherwise with an exponent of two digits at least.
-fn push_float(out: &mut Vec<u8>, value: f64) {
-    let magnitude = value.abs();
-    if magnitude != 0.0 && magnitude.is_finite() && !(1e-6..1e21).contains(&magnitude) {
-        out.extend_from_slice(format_exponent(value).as_bytes());
-    } else {
-        out.extend_from_slice(crate::model::format_float(value).as_bytes());
     }
 }
 
