@@ -15,7 +15,7 @@ use super::bounds::{DROPPED_TARGETS_KEPT, TARGETS_PER_JOB_MAX};
 use super::cache::SeriesCache;
 use super::fetch::{CollectorFetch, Fetch, HttpFetch};
 use super::manager::Environment;
-use super::scrape_loop::{ScrapeLoop, Shared, Stop, TargetState};
+use super::scrape_loop::{LastScrape, ScrapeLoop, Shared, Stop, TargetState};
 use super::target::{Outcome, Target, collector_group, make_target};
 use super::{JobSettings, JobSource};
 use crate::client::Client;
@@ -181,7 +181,7 @@ impl Pool {
                     self.running.insert(key, running);
                 }
                 Some(running) => self.replace(key, running, target).await,
-                None => self.start(key, target, new_cache()),
+                None => self.start(key, target, new_cache(), LastScrape::default()),
             }
         }
         self.outdated = false;
@@ -238,10 +238,10 @@ impl Pool {
         if !keeps_spellings {
             cache.forget_spellings();
         }
-        self.start(key, target, cache);
+        self.start(key, target, cache, running.state.last());
     }
 
-    fn start(&mut self, key: u64, target: Target, cache: SeriesCache) {
+    fn start(&mut self, key: u64, target: Target, cache: SeriesCache, last: LastScrape) {
         let name = format!("{} {}", self.job.job_name, target.labels);
         let group = match self.shared.store.group(&name) {
             Ok(group) => group,
@@ -256,7 +256,7 @@ impl Pool {
             Source::Collector(collector) => Box::new(CollectorFetch::new(Arc::clone(collector), target.timeout)),
         };
         let offset = target.offset(self.shared.clock.now(), self.seed);
-        let state = Arc::new(TargetState::new(target));
+        let state = Arc::new(TargetState::new(target, last));
         let refusal = Arc::clone(&self.refusal);
         let shared = self.shared.clone();
         let scrape_loop = ScrapeLoop::new(shared, &self.job, Arc::clone(&state), fetcher, cache, refusal, group);

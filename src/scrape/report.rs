@@ -67,9 +67,17 @@ impl Report {
         Ok(())
     }
 
-    /// Appends the end of the report series.
-    pub(super) fn push_end(&self, samples: &mut Vec<(SeriesId, f64)>) {
+    /// Appends the end of the report series, which a predecessor may have written.
+    pub(super) fn push_end(
+        &mut self,
+        store: &dyn Append,
+        group: GroupId,
+        rules: &LabelRules,
+        samples: &mut Vec<(SeriesId, f64)>,
+    ) -> Result<(), StoreError> {
+        self.name_series(store, group, rules)?;
         samples.extend(self.ids.iter().map(|id| (*id, stale_marker())));
+        Ok(())
     }
 
     /// Whether a series is one of the report's.

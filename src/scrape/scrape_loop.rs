@@ -58,8 +58,9 @@ pub(super) struct LastScrape {
 }
 
 impl TargetState {
-    pub(super) fn new(target: Target) -> Self {
-        Self { target, last: Mutex::default() }
+    /// A target, with what is known of it from before.
+    pub(super) fn new(target: Target, last: LastScrape) -> Self {
+        Self { target, last: Mutex::new(last) }
     }
 
     pub(super) fn last(&self) -> LastScrape {
@@ -270,8 +271,12 @@ impl ScrapeLoop {
         let shared = Arc::clone(&self.shared.scratch);
         let mut scratch = shared.lock().unwrap_or_else(PoisonError::into_inner);
         self.reader(&mut scratch).end_all();
-        self.report.push_end(&mut scratch.samples);
-        self.give(&mut scratch, self.shared.clock.now(), &mut Rejections::default(), true);
+        let mut lost = Rejections::default();
+        let store = &*self.shared.store;
+        if self.report.push_end(store, self.group, &self.rules, &mut scratch.samples).is_err() {
+            lost.add_refused(1);
+        }
+        self.give(&mut scratch, self.shared.clock.now(), &mut lost, true);
         scratch.clear();
     }
 

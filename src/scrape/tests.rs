@@ -13,7 +13,7 @@ use super::fetch::{Fetch, FetchFuture, Pages};
 use super::metadata::Tables;
 use super::metrics::ScrapeMetrics;
 use super::page::Scratch;
-use super::scrape_loop::{ScrapeLoop, Shared, Stop, TargetState};
+use super::scrape_loop::{LastScrape, ScrapeLoop, Shared, Stop, TargetState};
 use super::target::Target;
 use super::{JobLimits, JobSettings, JobSource, ScrapeDeps, ScrapeManager, TargetHealth, TargetStatus, TargetsView};
 use crate::clock::Clock;
@@ -69,7 +69,7 @@ fn target() -> Target {
 fn scrape_loop(store: Arc<dyn Append>, job: &JobSettings, pages: &[&'static str]) -> ScrapeLoop {
     let group = store.group("g").expect("memory does not fail");
     let fetcher = Box::new(Script(pages.iter().copied().collect()));
-    let state = Arc::new(TargetState::new(target()));
+    let state = Arc::new(TargetState::new(target(), LastScrape::default()));
     ScrapeLoop::new(shared(store), job, state, fetcher, SeriesCache::new(7), Arc::default(), group)
 }
 
@@ -404,7 +404,9 @@ async fn reload_keeps_what_stays() {
         ..own_job("changed", 10)
     };
     manager.reload(vec![own_job("kept", 10), changed]).await.expect("reloads");
-    pass(&clock, 25).await;
+    pass(&clock, 1).await;
+    assert_eq!(only_target(&manager, "changed").health, TargetHealth::Up, "it is known from before");
+    pass(&clock, 24).await;
     let written = |job: &str, name: &str| -> Vec<(i64, bool)> {
         let options = ReadOptions::over(TimeRange::ALL);
         let mut set = store.select(&[], &options).expect("memory does not fail");
