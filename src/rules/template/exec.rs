@@ -369,7 +369,6 @@ impl<'t> Exec<'t, '_> {
         let result = match function.run {
             Run::Pure(run) => run(&values),
             Run::InContext(run) => run(self.context, &values),
-            Run::Template => self.template_text(&values),
             Run::Shortcut(_) => Ok(Value::Nil),
         };
         result.and_then(bounded).map_err(|reason| {
@@ -434,18 +433,6 @@ impl<'t> Exec<'t, '_> {
             Value::Nil => format!("invalid value; expected {expected}"),
             other => format!("wrong type for value; expected {expected}; got {}", other.type_name()),
         }))
-    }
-
-    /// `tmpl name data`: what a defined template gives, as a text.
-    fn template_text(&mut self, values: &[Value]) -> Result<Value, String> {
-        let [Value::Text(name), data] = values else { return Ok(Value::Nil) };
-        let template: &'t Template = self.template;
-        let Some((name, nodes)) = template.tree.defined.get_key_value(&**name) else {
-            return Err(format!("template {name:?} not defined"));
-        };
-        let outer = std::mem::take(&mut self.output);
-        self.execute(name, nodes, data.clone())?;
-        Ok(std::mem::replace(&mut self.output, outer).into())
     }
 }
 

@@ -1,7 +1,8 @@
 //! The functions that templates call: Go's own and Prometheus's, with what they take.
 //!
 //! Source: prometheus/template/template.go (3.5, and `now`, `toDuration`, `urlQueryEscape` of later
-//! releases), Go's text/template.
+//! releases), Go's text/template. `tmpl` belongs to console pages alone: in rules Prometheus refuses
+//! it, and so does this.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -63,8 +64,6 @@ pub(super) enum Run {
     InContext(fn(&Context<'_>, &[Value]) -> Result<Value, String>),
     /// `and`, `or`: stops at the first argument that decides; true for `or`.
     Shortcut(bool),
-    /// `tmpl`: executes a template by name.
-    Template,
 }
 
 /// Whether a function of this name exists.
@@ -88,7 +87,7 @@ const fn variadic(name: &'static str, params: &'static [Param], run: Run) -> Fun
     Function { name, params, is_variadic: true, run }
 }
 
-static FUNCTIONS: [Function; 49] = [
+static FUNCTIONS: [Function; 48] = [
     variadic("and", &[Any, Any], Run::Shortcut(false)),
     variadic("or", &[Any, Any], Run::Shortcut(true)),
     fixed("not", &[Any], Pure(|args| Ok(Value::Bool(!args[0].is_true())))),
@@ -137,7 +136,6 @@ static FUNCTIONS: [Function; 49] = [
     fixed("pathPrefix", &[], InContext(|context, _| Ok(url_path(context.external_url).into()))),
     fixed("externalURL", &[], InContext(|context, _| Ok(context.external_url.into()))),
     fixed("urlQueryEscape", &[Text], Pure(|args| Ok(escape::query(text(&args[0])).into()))),
-    fixed("tmpl", &[Text, Any], Run::Template),
 ];
 
 /// The text of an argument that was checked to be one.
