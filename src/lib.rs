@@ -2,10 +2,10 @@
 //!
 //! The modules in reading order; ARCHITECTURE.md draws how they may use each other.
 
-/// Waits between tries.
-pub mod backoff;
 /// The server as a whole.
 pub mod app;
+/// Waits between tries.
+pub mod backoff;
 /// The command line.
 pub mod cli;
 /// The outgoing HTTP client.

@@ -65,7 +65,9 @@ impl Running {
         let began = Instant::now();
         let outcome = self.try_reload().await;
         match &outcome {
-            Ok(()) => tracing::info!(asked_by, took_ms = began.elapsed().as_millis() as u64, "configuration loaded anew"),
+            Ok(()) => {
+                tracing::info!(asked_by, took_ms = began.elapsed().as_millis() as u64, "configuration loaded anew")
+            }
             Err(error) => {
                 tracing::error!(asked_by, error = %format!("{error:#}"), "the configuration is refused; the old one goes on");
             }

@@ -6,89 +6,103 @@ use super::settings::RuleSettings;
 use super::spec::{AlertingSpec, LabelTexts, RuleSpec};
 use super::template::{Context, Template, TemplateError};
 use crate::model::{Labels, METRIC_NAME, Timestamp};
-use crate::promql::{QueryError, QueryValue, Value, VectorSample, parse};
+use crate::promql::{self, QueryValue, Value, VectorSample};
 
-/// Expands the templates of one rule at one time.
+/// The templates of one alerting rule, parsed, and what they are expanded with besides an alert.
 pub struct Expander<'a> {
-    /// The rule.
-    pub spec: &'a RuleSpec,
-    /// When queries within templates are evaluated.
-    pub at: Timestamp,
-    /// External labels and URL.
-    pub settings: &'a RuleSettings,
-    /// Evaluates queries within templates.
-    pub query: &'a dyn Query,
+    name: &'a str,
+    labels: Vec<(&'a str, Text<'a>)>,
+    annotations: Vec<(&'a str, Text<'a>)>,
+    at: Timestamp,
+    settings: &'a RuleSettings,
+    query: &'a dyn Query,
 }
 
-impl Expander<'_> {
+enum Text<'a> {
+    /// Without actions it stays as it is.
+    Plain(&'a str),
+    Template(Result<Template, TemplateError>),
+}
+
+impl<'a> Expander<'a> {
+    /// For an evaluation at `at`, which is also when queries within the templates are evaluated.
+    pub fn new(
+        spec: &'a RuleSpec,
+        alerting: &'a AlertingSpec,
+        at: Timestamp,
+        settings: &'a RuleSettings,
+        query: &'a dyn Query,
+    ) -> Self {
+        let parsed = |texts: &'a LabelTexts| texts.iter().map(|(name, text)| (name, Text::new(&spec.name, text)));
+        let (labels, annotations) = (parsed(&spec.labels).collect(), parsed(&alerting.annotations).collect());
+        Self { name: &spec.name, labels, annotations, at, settings, query }
+    }
+
     /// A sample of the rule's expression as an alert.
-    pub fn observe(&self, alerting: &AlertingSpec, sample: &VectorSample) -> Observation {
+    pub fn observe(&self, sample: &VectorSample) -> Observation {
         let mut labels = sample.labels.to_builder();
         labels.remove(METRIC_NAME);
-        for (name, text) in self.expand_all(&self.spec.labels, &sample.labels, &sample.value) {
-            labels.set(name, text);
+        for (name, text) in &self.labels {
+            labels.set(*name, self.expand(text, &sample.labels, &sample.value));
         }
-        labels.set(ALERT_NAME, self.spec.name.as_str());
+        labels.set(ALERT_NAME, self.name);
         let value = match sample.value {
             Value::Float(value) => value,
             Value::Histogram(_) => 0.0,
         };
-        let annotations = self.annotations(alerting, &sample.labels, &sample.value);
+        let annotations = self.annotations(&sample.labels, &sample.value);
         Observation { labels: labels.build(), annotations, value }
     }
 
     /// The annotations of an alert with these labels and this value.
-    pub fn annotations(&self, alerting: &AlertingSpec, labels: &Labels, value: &Value) -> Labels {
-        Labels::from_pairs(self.expand_all(&alerting.annotations, labels, value))
+    pub fn annotations(&self, labels: &Labels, value: &Value) -> Labels {
+        Labels::from_pairs(self.annotations.iter().map(|(name, text)| (*name, self.expand(text, labels, value))))
     }
 
-    /// Expands all texts; one that fails says so in its place.
-    fn expand_all(&self, texts: &LabelTexts, labels: &Labels, value: &Value) -> Vec<(String, String)> {
-        let expand = |text: &str| {
-            self.expand(text, labels, value).unwrap_or_else(|error| {
-                tracing::warn!(alert = self.spec.name, %error, "expanding a template of the alert failed");
-                format!("<error expanding template: {error}>")
-            })
+    /// A template that fails says so in its place.
+    fn expand(&self, text: &Text<'_>, labels: &Labels, value: &Value) -> String {
+        let expanded = match text {
+            Text::Plain(text) => return (*text).to_owned(),
+            Text::Template(Err(error)) => Err(error.clone()),
+            Text::Template(Ok(template)) => template.expand(&Context {
+                labels,
+                value,
+                external_labels: &self.settings.external_labels,
+                external_url: &self.settings.external_url,
+                at: self.at,
+                query: &|text| self.query(text),
+            }),
         };
-        texts.iter().map(|(name, text)| (name.to_owned(), expand(text))).collect()
+        expanded.unwrap_or_else(|error| {
+            tracing::warn!(alert = self.name, %error, "expanding a template of the alert failed");
+            format!("<error expanding template: {error}>")
+        })
     }
 
-    fn expand(&self, text: &str, labels: &Labels, value: &Value) -> Result<String, TemplateError> {
-        // Most labels and many annotations are plain texts.
-        if !text.contains("{{") {
-            return Ok(text.to_owned());
-        }
-        let context = Context {
-            labels,
-            value,
-            external_labels: &self.settings.external_labels,
-            external_url: &self.settings.external_url,
-            at: self.at,
-            query: &|query| self.samples(query).map_err(|error| error.to_string()),
-        };
-        Template::parse(&template_name(&self.spec.name), text)?.expand(&context)
-    }
-
-    /// What `query` gives within a template.
-    fn samples(&self, query: &str) -> Result<Vec<VectorSample>, QueryError> {
-        let expr = parse(query, self.settings.features)?;
-        match self.query.query(&expr, self.at)?.value {
-            QueryValue::Vector(samples) => Ok(samples),
+    fn query(&self, text: &str) -> Result<Vec<VectorSample>, String> {
+        let expr = promql::parse(text, self.settings.features).map_err(|error| error.to_string())?;
+        let result = self.query.query(&expr, self.at).map_err(|error| error.to_string())?;
+        match result.value {
+            QueryValue::Vector(vector) => Ok(vector),
             QueryValue::Scalar(timestamp, value) => {
                 Ok(vec![VectorSample { labels: Labels::empty(), timestamp, value: Value::Float(value) }])
             }
-            _ => Err(QueryError::Execution("rule result is not a vector or scalar".to_owned())),
+            QueryValue::String(..) | QueryValue::Matrix(_) => Err("query result is not a vector or scalar".to_owned()),
         }
     }
 }
 
-/// Whether a template of the alert `alert` can be parsed.
-pub fn check(alert: &str, text: &str) -> Result<(), String> {
-    let parsed = Template::parse(&template_name(alert), text);
-    parsed.map(|_| ()).map_err(|error| error.reason().to_owned())
+impl<'a> Text<'a> {
+    fn new(alert: &str, text: &'a str) -> Self {
+        if text.contains("{{") { Self::Template(parse(alert, text)) } else { Self::Plain(text) }
+    }
 }
 
-/// The name of an alert's templates in their errors, as Prometheus gives it.
-fn template_name(alert: &str) -> String {
-    format!("__alert_{alert}")
+/// Whether a template of the alert `alert` can be parsed; place and reason if not.
+pub fn check(alert: &str, text: &str) -> Result<(), String> {
+    parse(alert, text).map(drop).map_err(|error| error.reason().to_owned())
+}
+
+fn parse(alert: &str, text: &str) -> Result<Template, TemplateError> {
+    Template::parse(&format!("__alert_{alert}"), text)
 }

@@ -4,6 +4,7 @@
 //! A rule that fails keeps its state and its error; the other rules go on.
 //! Source of the behaviour: prometheus/rules/group.go (3.5).
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,12 +90,6 @@ enum RuleError {
     Recording(#[from] RecordingError),
     #[error(transparent)]
     Alerting(#[from] AlertingError),
-}
-
-impl Environment<'_> {
-    fn expander<'a>(&'a self, spec: &'a RuleSpec, at: Timestamp) -> Expander<'a> {
-        Expander { spec, at, settings: self.settings, query: self.query }
-    }
 }
 
 impl Group {
@@ -246,10 +241,11 @@ impl Group {
         at: Timestamp,
     ) -> Result<Vec<(Labels, Value)>, RuleError> {
         let settings = environment.settings;
-        let expander = environment.expander(spec, at);
-        let observations = vector.iter().map(|sample| expander.observe(alerting, sample)).collect();
+        // Most rules give nothing most of the time: their templates need not be parsed.
+        let expander = LazyCell::new(|| Expander::new(spec, alerting, at, settings, environment.query));
+        let observations = vector.iter().map(|sample| expander.observe(sample)).collect();
         let rule = &mut self.rules[index];
-        rule.recall(spec, alerting, environment, at - self.spec.query_offset);
+        rule.recall(spec, alerting, environment, at, |labels| expander.annotations(labels, &Value::Float(f64::NAN)));
         let Rule { alerts, past, .. } = rule;
         alerts.advance(alerting, observations, at, self.spec.limit, &mut |labels| match past {
             Past::Known(past, _) => Some(past.remove(labels)?.resume(alerting.hold, settings.grace_period, at)),
@@ -299,8 +295,15 @@ impl Group {
 
 impl Rule {
     /// Reads what is known from before a restart, once. A store that fails is asked again at the
-    /// next evaluation.
-    fn recall(&mut self, spec: &RuleSpec, alerting: &AlertingSpec, environment: &Environment<'_>, at: Timestamp) {
+    /// next evaluation. `annotate` gives the annotations of an alert whose value is not known.
+    fn recall(
+        &mut self,
+        spec: &RuleSpec,
+        alerting: &AlertingSpec,
+        environment: &Environment<'_>,
+        at: Timestamp,
+        annotate: impl Fn(&Labels) -> Labels,
+    ) {
         if !matches!(self.past, Past::Unread) {
             return;
         }
@@ -314,10 +317,9 @@ impl Rule {
         };
         // Kept firing without its condition, an alert cannot wait to be recognised by it.
         if !alerting.keep_firing_for.is_zero() {
-            let expander = environment.expander(spec, at);
             for (labels, alert) in past.extract_if(|_, alert| alert.was_firing) {
                 let resumed = alert.resume(alerting.hold, environment.settings.grace_period, at);
-                let annotations = expander.annotations(alerting, &labels, &Value::Float(f64::NAN));
+                let annotations = annotate(&labels);
                 self.alerts.insert_firing(labels, annotations, resumed);
             }
         }

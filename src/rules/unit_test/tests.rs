@@ -1,8 +1,17 @@
-//! The shared conformance cases: the PromQL suite in unit-test form.
+//! The shared conformance cases: unit tests with promtool's verdict, and the PromQL
+//! suite in unit-test form.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::*;
+
+#[derive(Deserialize)]
+struct Expected {
+    kind: String,
+    verdict: String,
+}
 
 #[derive(Deserialize)]
 struct Suite {
@@ -24,6 +33,25 @@ fn shared(path: &str) -> Option<PathBuf> {
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON as documented")
+}
+
+/// Runs `accepts` on every corpus file of a kind and names those on which it differs from promtool.
+fn check_corpus(kind: &str, accepts: impl Fn(&Path) -> Result<(), String>) {
+    let Some(corpus) = shared("config_corpus") else { return };
+    let expected: BTreeMap<String, Expected> = read_json(&corpus.join("expected.json"));
+    let mut wrong = Vec::new();
+    for (file, expected) in expected.iter().filter(|(_, expected)| expected.kind == kind) {
+        let got = accepts(&corpus.join(file));
+        if got.is_ok() != (expected.verdict == "accept") {
+            wrong.push(format!("{file}: promtool says {}, got {got:?}", expected.verdict));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unit_tests_are_judged_as_by_promtool() {
+    check_corpus("unit", |file| outcome(&run_unit_tests(file, &UnitTestOptions::default())));
 }
 
 fn outcome(report: &FileReport) -> Result<(), String> {
