@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 
-use super::super::column::{Column, Series};
+use super::super::column::{Column, Series, is_present};
 use super::super::labels::{duplicate_labels, without_metadata};
 use super::super::{Result, Sink, execution_error};
 use super::{Operation, is_comparison};
 use crate::model::{Labels, METRIC_NAME};
-use crate::promql::QueryError;
 use crate::promql::ast::{BinaryExpr, Cardinality, Fill, VectorMatching};
+use crate::promql::{QueryError, Value};
 
 /// What of their labels two series must have in common.
 pub(super) struct Signature<'a> {
@@ -56,9 +56,9 @@ pub(super) fn stream(operation: &Operation<'_, '_>, binary: &BinaryExpr, sink: S
     };
     let groups = groups(&signature, many.series, one.series);
     join.check_partners(&groups)?;
-    for group in groups {
+    for (number, group) in groups.iter().enumerate() {
         evaluator.query.budget.check_time()?;
-        join.add_group(&group)?;
+        join.add_group(number, group)?;
     }
     join.results
         .series
@@ -119,30 +119,27 @@ struct Join<'a, 'q> {
 }
 
 impl Join<'_, '_> {
-    fn add_group(&mut self, group: &Group) -> Result<()> {
+    fn add_group(&mut self, number: usize, group: &Group) -> Result<()> {
         let partners = self.partners(group);
         // For each step, whether a result of this group has been given there.
         let mut is_taken = vec![false; self.both_present.len()];
-        let mut positions = HashMap::new();
-        for (number, many) in group.many.iter().enumerate() {
+        for many in &group.many {
+            // Where the results for each partner go; partners rarely change from step to step.
+            let mut positions: Vec<Option<usize>> = vec![None; group.one.len()];
             for (index, partner) in partners.iter().enumerate() {
                 let Some(partner) = partner.map(|partner| partner as usize) else { continue };
-                let one = &group.one[partner].column;
-                let Some(value) = self.value(&many.column, one, index) else { continue };
+                let one = &group.one[partner];
+                let Some(value) = self.value(&many.column, &one.column, index) else { continue };
                 if self.matching.cardinality == Cardinality::OneToOne && std::mem::replace(&mut is_taken[index], true) {
                     return Err(execution_error(
                         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
                     ));
                 }
-                let position = match positions.get(&(number, partner)) {
-                    Some(position) => *position,
-                    None => {
-                        let position = self.result_position(many, &group.one[partner])?;
-                        positions.insert((number, partner), position);
-                        position
-                    }
+                let position = match positions[partner] {
+                    Some(position) => position,
+                    None => *positions[partner].insert(self.result_position(many, one)?),
                 };
-                self.results.set(position, index, value, &group.signature)?;
+                self.results.set(position, index, value, number)?;
             }
         }
         Ok(())
@@ -184,9 +181,13 @@ impl Join<'_, '_> {
     }
 
     #[inline]
-    fn value(&self, many: &Column, one: &Column, index: usize) -> Option<crate::promql::Value> {
-        let (many, one) = (many.get(index)?, one.get(index)?);
-        if self.is_swapped { self.operation.combine(one, many) } else { self.operation.combine(many, one) }
+    fn value(&self, many: &Column, one: &Column, index: usize) -> Option<Value> {
+        let (lhs, rhs) = if self.is_swapped { (one, many) } else { (many, one) };
+        let (left, right) = (lhs.floats[index], rhs.floats[index]);
+        if is_present(left) && is_present(right) {
+            return self.operation.combine_floats(left, right).map(Value::Float);
+        }
+        self.operation.combine(lhs.get(index)?, rhs.get(index)?)
     }
 
     fn result_position(&mut self, many: &Series, one: &Series) -> Result<usize> {
@@ -224,7 +225,7 @@ impl Join<'_, '_> {
 #[derive(Default)]
 struct Results {
     positions: HashMap<Labels, usize>,
-    series: Vec<(Series, Labels)>,
+    series: Vec<(Series, usize)>,
 }
 
 impl Results {
@@ -232,23 +233,25 @@ impl Results {
         let next = self.series.len();
         let position = *self.positions.entry(labels.clone()).or_insert(next);
         if position == next {
-            self.series.push((Series { labels, drops_name, column: Column::absent(steps) }, Labels::empty()));
+            self.series.push((Series { labels, drops_name, column: Column::absent(steps) }, 0));
         }
         position
     }
 
-    fn set(&mut self, position: usize, index: usize, value: crate::promql::Value, group: &Labels) -> Result<()> {
+    fn set(&mut self, position: usize, index: usize, value: Value, group: usize) -> Result<()> {
         let (series, last_group) = &mut self.series[position];
         if series.column.has(index) {
-            let is_same_group = last_group == group;
-            return Err(if is_same_group {
+            return Err(if *last_group == group {
                 execution_error("multiple matches for labels: grouping labels must ensure unique matches")
             } else {
                 duplicate_labels()
             });
         }
-        *last_group = group.clone();
-        series.column.set(index, Some(value));
+        *last_group = group;
+        match value {
+            Value::Float(value) => series.column.floats[index] = value,
+            value => series.column.set(index, Some(value)),
+        }
         Ok(())
     }
 }

@@ -96,8 +96,7 @@ impl Operation<'_, '_> {
     /// The result at one step of operands that are both present.
     fn combine(&self, lhs: Value, rhs: Value) -> Option<Value> {
         if let (Value::Float(left), Value::Float(right)) = (&lhs, &rhs) {
-            let value = self.result_of(operate::of_floats(self.op, *left, *right), *left);
-            return Some(value).filter(|value| super::column::is_present(*value)).map(Value::Float);
+            return self.combine_floats(*left, *right).map(Value::Float);
         }
         match operate::of_values(self.op, &lhs, &rhs) {
             Ok(Outcome::Compared(holds)) if self.returns_bool => Some(Value::Float(f64::from(u8::from(holds)))),
@@ -108,6 +107,13 @@ impl Operation<'_, '_> {
                 None
             }
         }
+    }
+
+    /// The same for two floats.
+    #[inline]
+    fn combine_floats(&self, lhs: f64, rhs: f64) -> Option<f64> {
+        let value = self.result_of(operate::of_floats(self.op, lhs, rhs), lhs);
+        super::column::is_present(value).then_some(value)
     }
 
     #[inline]
