@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
@@ -40,6 +40,7 @@ const CURSORS_FILE: &str = "resync-cursors";
 pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     // First, so that no signal finds the default action, which would be to end without a flush.
     let signals = Signals::new().context("signals cannot be caught")?;
+    refuse_unsupported(&options)?;
     let registry = Registry::new();
     register_process_metrics(&registry, clock.now().seconds());
     let config = load_config(&options)?;
@@ -116,6 +117,21 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
             watch,
         },
     })
+}
+
+/// Flags that would change who may do what must not be taken silently.
+fn refuse_unsupported(options: &RunOptions) -> Result<()> {
+    if let Some(file) = &options.web_config_file {
+        bail!(
+            "--web.config.file={}: TLS and users are not supported; put a reverse proxy in front, or leave the flag out: \
+             requests from beyond the local network are refused then",
+            file.display()
+        );
+    }
+    if options.enable_admin_api {
+        tracing::warn!("--web.enable-admin-api has no effect: there are no /api/v1/admin endpoints");
+    }
+    Ok(())
 }
 
 /// The configuration: the file's, or the built-in one.

@@ -1,15 +1,25 @@
 //! What the pages under docs say works: their files are right and their commands run.
 //!
 //! A fenced `yaml` block that begins with `# NAME.yml` is that file; a line of a `sh` block that begins with
-//! `outpost ` is run in a folder with all files of the page. `prometheus.yml` is the central's: promtool checks it.
+//! `outpost ` is run by a shell in a folder with all files of the page, beside a running outpost that stands for
+//! `localhost:9090`. `prometheus.yml` is the central's: promtool checks it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use super::support::{program, run_to_end};
+use super::support::{Outpost, PATIENCE, eventually, program, query_value};
+
+/// What reference pages, which show no files, may name.
+const USUAL_FILES: [(&str, &str); 3] = [
+    ("outpost.yml", "scrape_configs: []\n"),
+    ("rules/usual.yml", "groups: [{name: usual, rules: [{record: a, expr: up}]}]\n"),
+    ("rules-test.yml", "rule_files: [rules/usual.yml]\ntests: []\n"),
+];
 
 #[test]
 fn the_pages_files_are_right_and_their_commands_run() {
+    let server = Outpost::start_with(None, &[]);
+    eventually(PATIENCE, "something to query", || query_value(&server.address, "node_load1"));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let mut pages: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     pages.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
@@ -17,20 +27,34 @@ fn the_pages_files_are_right_and_their_commands_run() {
     for page in pages {
         let text = std::fs::read_to_string(&page).unwrap();
         let folder = tempfile::TempDir::new().unwrap();
-        for (name, content) in files(&text) {
+        std::fs::create_dir(folder.path().join("rules")).unwrap();
+        for (name, content) in USUAL_FILES.into_iter().chain(files(&text)) {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         if folder.path().join("prometheus.yml").exists() {
             check_with_promtool(folder.path());
         }
         for command in commands(&text) {
-            let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
-            let (code, output) = run_to_end(folder.path(), &arguments);
-            assert_eq!(code, 0, "{}: {command}: {output}", page.display());
+            run(&page, folder.path(), &command.replace("localhost:9090", &server.address));
             commands_run += 1;
         }
     }
     assert!(commands_run > 0, "no page has a command: the test reads them wrongly");
+}
+
+/// A line that would start a server is asked for its configuration instead: the flags are checked all the same.
+fn run(page: &Path, folder: &Path, command: &str) {
+    let command = match command.strip_prefix("outpost --") {
+        Some(flags) => format!("outpost print-config --{flags}"),
+        None => command.to_owned(),
+    };
+    let binary_folder = Path::new(env!("CARGO_BIN_EXE_outpost")).parent().unwrap();
+    let path = format!("{}:{}", binary_folder.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    let output = shell.current_dir(folder).env("PATH", path).args(["-c", &command]).stdin(Stdio::null()).output();
+    let output = output.unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}: {command}: {said}{complained}", page.display());
 }
 
 fn check_with_promtool(folder: &Path) {
@@ -50,7 +74,5 @@ fn files(page: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn commands(page: &str) -> impl Iterator<Item = &str> {
-    blocks(page, "sh")
-        .flat_map(str::lines)
-        .filter(|line| line.starts_with("outpost ") && !line.contains("--config.file"))
+    blocks(page, "sh").flat_map(str::lines).filter(|line| line.starts_with("outpost "))
 }
