@@ -1,4 +1,4 @@
-//! The shared conformance cases: unit tests with promtool's verdict, and the PromQL
+//! The shared conformance cases: rule files and unit tests with promtool's verdict, and the PromQL
 //! suite in unit-test form.
 
 use std::collections::BTreeMap;
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
+use crate::rules::{CheckOptions, check_files};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -47,6 +48,15 @@ fn check_corpus(kind: &str, accepts: impl Fn(&Path) -> Result<(), String>) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rule_files_are_judged_as_by_promtool() {
+    check_corpus("rules", |file| {
+        let options = CheckOptions { features: Features::default(), lints_duplicates: false };
+        let check = check_files(&[file.to_owned()], options).remove(0);
+        if check.errors.is_empty() { Ok(()) } else { Err(check.errors.join("\n")) }
+    });
 }
 
 #[test]
