@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::TargetGroup;
 use crate::model::Labels;
+use crate::yaml;
 
 /// Addresses, and the labels they have in common.
 type Group = (Vec<String>, BTreeMap<String, String>);
@@ -25,13 +26,30 @@ pub(super) fn parse_json(text: &[u8]) -> Result<Vec<Group>, String> {
     check(groups)
 }
 
-/// Reads YAML.
+/// Reads YAML, strictly: a mistake is named with line and column.
 pub(super) fn parse_yaml(text: &str) -> Result<Vec<Group>, String> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let groups: Vec<Option<RawGroup>> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-    check(groups)
+    let document = yaml::parse(text).map_err(|error| error.to_string())?;
+    let report = yaml::Report::new("targets");
+    let root = report.root(&document);
+    let items = if root.is_null() { Vec::new() } else { root.items() };
+    let groups = items.into_iter().map(|item| (!item.is_null()).then(|| raw_group(&item))).collect();
+    let (problems, _) = report.into_parts();
+    match problems.first() {
+        None => check(groups),
+        Some(problem) => Err(problem.to_string()),
+    }
+}
+
+fn raw_group(item: &yaml::Field<'_>) -> RawGroup {
+    let section = item.section();
+    let targets = section.get("targets").map(|field| field.texts()).unwrap_or_default();
+    let pairs = section.get("labels").map(|field| field.pairs()).unwrap_or_default();
+    let labels = pairs.into_iter().filter_map(|(name, value)| Some((name, value.text()?))).collect();
+    section.finish(|_| None);
+    RawGroup { targets, labels: Some(labels) }
 }
 
 /// A group with its source, and what says where it came from.
@@ -66,8 +84,10 @@ mod tests {
         assert_eq!(parse_json(json), parse_yaml(yaml));
         assert_eq!(parse_json(json).expect("valid")[0].0, ["a:1", "b:1"]);
         assert_eq!(parse_yaml("# none\n").map(|groups| groups.len()), Ok(0));
-        for bad in ["{}", "[null]", r#"[{"target": []}]"#, r#"[{"targets": [1]}]"#, "["] {
+        for bad in ["{}", "[null]", r#"[{"target": []}]"#, "["] {
             assert!(parse_json(bad.as_bytes()).is_err(), "{bad}");
+            assert!(parse_yaml(bad).is_err(), "{bad}");
         }
+        assert!(parse_json(br#"[{"targets": [1]}]"#).is_err(), "JSON tells numbers from texts");
     }
 }
