@@ -19,15 +19,17 @@ const LOCAL_DOMAINS: [&str; 6] = [".localhost", ".local", ".lan", ".home.arpa", 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(
-        "{0} is not an address of a local network, and outpost serves only those. To be reached from elsewhere, use a VPN or a reverse proxy in this network, or set users and TLS with --web.config.file."
+        "{0} is not an address of a local network, and outpost serves only those. To be reached from elsewhere, use a VPN or a reverse proxy in this network."
     )]
     PublicSource(IpAddr),
     #[error(
-        "The name {0:?} is not known to belong to this outpost. Use its address or a local name, or name it in --web.external-url."
+        "The name {0:?} is not known to belong to this outpost. Use its address or a local name, or name it in --web.external-url or in outpost.web.allowed_hosts."
     )]
     UnknownHost(String),
     #[error("The request names no host.")]
     NoHost,
+    #[error("The request names more than one host.")]
+    SeveralHosts,
     #[error("Requests that change something are not taken from pages of another origin ({0}).")]
     ForeignOrigin(String),
 }
@@ -36,6 +38,10 @@ pub(super) enum Refusal {
 pub(super) fn check(settings: &ServerSettings, source: IpAddr, request: &Parts) -> Result<(), Refusal> {
     if !settings.public_sources && !is_local(source) {
         return Err(Refusal::PublicSource(source.to_canonical()));
+    }
+    // Which of them a proxy or a page meant cannot be told; RFC 9112 section 3.2 asks for 400.
+    if request.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(Refusal::SeveralHosts);
     }
     match authority(request) {
         Some(authority) if is_known_host(settings, host_of(&authority)) => Ok(()),
@@ -68,13 +74,16 @@ fn authority(request: &Parts) -> Option<String> {
     in_target.or_else(|| request.headers.get(HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned()))
 }
 
-/// The host of `host:port`, with an IPv6 address out of its brackets.
+/// The host of `host:port`, with an IPv6 address out of its brackets; nothing where a user stands in front, which
+/// `Host` may not hold.
 fn host_of(authority: &str) -> &str {
-    let after_user = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some((address, _)) = after_user.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    if authority.contains('@') {
+        return "";
+    }
+    if let Some((address, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return address;
     }
-    after_user.split_once(':').map_or(after_user, |(host, _)| host)
+    authority.split_once(':').map_or(authority, |(host, _)| host)
 }
 
 fn is_known_host(settings: &ServerSettings, host: &str) -> bool {
@@ -166,13 +175,22 @@ mod tests {
         for host in known {
             assert_eq!(check(&settings, source, &request(Version::HTTP_11, &[("host", host)])), Ok(()), "{host}");
         }
-        for host in ["evil.example.com:9090", "home.example.org.evil.com", "xlocal.com", "", ":9090", "local.evil.com"]
-        {
+        for host in [
+            "evil.example.com:9090",
+            "home.example.org.evil.com",
+            "xlocal.com",
+            "",
+            ":9090",
+            "local.evil.com",
+            "evil.com@localhost",
+        ] {
             let outcome = check(&settings, source, &request(Version::HTTP_11, &[("host", host)]));
             assert_eq!(outcome, Err(Refusal::UnknownHost(host.to_owned())), "{host}");
         }
         assert_eq!(check(&settings, source, &request(Version::HTTP_11, &[])), Err(Refusal::NoHost));
         assert_eq!(check(&settings, source, &request(Version::HTTP_10, &[])), Ok(()));
+        let twice = request(Version::HTTP_11, &[("host", "localhost"), ("host", "evil.com")]);
+        assert_eq!(check(&settings, source, &twice), Err(Refusal::SeveralHosts));
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl Router {
 
 fn refuse(refusal: &Refusal) -> Reply {
     let status = match refusal {
-        Refusal::NoHost => StatusCode::BAD_REQUEST,
+        Refusal::NoHost | Refusal::SeveralHosts => StatusCode::BAD_REQUEST,
         _ => StatusCode::FORBIDDEN,
     };
     Reply::text(status, format!("{refusal}\n"))

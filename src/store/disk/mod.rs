@@ -317,6 +317,12 @@ fn report(replayed: &Replayed, tail_appends: u64, head: &Head) {
         samples = head.samples(),
         "store opened"
     );
+    if *damaged > 0 {
+        tracing::warn!(
+            damaged,
+            "the log is damaged: records behind the damage are read again only from the next checkpoint on, what lies between is missing"
+        );
+    }
 }
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
