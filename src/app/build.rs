@@ -300,7 +300,7 @@ fn health(store: &Arc<DiskStore>) -> Box<dyn Fn() -> Health + Send + Sync> {
     let store = Arc::clone(store);
     Box::new(move || {
         let health = store.health();
-        let problems = [("log", health.log_error), ("blocks", health.blocks_error)];
+        let problems = [("log", health.log_error), ("tail", health.tail_error), ("blocks", health.blocks_error)];
         let line =
             |(part, error): (&str, Option<String>)| Some(format!("the store cannot write its {part}: {}", error?));
         Health { problems: problems.into_iter().filter_map(line).collect() }

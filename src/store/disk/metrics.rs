@@ -13,6 +13,8 @@ pub struct StoreHealth {
     pub log_error: Option<String>,
     /// Why writing or reading blocks fails at present, if it does.
     pub blocks_error: Option<String>,
+    /// Why the tail cannot be written at present, if it cannot: kill -9 then costs a flush interval.
+    pub tail_error: Option<String>,
     /// Since when one of them fails.
     pub failing_since: Option<Timestamp>,
 }
@@ -20,7 +22,7 @@ pub struct StoreHealth {
 impl StoreHealth {
     /// Whether the disk works.
     pub fn is_good(&self) -> bool {
-        self.log_error.is_none() && self.blocks_error.is_none()
+        self.log_error.is_none() && self.blocks_error.is_none() && self.tail_error.is_none()
     }
 }
 
@@ -51,12 +53,13 @@ impl Metrics {
         let shown = Arc::clone(&health);
         registry.family(
             "outpost_store_disk_healthy",
-            "Whether the last write to the log and to the blocks succeeded.",
+            "Whether the last write to the log, the tail and the blocks succeeded.",
             MetricType::Gauge,
             move |emit| {
                 let health = shown.lock().expect("no holder of the lock panics").clone();
                 emit(&[("part", "blocks")], f64::from(u8::from(health.blocks_error.is_none())));
                 emit(&[("part", "log")], f64::from(u8::from(health.log_error.is_none())));
+                emit(&[("part", "tail")], f64::from(u8::from(health.tail_error.is_none())));
             },
         );
         Self {
@@ -113,6 +116,11 @@ impl Metrics {
     /// Notes how working with blocks went.
     pub fn note_blocks(&self, outcome: Result<(), String>, now: Timestamp) {
         self.note(outcome, now, "blocks", |health| &mut health.blocks_error);
+    }
+
+    /// Notes how writing the tail went.
+    pub fn note_tail(&self, outcome: Result<(), String>, now: Timestamp) {
+        self.note(outcome, now, "tail", |health| &mut health.tail_error);
     }
 
     fn note(

@@ -222,15 +222,18 @@ impl Append for DiskStore {
         let now = self.shared.clock.now();
         let settings = &self.shared.settings;
         let bounds = Bounds { oldest: now - settings.retention_time, newest: now + settings.ahead_max };
-        let report = {
+        let (report, written) = {
             let mut tail = self.shared.tail.lock().expect("no holder of the lock panics");
             let mut head = self.shared.write_head();
             let (report, accepted) = head.append(batch, &bounds);
             tail.prepare(&head, batch.group, &accepted);
             drop(head);
-            tail.write();
-            report
+            let written = tail.write();
+            (report, written)
         };
+        if let Some(outcome) = written {
+            self.shared.metrics.note_tail(outcome.map_err(|error| error.to_string()), now);
+        }
         self.shared.metrics.samples_appended.add(report.appended as u64);
         self.shared.metrics.samples_rejected.add(report.rejected.len() as u64);
         report

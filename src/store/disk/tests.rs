@@ -311,6 +311,23 @@ fn a_second_instance_is_refused() {
 }
 
 #[test]
+fn a_tail_that_cannot_be_written_is_shown_until_it_can() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let blocked = ["tail-a", "tail-b"].map(|name| folder.path().join("tail").join(name));
+    blocked.iter().for_each(|path| std::fs::create_dir_all(path).expect("writable"));
+    let store = open(folder.path(), &clock);
+    assert_eq!(scrape(store.as_ref(), 0, START, &[(0, 1.0)]), 1, "appending goes on");
+    assert!(store.health().tail_error.is_some() && !store.health().is_good());
+
+    blocked.iter().for_each(|path| std::fs::remove_dir(path).expect("writable"));
+    clock.set(Timestamp(START + 30_000));
+    store.flush().expect("the log can be written");
+    scrape(store.as_ref(), 0, START + 30_000, &[(0, 2.0)]);
+    assert!(store.health().is_good(), "{:?}", store.health());
+}
+
+#[test]
 fn series_are_bounded() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = StoreSettings { series_max: 3, ..settings(folder.path()) };

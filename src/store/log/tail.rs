@@ -36,6 +36,8 @@ pub(in crate::store) struct Tail {
     order: u64,
     scribe: Scribe,
     buffer: Vec<u8>,
+    /// Why the file could not be started, until it was told.
+    start_error: Option<io::Error>,
 }
 
 impl Tail {
@@ -52,6 +54,7 @@ impl Tail {
             order: 0,
             scribe: Scribe::default(),
             buffer: Vec::new(),
+            start_error: None,
         })
     }
 
@@ -122,29 +125,35 @@ impl Tail {
     }
 
     /// Writes what was prepared; done without the head's lock.
-    pub fn write(&mut self) {
+    ///
+    /// Gives how it went; `None` where there was nothing to write, or nothing to write to since an earlier failure:
+    /// the next flush tries again.
+    pub fn write(&mut self) -> Option<io::Result<()>> {
+        if let Some(error) = self.start_error.take() {
+            return Some(Err(error));
+        }
         if self.buffer.len() <= FRAME_LEN {
-            return;
+            return None;
         }
         let len = (self.buffer.len() - FRAME_LEN) as u32;
         let checksum = crc32fast::hash(&self.buffer[FRAME_LEN..]);
         self.buffer[..4].copy_from_slice(&len.to_le_bytes());
         self.buffer[4..FRAME_LEN].copy_from_slice(&checksum.to_le_bytes());
-        let Some(file) = &mut self.file else { return };
+        let file = self.file.as_mut()?;
         self.written += self.buffer.len() as u64;
         let outcome = if self.written > TAIL_BYTES_MAX {
             Err(io::Error::other("the tail has reached its bound"))
         } else {
             file.write_all(&self.buffer)
         };
-        if let Err(error) = outcome {
-            tracing::warn!(path = %self.paths[self.active].display(), %error, "the tail is given up until the next flush");
+        if outcome.is_err() {
             self.file = None;
             // What this append defined is lost: the next file must not lean on it.
             self.scribe = Scribe::default();
         }
         self.buffer.clear();
         self.buffer.shrink_to(256 * 1024);
+        Some(outcome)
     }
 
     /// Removes both files, when the log has everything and the store closes.
@@ -163,13 +172,10 @@ impl Tail {
         header.extend_from_slice(&self.order.to_le_bytes());
         let path = &self.paths[self.active];
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        self.file = match opened.and_then(|mut file| file.write_all(&header).map(|()| file)) {
-            Ok(file) => Some(file),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the tail cannot be written: kill -9 costs a flush interval");
-                None
-            }
-        };
+        match opened.and_then(|mut file| file.write_all(&header).map(|()| file)) {
+            Ok(file) => (self.file, self.start_error) = (Some(file), None),
+            Err(error) => (self.file, self.start_error) = (None, Some(error)),
+        }
     }
 }
 
