@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::support::{Outpost, PATIENCE, eventually, program, query_value};
+use super::support::{Outpost, PATIENCE, eventually, program, query_value, run_to_end};
 
 /// What reference pages, which show no files, may name.
 const USUAL_FILES: [(&str, &str); 3] = [
@@ -40,6 +40,13 @@ fn the_pages_files_are_right_and_their_commands_run() {
         }
     }
     assert!(commands_run > 0, "no page has a command: the test reads them wrongly");
+}
+
+#[test]
+fn the_packaged_configuration_is_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let (code, output) = run_to_end(&folder, &["check", "config", "outpost.yml"]);
+    assert_eq!(code, 0, "{output}");
 }
 
 /// A line that would start a server is asked for its configuration instead: the flags are checked all the same.
