@@ -1,6 +1,6 @@
 //! Outpost's own metrics: counters and gauges that any part may move, and the page that shows them.
 //!
-//! All names start with `outpost_`, save the `process_*` and `go_*`-like ones that dashboards know.
+//! All names start with `outpost_`, save the `process_*` ones that dashboards know.
 
 mod process;
 
