@@ -208,6 +208,8 @@ fn server_settings(options: &RunOptions, config: &Config) -> ServerSettings {
 fn store_settings(options: &RunOptions, config: &Config) -> StoreSettings {
     let mut settings = StoreSettings::new(&options.storage_path);
     settings.flush_interval = config.outpost.flush_interval;
+    settings.writes_per_day_max = config.outpost.writes_per_day_max;
+    settings.retention_rules = config.outpost.retention_rules.clone();
     // A size bound alone means no bound in time, as in Prometheus.
     settings.retention_time = options.retention_time.unwrap_or(RETENTION_TIME_UNBOUNDED);
     settings.retention_bytes = options.retention_bytes;
@@ -303,7 +305,7 @@ fn health(store: &Arc<DiskStore>) -> Box<dyn Fn() -> Health + Send + Sync> {
         let problems = [("log", health.log_error), ("tail", health.tail_error), ("blocks", health.blocks_error)];
         let line =
             |(part, error): (&str, Option<String>)| Some(format!("the store cannot write its {part}: {}", error?));
-        Health { problems: problems.into_iter().filter_map(line).collect() }
+        Health { problems: problems.into_iter().filter_map(line).chain(health.budget).collect() }
     })
 }
 

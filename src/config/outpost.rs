@@ -4,10 +4,20 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::model::format_duration;
+use crate::promql::parse_selector;
+use crate::store::RetentionRule;
 use crate::yaml::Field;
+
+use super::parse_size;
 
 /// Shorter wears the card out, longer loses too much with the power.
 const FLUSH_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(600);
+
+/// Less could not even be kept by flushing every ten minutes.
+const WRITES_PER_DAY_MIN: u64 = 1 << 20;
+
+/// Each is asked about every series of a block that expires.
+const RETENTION_RULES_MAX: usize = 100;
 
 /// Names that one installation may be reached by.
 const ALLOWED_HOSTS_MAX: usize = 100;
@@ -17,13 +27,22 @@ const ALLOWED_HOSTS_MAX: usize = 100;
 pub struct OutpostSettings {
     /// `store.flush_interval`: what a power cut may take at most; 5 s to 10 min, by default 30 s.
     pub flush_interval: Duration,
+    /// `store.max_writes_per_day`: stretches the flush interval so that no more reaches the card.
+    pub writes_per_day_max: Option<u64>,
+    /// `store.retention_rules`: series that are kept longer.
+    pub retention_rules: Vec<RetentionRule>,
     /// `web.allowed_hosts`: further host names that requests may be addressed to, in lower case, without port.
     pub allowed_hosts: Vec<String>,
 }
 
 impl Default for OutpostSettings {
     fn default() -> Self {
-        Self { flush_interval: Duration::from_secs(30), allowed_hosts: Vec::new() }
+        Self {
+            flush_interval: Duration::from_secs(30),
+            writes_per_day_max: None,
+            retention_rules: Vec::new(),
+            allowed_hosts: Vec::new(),
+        }
     }
 }
 
@@ -50,11 +69,47 @@ fn read_store(field: &Field<'_>, settings: &mut OutpostSettings) {
             section.problem("flush_interval", format!("must be from {low} to {high}"));
         }
     }
+    settings.writes_per_day_max = section.get("max_writes_per_day").and_then(|field| read_budget(&field));
+    let rules = section.items("retention_rules");
+    if rules.len() > RETENTION_RULES_MAX {
+        section.problem("retention_rules", format!("at most {RETENTION_RULES_MAX} rules"));
+    }
+    settings.retention_rules = rules.iter().take(RETENTION_RULES_MAX).filter_map(read_rule).collect();
     section.finish(|key| {
         key.starts_with("retention").then(|| {
             "retention is set by the flags --storage.tsdb.retention.time and --storage.tsdb.retention.size".to_owned()
         })
     });
+}
+
+fn read_budget(field: &Field<'_>) -> Option<u64> {
+    match parse_size(&field.text()?) {
+        Ok(bytes) if bytes >= WRITES_PER_DAY_MIN => return Some(bytes),
+        Ok(_) => field.problem("must be at least 1MB; leave it out for no bound"),
+        Err(error) => field.problem(error.to_string()),
+    }
+    None
+}
+
+fn read_rule(field: &Field<'_>) -> Option<RetentionRule> {
+    let section = field.section();
+    let matchers = match section.text("match").map(|text| parse_selector(&text)) {
+        Some(Ok(matchers)) => Some(matchers),
+        Some(Err(error)) => {
+            section.problem("match", error.to_string());
+            None
+        }
+        None => {
+            section.problem("match", "a selector is needed, for example '{__name__=~\"job:.*\"}'");
+            None
+        }
+    };
+    let keep = section.duration("keep");
+    if keep.is_none() {
+        section.problem("keep", "a duration is needed, for example 1y");
+    }
+    section.finish(|_| None);
+    Some(RetentionRule { matchers: matchers?, keep: keep? })
 }
 
 fn read_web(field: &Field<'_>, settings: &mut OutpostSettings) {

@@ -16,6 +16,7 @@ use crate::discovery::{DiscoverySettings, DnsRecordType, DockerFilter, SwarmRole
 use crate::model::{AnchoredRegex, Labels, RelabelRule, format_duration};
 use crate::notify::{AlertmanagerSettings, NotifySettings};
 use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol};
+use crate::store::RetentionRule;
 use crate::yaml::{Tree, write};
 
 /// What stands in a secret's place.
@@ -465,9 +466,21 @@ fn without_password(url: &str) -> String {
     }
 }
 
+fn retention_rule(rule: &RetentionRule) -> Tree {
+    let matchers: Vec<String> = rule.matchers.iter().map(ToString::to_string).collect();
+    let mut pairs = Pairs::default();
+    pairs.put("match", format!("{{{}}}", matchers.join(",")));
+    pairs.put("keep", rule.keep);
+    pairs.into()
+}
+
 fn outpost(settings: &OutpostSettings) -> Pairs {
     let (mut store, mut web, mut pairs) = (Pairs::default(), Pairs::default(), Pairs::default());
     store.put("flush_interval", settings.flush_interval);
+    if let Some(bytes) = settings.writes_per_day_max {
+        store.put("max_writes_per_day", Tree::Plain(size(bytes)));
+    }
+    store.put("retention_rules", list(settings.retention_rules.iter().map(retention_rule)));
     web.put("allowed_hosts", list(settings.allowed_hosts.iter().cloned()));
     pairs.put("store", store);
     pairs.put("web", web);

@@ -13,7 +13,7 @@ mod index;
 mod log;
 mod memory;
 
-pub use disk::{DiskStore, StoreHealth, StoreSettings};
+pub use disk::{DiskStore, RetentionRule, StoreHealth, StoreSettings};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 

@@ -1,4 +1,4 @@
-//! Making few long blocks of many short ones, and dropping the oldest.
+//! Making few long blocks of many short ones.
 //!
 //! A longer block compresses better, shares more of its directory, and takes fewer rows to query. Each
 //! level costs its samples one more writing, so there is one.
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::read::target_name;
 use super::write::BlockWriter;
 use super::{Block, Blocks};
-use crate::model::{Labels, TimeRange, Timestamp};
+use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::store::head::SegmentCache;
 use crate::store::{ReadOptions, StoreError};
 
@@ -18,6 +18,17 @@ pub(in crate::store) const MERGED_SPANS: i64 = 6;
 const CACHE_BYTES: usize = 2 << 20;
 
 impl Blocks {
+    /// What the next merge may need besides what it replaces: bytes of the largest merged block, or of what will
+    /// become one.
+    pub fn merge_bytes(&self, span_ms: i64) -> u64 {
+        let list = self.list();
+        let is_short = |block: &Block| block.until.since(block.start) <= span_ms;
+        let (short, long): (Vec<&Block>, Vec<&Block>) = list.iter().rev().partition(|block| is_short(block));
+        let newest_long = long.first().map_or(0, |block| block.bytes);
+        let largest_short = short.iter().map(|block| block.bytes).max().unwrap_or(0);
+        newest_long.max(largest_short.saturating_mul(MERGED_SPANS as u64))
+    }
+
     /// Merges one set of blocks if there is one: blocks of `span_ms` within a finished multiple of the
     /// merged span that ends at or before `now`. Gives the bytes written, `None` if nothing was to do.
     pub fn merge_one(&self, span_ms: i64, now: Timestamp) -> Result<Option<u64>, StoreError> {
@@ -40,7 +51,7 @@ impl Blocks {
         let mut writer = BlockWriter::begin(self, start, until);
         let targets = self.targets_of(ids)?;
         for target in targets {
-            if let Err(error) = self.merge_target(ids, target, &mut writer) {
+            if let Err(error) = self.merge_target(ids, target, &[], &mut writer) {
                 writer.abandon();
                 return Err(error);
             }
@@ -48,9 +59,16 @@ impl Blocks {
         writer.finish(ids, None)
     }
 
-    fn merge_target(&self, ids: &[i64], target: i64, writer: &mut BlockWriter<'_>) -> Result<(), StoreError> {
+    /// Adds what blocks have of one target: all series, or those that satisfy one of the sets.
+    pub(super) fn merge_target(
+        &self,
+        ids: &[i64],
+        target: i64,
+        sets: &[Vec<Matcher>],
+        writer: &mut BlockWriter<'_>,
+    ) -> Result<(), StoreError> {
         let options = ReadOptions::over(TimeRange::ALL);
-        let (selection, found) = self.select_in(self.list(), ids, Some(target), &[], &options)?;
+        let (selection, found) = self.select_in(self.list(), ids, Some(target), sets, &options)?;
         let (labels, places): (Vec<Labels>, Vec<_>) = found.into_iter().unzip();
         let name = self.reader().and_then(|reading| {
             target_name(&reading, target).map_err(|error| self.error("read a target of", &error))
@@ -61,32 +79,13 @@ impl Blocks {
         })
     }
 
-    fn targets_of(&self, ids: &[i64]) -> Result<BTreeSet<i64>, StoreError> {
+    /// The targets that blocks have something of.
+    pub(super) fn targets_of(&self, ids: &[i64]) -> Result<BTreeSet<i64>, StoreError> {
         let reading = self.reader()?;
         let mut targets = BTreeSet::new();
         for id in ids {
             targets.extend(self.parts_of(&reading, *id)?.into_iter().map(|part| part.target));
         }
         Ok(targets)
-    }
-
-    /// Takes out of force what lies before `horizon` as a whole, then the oldest blocks until the
-    /// rest takes at most `bytes_max`. Gives how many blocks that was.
-    pub fn expire(&self, horizon: Timestamp, bytes_max: Option<u64>) -> Result<usize, StoreError> {
-        let list = self.list();
-        let mut expired: Vec<i64> = list.iter().filter(|block| block.newest < horizon).map(|block| block.id).collect();
-        if let Some(bytes_max) = bytes_max {
-            let mut bytes: u64 = list.iter().map(|block| block.bytes).sum();
-            for block in list.iter() {
-                if expired.contains(&block.id) {
-                    bytes -= block.bytes;
-                } else if bytes > bytes_max {
-                    bytes -= block.bytes;
-                    expired.push(block.id);
-                }
-            }
-        }
-        self.retire(&expired)?;
-        Ok(expired.len())
     }
 }

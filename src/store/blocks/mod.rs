@@ -11,10 +11,12 @@ mod names;
 mod part;
 mod read;
 mod rescue;
+mod retention;
 mod schema;
 mod write;
 
 pub(super) use read::{BlockSeries, Selection};
+pub(super) use retention::Retention;
 pub(super) use write::BlockWriter;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +37,7 @@ pub(super) struct Blocks {
     readers: Mutex<Readers>,
     list: Mutex<Arc<Vec<Block>>>,
     retired: Mutex<Vec<Retired>>,
+    kept_until: Mutex<retention::KeptUntil>,
     /// Damaged segments, directories and name lists met so far.
     pub damaged: Counter,
 }
@@ -81,6 +84,7 @@ impl Blocks {
             readers: Mutex::default(),
             list: Mutex::default(),
             retired: Mutex::default(),
+            kept_until: Mutex::default(),
             damaged,
         };
         if let Opened::SetAside { to, reason } = opened {
@@ -106,6 +110,7 @@ impl Blocks {
             self.rescue(&to, "writing met damage");
         }
         self.retired.lock().expect("no holder of the lock panics").clear();
+        self.kept_until.lock().expect("no holder of the lock panics").clear();
         self.reload()
     }
 
@@ -117,6 +122,11 @@ impl Blocks {
             path = %self.path.display(), to = %from.display(), reason, parts_taken = taken, parts_lost = lost,
             "the block database is set aside; what can be read is in a new one"
         );
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The blocks in force, oldest first.

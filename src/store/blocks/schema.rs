@@ -157,6 +157,10 @@ fn try_open(path: &Path) -> Result<Connection, Refusal> {
             MIGRATIONS.len()
         )));
     }
+    if version == 0 && tables == 0 {
+        // Costs one page in 800, and lets a file that has become too large shrink without being copied.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     configure(&connection)?;
     migrate(&mut connection, version as usize)?;
     // Whether the pages are all there is told by the length that the header states.

@@ -24,13 +24,9 @@ const COMPACT_RETRY_INTERVAL: Duration = Duration::from_secs(120);
 const CUT_DELAY: Duration = Duration::from_secs(60);
 /// Unpacked segments kept while a block is made.
 const CUT_CACHE_BYTES: usize = 2 << 20;
-/// Data is expired by time only when this much newer data exists (or half the retention): a clock
-/// that jumps ahead and back expires nothing.
-const EXPIRY_PROOF: Duration = Duration::from_secs(24 * 3600);
-
 /// The flush thread.
 pub(super) fn run_flush(shared: &Shared) {
-    while shared.wait(shared.settings.flush_interval) {
+    while shared.wait(shared.wear.pace().interval) {
         // Noted in health and metrics; the next round repeats it.
         drop(shared.flush());
     }
@@ -81,8 +77,10 @@ impl Shared {
             tail.turn();
             (unlogged, value)
         };
+        let log_bytes = side.log.disk_bytes();
         match side.log.write(&self.head, &unlogged) {
             Ok(bytes) => {
+                self.note_flushed(bytes, side.log.disk_bytes().saturating_sub(log_bytes), clock_began);
                 side.durable = unlogged.sequence;
                 let mut tail = self.tail.lock().expect("no holder of the lock panics");
                 if side.has_begun {
@@ -92,7 +90,6 @@ impl Shared {
                     tail.begin(side.log.scribe());
                 }
                 self.metrics.flushes.inc();
-                self.metrics.log_bytes_written.add(bytes);
                 self.metrics.flush_seconds.set(began.elapsed().as_secs_f64());
                 self.metrics.durable_until.set(clock_began.seconds());
                 self.metrics.note_log(Ok(()), clock_began);
@@ -159,8 +156,9 @@ impl Shared {
         let now = self.clock.now();
         while let Some(bytes) = self.blocks.merge_one(self.settings.span_ms(), now)? {
             self.metrics.merges.inc();
-            self.metrics.block_bytes_written.add(bytes);
+            self.note_block_written(bytes);
             self.blocks.delete_retired()?;
+            self.expire()?;
         }
         Ok(())
     }
@@ -178,6 +176,7 @@ impl Shared {
         while let Some(oldest) = self.oldest_in_memory().filter(|oldest| *oldest < boundary) {
             let start = Timestamp(oldest.0.div_euclid(span_ms) * span_ms);
             self.cut_span(start, Timestamp(start.0 + span_ms))?;
+            self.expire()?;
         }
         let mut head = self.write_head();
         head.set_cut(boundary);
@@ -202,7 +201,7 @@ impl Shared {
         let (bytes, stored) = outcome?;
         self.log.lock().expect("no holder of the lock panics").log.recycle(stored);
         self.metrics.compactions.inc();
-        self.metrics.block_bytes_written.add(bytes);
+        self.note_block_written(bytes);
         Ok(())
     }
 
@@ -268,27 +267,5 @@ impl Shared {
             .collect();
         series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         (head.group_key(group).map_or_else(String::new, |key| key.to_string()), series)
-    }
-
-    fn expire(&self) -> Result<(), StoreError> {
-        let settings = &self.settings;
-        let by_clock = self.clock.now() - settings.retention_time;
-        let newer = self
-            .blocks
-            .list()
-            .iter()
-            .filter(|block| block.newest >= by_clock)
-            .fold(0i64, |sum, block| sum.saturating_add(block.until.since(block.start)));
-        let proof = EXPIRY_PROOF.min(settings.retention_time / 2);
-        let is_proven = u128::from(newer.unsigned_abs()) >= proof.as_millis();
-        let horizon = if is_proven { by_clock } else { Timestamp::MIN };
-        let log_bytes = self.log.lock().expect("no holder of the lock panics").log.disk_bytes();
-        let bytes_max = settings.retention_bytes.map(|max| max.saturating_sub(log_bytes));
-        let expired = self.blocks.expire(horizon, bytes_max)?;
-        if expired > 0 {
-            tracing::info!(blocks = expired, "blocks beyond the retention are dropped");
-            self.metrics.blocks_expired.add(expired as u64);
-        }
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! What the store tells of itself, and the state of its disk.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::model::{MetricType, Timestamp};
@@ -15,6 +16,8 @@ pub struct StoreHealth {
     pub blocks_error: Option<String>,
     /// Why the tail cannot be written at present, if it cannot: kill -9 then costs a flush interval.
     pub tail_error: Option<String>,
+    /// How the write budget changes what is done, if it does.
+    pub budget: Option<String>,
     /// Since when one of them fails.
     pub failing_since: Option<Timestamp>,
 }
@@ -36,6 +39,7 @@ pub(super) struct Metrics {
     pub flush_seconds: Gauge,
     pub log_bytes_written: Counter,
     pub block_bytes_written: Counter,
+    pub device_bytes_written: Counter,
     pub block_failures: Counter,
     pub durable_until: Gauge,
     pub compactions: Counter,
@@ -43,6 +47,8 @@ pub(super) struct Metrics {
     pub blocks_expired: Counter,
     pub corruptions: Counter,
     pub read_failures: Counter,
+    /// The bound on size was found to be too small.
+    pub is_bound_too_small: Flag,
     health: Arc<Mutex<StoreHealth>>,
 }
 
@@ -80,6 +86,10 @@ impl Metrics {
                 "outpost_store_block_written_bytes_total",
                 "Bytes of samples written to blocks.",
             ),
+            device_bytes_written: counter(
+                "outpost_store_device_written_bytes_total",
+                "Bytes that reached the device, estimated: what was written, and what the file system adds to it.",
+            ),
             block_failures: counter(
                 "outpost_store_block_failures_total",
                 "Blocks that could not be written; they are repeated.",
@@ -99,6 +109,7 @@ impl Metrics {
                 "outpost_store_block_read_failures_total",
                 "Reads that were answered from memory alone because the blocks could not be read.",
             ),
+            is_bound_too_small: Flag::default(),
             health,
         }
     }
@@ -142,6 +153,17 @@ impl Metrics {
         *field(&mut health) = error;
         let since = health.failing_since.unwrap_or(now);
         health.failing_since = (!health.is_good()).then_some(since);
+    }
+}
+
+/// A switch that remembers, so that a change can be told once.
+#[derive(Default)]
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    /// Sets it; gives what it was.
+    pub fn replace(&self, value: bool) -> bool {
+        self.0.swap(value, Ordering::Relaxed)
     }
 }
 

@@ -12,16 +12,21 @@
 
 #[cfg(test)]
 mod crash_tests;
+mod footprint;
 mod maintain;
 mod metrics;
 mod replay;
+mod retention;
+#[cfg(test)]
+mod retention_tests;
 mod select;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod wear;
 
 pub use metrics::StoreHealth;
-pub use settings::StoreSettings;
+pub use settings::{RetentionRule, StoreSettings};
 
 use std::fs::File;
 use std::hash::BuildHasher;
@@ -33,6 +38,7 @@ use foldhash::fast::FixedState;
 
 use self::metrics::{Metrics, describe};
 use self::replay::Replay;
+use self::wear::Wear;
 use super::blocks::Blocks;
 use super::head::{Bounds, Head};
 use super::log::tail::Tail;
@@ -62,6 +68,7 @@ struct Shared {
     /// Held by whoever makes, merges or drops blocks.
     compaction: Mutex<()>,
     metrics: Metrics,
+    wear: Wear,
     stop: Mutex<bool>,
     stopping: Condvar,
     /// Held, and locked, for as long as the store is open.
@@ -109,6 +116,7 @@ impl DiskStore {
         let appends = tail.replay(replayed.lineage, &mut reader, &mut sink);
         head.drop_ended(Timestamp(stored.until.0.saturating_sub(settings.span_ms() / 2)));
         report(&replayed, appends, &head);
+        let wear = Wear::new(settings.flush_interval, settings.writes_per_day_max);
         let shared = Arc::new(Shared {
             settings,
             clock,
@@ -118,6 +126,7 @@ impl DiskStore {
             blocks,
             compaction: Mutex::new(()),
             metrics,
+            wear,
             stop: Mutex::new(false),
             stopping: Condvar::new(),
             _lock: lock,
@@ -169,9 +178,9 @@ impl DiskStore {
         self.shared.metrics.corruptions.value()
     }
 
-    /// Whether the disk works.
+    /// Whether the disk works, and whether the write budget is kept.
     pub fn health(&self) -> StoreHealth {
-        self.shared.metrics.health()
+        StoreHealth { budget: self.shared.budget_text(), ..self.shared.metrics.health() }
     }
 
     /// Bytes of memory that series and samples take, estimated.
@@ -179,7 +188,8 @@ impl DiskStore {
         self.shared.read_head().memory()
     }
 
-    /// Bytes on the disk: blocks and log, free pages and spare files included.
+    /// Bytes on the disk: blocks, log, tail and journal, free pages and spare files included; not snapshots, nor
+    /// what was set aside.
     pub fn disk_bytes(&self) -> Result<u64, StoreError> {
         self.shared.disk_bytes()
     }
@@ -250,8 +260,9 @@ impl Shared {
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
-        let log = self.log.lock().expect("no holder of the lock panics").log.disk_bytes();
-        Ok(self.blocks.disk_bytes()?.1 + log)
+        // Asked first, so that an unreadable database is an error as before.
+        self.blocks.disk_bytes()?;
+        Ok(footprint::footprint(&self.settings.path))
     }
 }
 
@@ -274,6 +285,17 @@ fn register(shared: &Arc<Shared>, registry: &Registry) {
     gauge("outpost_store_disk_bytes", "Size of blocks and log on the disk.", |shared| {
         shared.disk_bytes().map_or(f64::NAN, |bytes| bytes as f64)
     });
+    gauge("outpost_store_flush_interval_seconds", "How often samples are made durable at present.", |shared| {
+        shared.wear.pace().interval.as_secs_f64()
+    });
+    gauge("outpost_store_max_writes_per_day_bytes", "The write budget; 0 if there is none.", |shared| {
+        shared.wear.budget_bytes().unwrap_or(0) as f64
+    });
+    gauge(
+        "outpost_store_write_budget_exceeded",
+        "Whether even the longest flush interval writes more than the budget allows.",
+        |shared| f64::from(u8::from(shared.wear.pace().is_over_budget)),
+    );
     gauge("outpost_store_block_bytes_per_sample", "Bytes in blocks per sample in blocks.", |shared| {
         let list = shared.blocks.list();
         let (bytes, samples) =

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::Matcher;
+
 /// Settings of a [`DiskStore`](super::DiskStore).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -15,8 +17,12 @@ pub struct StoreSettings {
     pub flush_interval: Duration,
     /// How long samples are kept.
     pub retention_time: Duration,
-    /// How many bytes samples may take on the disk, if there is a bound.
+    /// How many bytes the store may take on the disk, log and temporary files included, if there is a bound.
     pub retention_bytes: Option<u64>,
+    /// Series that are kept longer than the others.
+    pub retention_rules: Vec<RetentionRule>,
+    /// How many bytes a day may reach the device, if there is a bound: it stretches the flush interval.
+    pub writes_per_day_max: Option<u64>,
     /// What one block spans; the head holds up to about this much.
     pub block_span: Duration,
     /// How far ahead of the clock a sample may be.
@@ -58,6 +64,8 @@ impl StoreSettings {
             flush_interval: Self::FLUSH_INTERVAL,
             retention_time: Self::RETENTION_TIME,
             retention_bytes: None,
+            retention_rules: Vec::new(),
+            writes_per_day_max: None,
             block_span: Self::BLOCK_SPAN,
             ahead_max: Self::AHEAD_MAX,
             series_max: Self::SERIES_MAX,
@@ -70,4 +78,13 @@ impl StoreSettings {
     pub(super) fn span_ms(&self) -> i64 {
         i64::try_from(self.block_span.as_millis()).unwrap_or(i64::MAX).clamp(1, 1 << 40)
     }
+}
+
+/// Series that are kept longer than [`StoreSettings::retention_time`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionRule {
+    /// Which: all of these must be satisfied.
+    pub matchers: Vec<Matcher>,
+    /// How long.
+    pub keep: Duration,
 }
