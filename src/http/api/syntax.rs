@@ -5,8 +5,8 @@ use crate::http::params::Params;
 use crate::http::time::{TIME_MAX, TIME_MIN};
 use crate::model::{Matcher, format_float};
 use crate::promql::ast::{
-    AggregateExpr, AggregateOp, AtModifier, BinaryExpr, BinaryOp, Call, Cardinality, Expr, Extent, Node, Offset,
-    Subquery, UnaryOp, ValueType, VectorMatching, VectorSelector,
+    AggregateExpr, AtModifier, BinaryExpr, Call, Cardinality, Expr, Extent, Node, Offset, Subquery, UnaryOp, ValueType,
+    VectorMatching, VectorSelector,
 };
 use crate::promql::{parse, prettify};
 
@@ -97,7 +97,7 @@ fn push_binary(json: &mut Json, binary: &BinaryExpr) {
             json.null();
         }
     }
-    json.key("op").string(binary_op(binary.op));
+    json.key("op").string(binary.op.as_str());
     push_expr(json.key("rhs"), &binary.rhs);
     json.key("type").string("binaryExpr");
 }
@@ -120,7 +120,7 @@ fn push_matching(json: &mut Json, matching: &VectorMatching) {
 fn push_aggregate(json: &mut Json, aggregate: &AggregateExpr) {
     push_expr(json.key("expr"), &aggregate.expr);
     json.key("grouping").strings(&aggregate.labels);
-    json.key("op").string(aggregate_op(aggregate.op));
+    json.key("op").string(aggregate.op.as_str());
     json.key("param");
     match &aggregate.param {
         Some(param) => push_expr(json, param),
@@ -214,45 +214,5 @@ fn unary_op(op: UnaryOp) -> &'static str {
     match op {
         UnaryOp::Plus => "+",
         UnaryOp::Minus => "-",
-    }
-}
-
-fn binary_op(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Equal => "==",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Less => "<",
-        BinaryOp::LessOrEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterOrEqual => ">=",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-    }
-}
-
-fn aggregate_op(op: AggregateOp) -> &'static str {
-    match op {
-        AggregateOp::Sum => "sum",
-        AggregateOp::Avg => "avg",
-        AggregateOp::Count => "count",
-        AggregateOp::Min => "min",
-        AggregateOp::Max => "max",
-        AggregateOp::Group => "group",
-        AggregateOp::Stddev => "stddev",
-        AggregateOp::Stdvar => "stdvar",
-        AggregateOp::Topk => "topk",
-        AggregateOp::Bottomk => "bottomk",
-        AggregateOp::CountValues => "count_values",
-        AggregateOp::Quantile => "quantile",
-        AggregateOp::Limitk => "limitk",
-        AggregateOp::LimitRatio => "limit_ratio",
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn of_values(
     lhs: &Value,
     rhs: &Value,
 ) -> Result<Outcome<Arc<FloatHistogram>>, Annotation<'static>> {
-    let unsupported = |left, right| Err(Annotation::IncompatibleTypes { left, operator: symbol(op), right });
+    let unsupported = |left, right| Err(Annotation::IncompatibleTypes { left, operator: op.as_str(), right });
     match (lhs, rhs) {
         (Value::Histogram(lhs), Value::Histogram(rhs)) => match op {
             BinaryOp::Add => combined(op, lhs, |sum| sum.add(rhs)),
@@ -83,29 +83,7 @@ fn combined(
     change: impl FnOnce(&mut FloatHistogram) -> Result<(), HistogramError>,
 ) -> Result<Outcome<Arc<FloatHistogram>>, Annotation<'static>> {
     let mut result = operand.clone();
-    change(&mut result).map_err(|_| Annotation::IncompatibleBucketLayout { operator: symbol(op) })?;
+    change(&mut result).map_err(|_| Annotation::IncompatibleBucketLayout { operator: op.as_str() })?;
     result.compact();
     Ok(Outcome::Computed(Arc::new(result)))
-}
-
-/// The operator as it is written.
-fn symbol(op: BinaryOp) -> &'static str {
-    match op {
-        BinaryOp::Add => "+",
-        BinaryOp::Sub => "-",
-        BinaryOp::Mul => "*",
-        BinaryOp::Div => "/",
-        BinaryOp::Mod => "%",
-        BinaryOp::Pow => "^",
-        BinaryOp::Atan2 => "atan2",
-        BinaryOp::Equal => "==",
-        BinaryOp::NotEqual => "!=",
-        BinaryOp::Less => "<",
-        BinaryOp::LessOrEqual => "<=",
-        BinaryOp::Greater => ">",
-        BinaryOp::GreaterOrEqual => ">=",
-        BinaryOp::And => "and",
-        BinaryOp::Or => "or",
-        BinaryOp::Unless => "unless",
-    }
 }
