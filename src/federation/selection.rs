@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::exposition::ResponseFormat;
 use crate::model::{Labels, Matcher, MetadataLookup, TimeRange, Timestamp};
-use crate::promql::{ParseError, parse_selector};
+use crate::promql::{ParseError, parse_wide_selector};
 use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::Registry;
 
@@ -54,7 +54,7 @@ impl FederationRequest {
         format: ResponseFormat,
         external_labels: Labels,
     ) -> Result<Self, ParseError> {
-        let selectors = selectors.into_iter().map(parse_selector).collect::<Result<_, _>>()?;
+        let selectors = selectors.into_iter().map(parse_wide_selector).collect::<Result<_, _>>()?;
         Ok(Self { selectors, now, format, external_labels })
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn answer(
             Reply::streamed(&content_type, Box::new(page))
         }
         // Errors are plain text here, as in Prometheus.
-        Err(error) => Reply::text(error.status(), format!("{}\n", error.message())),
+        Err(error) => Reply::problem(error.status(), format!("{}\n", error.message())),
     }
 }
 

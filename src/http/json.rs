@@ -3,9 +3,7 @@
 //!
 //! Source: prometheus/util/jsonutil and json-iterator's standard-compatible configuration.
 
-use crate::model::{Labels, Timestamp, push_float_json};
-
-use super::time::push_rfc3339;
+use crate::model::{Labels, Timestamp, push_float_json, push_rfc3339};
 
 /// A JSON text under construction. Commas are put in by the writer.
 #[derive(Debug, Default)]
@@ -129,7 +127,11 @@ impl Json {
         self.separate();
         self.out.push(b'"');
         match at {
-            Some(at) => push_rfc3339(&mut self.out, at),
+            Some(at) => {
+                self.number.clear();
+                push_rfc3339(&mut self.number, at);
+                self.out.extend_from_slice(self.number.as_bytes());
+            }
             None => self.out.extend_from_slice(b"0001-01-01T00:00:00Z"),
         }
         self.out.push(b'"');

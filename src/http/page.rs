@@ -6,14 +6,13 @@ use std::fmt::Write;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 
-use crate::model::{Labels, Timestamp, format_duration, format_float};
+use crate::model::{Labels, Timestamp, format_duration, format_float, format_rfc3339};
 use crate::rules::{AlertState, AlertStatus, GroupStatus, RuleHealth};
 use crate::scrape::{PoolStatus, TargetHealth, TargetStatus};
 use crate::store::StoreStats;
 
 use super::api::Api;
 use super::reply::Reply;
-use super::time::push_rfc3339;
 
 /// Rows per table; a page for people need not show more, the API shows all.
 const ROWS_MAX: usize = 500;
@@ -144,16 +143,7 @@ fn push_rules(html: &mut String, groups: &[GroupStatus], now: Timestamp) {
 }
 
 fn push_store(html: &mut String, stats: &StoreStats) {
-    let date = |at: Option<Timestamp>| {
-        at.map_or_else(
-            || "none".to_owned(),
-            |at| {
-                let mut text = Vec::new();
-                push_rfc3339(&mut text, at);
-                String::from_utf8_lossy(&text).into_owned()
-            },
-        )
-    };
+    let date = |at: Option<Timestamp>| at.map_or_else(|| "none".to_owned(), format_rfc3339);
     push(
         html,
         format_args!(

@@ -63,7 +63,7 @@ impl Params {
         parse_time(self.get(name)).map_err(|reason| ApiError::invalid_parameter(name, reason))
     }
 
-    /// A length of time that must be there, in milliseconds.
+    /// A length of time that must be there, in nanoseconds.
     pub(super) fn length(&self, name: &str) -> Result<i64, ApiError> {
         parse_length(self.get(name)).map_err(|reason| ApiError::invalid_parameter(name, reason))
     }
@@ -114,7 +114,7 @@ pub(super) fn parse_integer(text: &str, function: &str) -> Result<i64, String> {
 }
 
 /// Decodes `%41`; `+` stays as it is. The error names the faulty escape.
-pub(super) fn decode_percent(text: &str) -> Result<String, String> {
+pub(super) fn decode_percent(text: &str) -> Result<Vec<u8>, String> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -133,7 +133,7 @@ pub(super) fn decode_percent(text: &str) -> Result<String, String> {
         decoded.push(byte);
         at += 3;
     }
-    Ok(String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(decoded)
 }
 
 fn parse_pair(pair: &str) -> Result<(String, String), String> {
@@ -141,8 +141,13 @@ fn parse_pair(pair: &str) -> Result<(String, String), String> {
         return Err("invalid semicolon separator in query".to_owned());
     }
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    let decode = |part: &str| decode_percent(&part.replace('+', " "));
+    let decode = |part: &str| decode_percent(&part.replace('+', " ")).map(into_text);
     Ok((decode(name)?, decode(value)?))
+}
+
+/// What is no UTF-8 becomes replacement characters.
+fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 fn first<'a>(pairs: &'a [(String, String)], name: &str) -> &'a str {

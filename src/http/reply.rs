@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use hyper::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::connection::Course;
@@ -67,14 +69,19 @@ impl Reply {
         Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: Content::Ready(Vec::new()) }
     }
 
+    /// Plain text that says what is wrong: no browser may take it for anything else.
+    pub(super) fn problem(status: StatusCode, text: impl Into<String>) -> Self {
+        Self::text(status, text).with_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+    }
+
     /// Nothing is there.
     pub(super) fn not_found() -> Self {
-        Self::text(StatusCode::NOT_FOUND, "404 page not found\n")
+        Self::problem(StatusCode::NOT_FOUND, "404 page not found\n")
     }
 
     /// The path is right and the method is not.
     pub(super) fn method_not_allowed(allowed: &'static str) -> Self {
-        Self::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+        Self::problem(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
             .with_header(ALLOW, HeaderValue::from_static(allowed))
     }
 

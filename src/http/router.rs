@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN, VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -18,7 +18,7 @@ use crate::federation::ConnectionFacts;
 use super::access::{self, Refusal};
 use super::api::{Api, ApiEndpoint, Gate};
 use super::connection::Course;
-use super::params::Params;
+use super::params::{Params, decode_percent};
 use super::reply::{Encoding, Reply, ReplyBody};
 use super::request_metrics::RequestMetrics;
 use super::settings::{BODY_BYTES_MAX, BODY_TIME_MAX, ServerSettings};
@@ -70,11 +70,10 @@ impl Endpoint {
     /// The methods that are understood.
     fn allowed(&self) -> &'static str {
         match self {
-            Self::Api(endpoint) if endpoint.takes_form() => "GET, OPTIONS, POST",
-            Self::Api(_) => "GET, OPTIONS",
-            Self::Federate => "GET, POST",
-            Self::Healthy | Self::Ready | Self::Page | Self::Metrics => "GET, HEAD",
-            Self::Reload | Self::Quit => "POST, PUT",
+            Self::Api(endpoint) => endpoint.allowed(),
+            Self::Federate => "GET, OPTIONS, POST",
+            Self::Healthy | Self::Ready | Self::Page | Self::Metrics => "GET, HEAD, OPTIONS",
+            Self::Reload | Self::Quit => "GET, OPTIONS, POST, PUT",
         }
     }
 
@@ -126,8 +125,9 @@ impl Router {
             return ("not found", self.outside_of_prefix(parts.uri.path()));
         };
         // `/prefix` alone is the page, too.
-        let Some(endpoint) = Endpoint::find(if path.is_empty() { "/" } else { path }) else {
-            return ("not found", Reply::not_found());
+        let path = if path.is_empty() { "/" } else { path };
+        let Some(endpoint) = Endpoint::find(path) else {
+            return ("not found", self.nothing_there(path, parts));
         };
         let reply = self.answer(&endpoint, parts, body, facts).await;
         let reply = if matches!(endpoint, Endpoint::Api(_)) { self.with_cors(reply, parts) } else { reply };
@@ -135,11 +135,21 @@ impl Router {
     }
 
     async fn answer(&self, endpoint: &Endpoint, parts: &Parts, body: Incoming, facts: ConnectionFacts) -> Reply {
-        if matches!(endpoint, Endpoint::Api(_)) && parts.method == Method::OPTIONS {
-            return Reply::no_content();
+        if parts.method == Method::OPTIONS {
+            let allowed = HeaderValue::from_static(endpoint.allowed());
+            return match endpoint {
+                Endpoint::Api(_) => Reply::no_content(),
+                _ => Reply::text(StatusCode::OK, "").with_header(ALLOW, allowed),
+            };
         }
         if !endpoint.allowed().split(", ").any(|allowed| allowed == parts.method.as_str()) {
-            return method_not_allowed(endpoint, &parts.method);
+            return Reply::method_not_allowed(endpoint.allowed());
+        }
+        if parts.method == Method::DELETE {
+            return ApiEndpoint::not_implemented();
+        }
+        if endpoint.is_changing() && parts.method == Method::GET {
+            return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed");
         }
         if endpoint.is_changing()
             && let Err(refusal) = access::check_origin(parts)
@@ -167,6 +177,23 @@ impl Router {
         }
     }
 
+    /// The answer where no endpoint is: the way to it if a slash too many or too few was given.
+    fn nothing_there(&self, path: &str, parts: &Parts) -> Reply {
+        if let Err(reason) = decode_percent(path) {
+            return Reply::text(StatusCode::BAD_REQUEST, format!("400 Bad Request: {reason}\n"));
+        }
+        let Some(right) = right_path(path) else { return Reply::not_found() };
+        let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let Ok(location) = HeaderValue::from_str(&format!("{}{right}{query}", self.settings.route_prefix)) else {
+            return Reply::not_found();
+        };
+        let status = match parts.method {
+            Method::GET | Method::HEAD => StatusCode::MOVED_PERMANENTLY,
+            _ => StatusCode::PERMANENT_REDIRECT,
+        };
+        Reply::text(status, "The path is written without that slash.\n").with_header(LOCATION, location)
+    }
+
     /// `/` leads to the prefix; nothing else is out there.
     fn outside_of_prefix(&self, path: &str) -> Reply {
         match HeaderValue::from_str(&format!("{}/", self.settings.route_prefix)) {
@@ -177,20 +204,33 @@ impl Router {
 
     /// Lets pages of the configured origins read the reply.
     fn with_cors(&self, reply: Reply, parts: &Parts) -> Reply {
+        if reply.status() == StatusCode::METHOD_NOT_ALLOWED {
+            return reply;
+        }
         let reply = reply.with_header(VARY, HeaderValue::from_static("Origin"));
         let (Some(allowed), Some(origin)) = (&self.settings.cors_origin, parts.headers.get(ORIGIN)) else {
             return reply;
         };
-        if !origin.to_str().is_ok_and(|origin| allowed.is_match(origin)) {
-            return reply;
-        }
         let headers = "Accept, Authorization, Content-Type, Origin";
-        reply
+        let reply = reply
             .with_header(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers))
             .with_header(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"))
-            .with_header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"))
-            .with_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
+            .with_header(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"));
+        if allowed.as_str() == ".*" {
+            return reply.with_header(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        match origin.to_str().is_ok_and(|origin| allowed.is_match(origin)) {
+            true => reply.with_header(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
+            false => reply,
+        }
     }
+}
+
+/// The path of the endpoint that is meant: without doubled slashes and without one at the end.
+fn right_path(path: &str) -> Option<String> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let right = format!("/{}", segments.join("/"));
+    (right != path && Endpoint::find(&right).is_some()).then_some(right)
 }
 
 fn refuse(refusal: &Refusal) -> Reply {
@@ -199,13 +239,6 @@ fn refuse(refusal: &Refusal) -> Reply {
         _ => StatusCode::FORBIDDEN,
     };
     Reply::text(status, format!("{refusal}\n"))
-}
-
-fn method_not_allowed(endpoint: &Endpoint, method: &Method) -> Reply {
-    if endpoint.is_changing() && method == Method::GET {
-        return Reply::text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed");
-    }
-    Reply::method_not_allowed(endpoint.allowed())
 }
 
 /// The parameters of the URL and of a posted form.

@@ -28,7 +28,7 @@ pub use number::{
 pub use quote::{quote, quote_to};
 pub use regex::{AnchoredRegex, RegexError, SearchRegex};
 pub use relabel::{RelabelAction, RelabelRule, relabel};
-pub use rfc3339::{date_of, format_rfc3339, parse_rfc3339};
+pub use rfc3339::{date_of, format_rfc3339, parse_rfc3339, push_rfc3339};
 pub use secret::Secret;
 pub use time::{TimeRange, Timestamp};
 pub use value::{STALE_NAN_BITS, is_stale_marker, stale_marker};

@@ -1,20 +1,30 @@
 //! Points in time as RFC 3339 text: `2024-02-29T12:00:00.5Z`. Pure calendar arithmetic, UTC.
 
+use std::fmt::Write;
+
 use super::Timestamp;
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Writes a time in UTC, with milliseconds as far as they are not zero.
+/// A time in UTC, with milliseconds as far as they are not zero.
 pub fn format_rfc3339(at: Timestamp) -> String {
+    let mut text = String::new();
+    push_rfc3339(&mut text, at);
+    text
+}
+
+/// Appends the same.
+pub fn push_rfc3339(output: &mut String, at: Timestamp) {
     let (days, millis) = (at.0.div_euclid(DAY_MS), at.0.rem_euclid(DAY_MS));
     let (year, month, day) = date_of(days);
     let (seconds, fraction) = (millis / 1000, millis % 1000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    // Writing into a string cannot fail.
+    let _ = write!(output, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
     if fraction != 0 {
-        text.push_str(format!(".{fraction:03}").trim_end_matches('0'));
+        output.push_str(format!(".{fraction:03}").trim_end_matches('0'));
     }
-    text + "Z"
+    output.push('Z');
 }
 
 /// Reads a time; digits beyond milliseconds are cut off.

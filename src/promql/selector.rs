@@ -21,6 +21,19 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
     Ok(selector.matchers)
 }
 
+/// Reads a selector that may match everything, such as `{__name__=~".*"}`: what `/federate` takes.
+pub fn parse_wide_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    let mut parser = Parser::new(text, Features::default())?;
+    let (selector, span) = parser.plain_selector()?;
+    parser.expect_end()?;
+    if selector.matchers.is_empty() {
+        return Err(
+            parser.error_at(span, "a selector must name something, such as {job=\"node\"} or {__name__=~\".*\"}")
+        );
+    }
+    Ok(selector.matchers)
+}
+
 /// Reads the labels of a series in the notation of rule unit tests:
 /// `metric{a="b", "utf8.name"="x"}` or `{"utf8.metric", a="b"}`.
 pub fn parse_series_description(text: &str) -> Result<Labels, ParseError> {

@@ -37,7 +37,8 @@ pub(super) enum ApiEndpoint {
     ParseQuery,
     Series,
     Labels,
-    LabelValues(String),
+    /// The name is as it was sent, which need not be text.
+    LabelValues(Vec<u8>),
     Metadata,
     Targets,
     TargetMetadata,
@@ -80,10 +81,14 @@ impl ApiEndpoint {
         })
     }
 
-    /// Whether a form may be posted, for queries too long for a URL.
-    pub(super) fn takes_form(&self) -> bool {
-        use ApiEndpoint::{FormatQuery, Labels, ParseQuery, Query, QueryExemplars, QueryRange, Series};
-        matches!(self, Query | QueryRange | QueryExemplars | FormatQuery | ParseQuery | Series | Labels)
+    /// The methods that are understood: most queries may be posted as forms, for those too long for a URL.
+    pub(super) fn allowed(&self) -> &'static str {
+        match self {
+            Self::Series => "DELETE, GET, OPTIONS, POST",
+            Self::Query | Self::QueryRange | Self::QueryExemplars => "GET, OPTIONS, POST",
+            Self::FormatQuery | Self::ParseQuery | Self::Labels => "GET, OPTIONS, POST",
+            _ => "GET, OPTIONS",
+        }
     }
 
     /// The path without what varies, for the own metrics.
@@ -110,6 +115,11 @@ impl ApiEndpoint {
             Self::BuildInfo => "/api/v1/status/buildinfo",
             Self::Tsdb => "/api/v1/status/tsdb",
         }
+    }
+
+    /// What Prometheus has a route for and no more than this answer.
+    pub(super) fn not_implemented() -> Reply {
+        answer::error(&ApiError::new(error::ErrorKind::Internal, "not implemented"))
     }
 
     /// Answers a request.

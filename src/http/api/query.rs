@@ -12,13 +12,13 @@ use crate::promql::ast::{Expr, Node, ValueType};
 use crate::promql::{MatrixSeries, QueryError, QueryOptions, QueryResult, QueryValue, Value, VectorSample, parse};
 
 use super::answer::{Answer, Notes};
-use super::error::ApiError;
+use super::error::{ApiError, ErrorKind};
 use super::gate::{Gate, Ticket};
 use super::handles::Api;
 
 /// The most points per series in one answer, as in Prometheus: enough for a week at a minute's
 /// resolution.
-const POINTS_MAX: i64 = 11_000;
+const POINTS_MAX: i128 = 11_000;
 
 /// `/api/v1/query`
 pub(super) async fn instant(api: &Api, gate: &Gate, params: &Params) -> Result<Answer, ApiError> {
@@ -56,17 +56,18 @@ fn grid(params: &Params) -> Result<(Timestamp, Timestamp, Duration), ApiError> {
     if end < start {
         return Err(ApiError::invalid_parameter("end", "end timestamp must not be before start time"));
     }
-    let step_ms = params.length("step")?;
-    let step = u64::try_from(step_ms).ok().filter(|step| *step > 0).map(Duration::from_millis).ok_or_else(|| {
+    let step = positive(params.length("step")?).ok_or_else(|| {
         let reason = "zero or negative query resolution step widths are not accepted. Try a positive integer";
         ApiError::invalid_parameter("step", reason)
     })?;
-    if end.since(start) / step_ms > POINTS_MAX {
+    let range_nanos = i128::from(end.since(start)) * 1_000_000;
+    if range_nanos / step.as_nanos() as i128 > POINTS_MAX {
         return Err(ApiError::bad_data(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    Ok((start, end, step))
+    // Samples know no time below the millisecond.
+    Ok((start, end, step.max(Duration::from_millis(1))))
 }
 
 fn check_range_type(expr: &Expr) -> Result<(), ApiError> {
@@ -105,7 +106,10 @@ impl Request {
     fn parse(api: &Api, params: &Params) -> Result<Self, ApiError> {
         let time_max = match params.get("timeout") {
             "" => api.queries.timeout,
-            _ => positive(params.length("timeout")?).unwrap_or_default().min(api.queries.timeout),
+            _ => match positive(params.length("timeout")?) {
+                Some(timeout) => timeout.min(api.queries.timeout),
+                None => return Err(ApiError::new(ErrorKind::Timeout, "query timed out: timeout must be above 0")),
+            },
         };
         let lookback = match params.get("lookback_delta") {
             "" => None,
@@ -137,8 +141,8 @@ impl Request {
     }
 }
 
-fn positive(millis: i64) -> Option<Duration> {
-    u64::try_from(millis).ok().filter(|millis| *millis > 0).map(Duration::from_millis)
+fn positive(nanos: i64) -> Option<Duration> {
+    u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
 }
 
 /// A result and how long it took.

@@ -43,8 +43,8 @@ pub(super) async fn label_names(api: &Api, gate: &Gate, params: &Params) -> Resu
 }
 
 /// `/api/v1/label/<name>/values`
-pub(super) async fn label_values(api: &Api, gate: &Gate, params: &Params, name: &str) -> Result<Answer, ApiError> {
-    let name = unescape_name(name);
+pub(super) async fn label_values(api: &Api, gate: &Gate, params: &Params, name: &[u8]) -> Result<Answer, ApiError> {
+    let name = label_name(name)?;
     let search = Search::parse(params)?;
     let (values, notes) = search
         .run(api, gate, move |store, search, options| {
@@ -100,6 +100,18 @@ impl Search {
     }
 }
 
+/// The label that a path names: any text but the empty one.
+fn label_name(bytes: &[u8]) -> Result<String, ApiError> {
+    let name = std::str::from_utf8(bytes).ok().map(unescape_name).filter(|name| !name.is_empty());
+    name.ok_or_else(|| {
+        let shown: String = bytes.utf8_chunks().fold(String::new(), |shown, chunk| {
+            let broken: String = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
+            shown + &chunk.valid().escape_debug().to_string() + &broken
+        });
+        ApiError::bad_data(format!("invalid label name: \"{shown}\""))
+    })
+}
+
 /// Undoes the escaping of names for paths: `U__my_2e_label` is `my.label`. A name that is not
 /// escaped, or wrongly, stays as it is. Source: prometheus/common/model/metric.go.
 fn unescape_name(name: &str) -> String {
@@ -125,6 +137,14 @@ fn unescape_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_are_no_labels() {
+        for (bytes, shown) in [(&b"\xff"[..], r"\xff"), (b"a\"\xc3b", r#"a\"\xc3b"#), (b"U__", "U__"), (b"", "")] {
+            let error = label_name(bytes).expect_err(shown);
+            assert_eq!(error.message(), format!("invalid label name: \"{shown}\""));
+        }
+    }
 
     #[test]
     fn names_in_paths() {
