@@ -8,6 +8,8 @@ mod support;
 
 /// An Alertmanager receives what fires and what resolves.
 mod alerting;
+/// The HTTP API beside a live Prometheus, request by request.
+mod api_parity;
 /// What a wrong configuration or a broken target leads to.
 mod bad_input;
 /// Containers of a real engine.

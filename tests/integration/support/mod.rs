@@ -1,12 +1,14 @@
 //! Starting programs, asking them over HTTP, waiting for conditions.
 
+mod exchange;
 mod http;
 mod peers;
 mod process;
 mod target;
 
-pub use http::{get, get_json, query_value};
-pub use peers::{alertmanager, node_exporter, program, prometheus};
+pub use exchange::{Answer, Ask, exchange};
+pub use http::{encode, get, get_json, query_value};
+pub use peers::{alertmanager, node_exporter, program, prometheus, prometheus_with};
 pub use process::{Outpost, Process, run_to_end};
 pub use target::{PageServer, WebhookServer};
 

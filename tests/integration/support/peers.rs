@@ -7,6 +7,11 @@ use super::{PATIENCE, Process, eventually, get};
 
 /// A Prometheus with this configuration, ready; gives its address too.
 pub fn prometheus(folder: &Path, config: &str) -> (Process, String) {
+    prometheus_with(folder, config, &[])
+}
+
+/// The same with more flags.
+pub fn prometheus_with(folder: &Path, config: &str, flags: &[&str]) -> (Process, String) {
     std::fs::write(folder.join("prometheus.yml"), config).unwrap();
     let mut command = Command::new(program("prometheus"));
     command.current_dir(folder).args([
@@ -15,6 +20,7 @@ pub fn prometheus(folder: &Path, config: &str) -> (Process, String) {
         "--web.listen-address=127.0.0.1:0",
         "--log.level=info",
     ]);
+    command.args(flags);
     ready("prometheus", &mut command, "Listening on")
 }
 
