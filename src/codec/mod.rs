@@ -5,13 +5,20 @@
 //! its bits: NaN payloads, the stale marker, `-0.0`, infinities. Bytes from outside never panic: they
 //! give a [`CodecError`]. This module does no I/O and keeps no state between calls.
 
-mod column;
+mod columns;
+mod decimal;
+mod format1;
+mod numbers;
+mod presence;
+mod residual;
+mod runs;
 mod segment;
 mod times;
 mod varint;
 
-pub use column::{from_decimal, to_decimal};
-pub use segment::{Segment, encode_segment};
+pub use decimal::{from_decimal, to_decimal};
+pub use presence::{Presences, PresencesWriter};
+pub use segment::{Effort, Segment, encode_segment, encode_sharing};
 pub use varint::{read_signed, read_unsigned, write_signed, write_unsigned};
 
 /// The bits that stand for "no sample at this time" in a column. A signalling NaN next to the stale

@@ -48,7 +48,7 @@ impl Blocks {
     }
 
     fn merge(&self, ids: &[i64], start: Timestamp, until: Timestamp) -> Result<u64, StoreError> {
-        let mut writer = BlockWriter::begin(self, start, until);
+        let mut writer = BlockWriter::begin_merged(self, start, until);
         let targets = self.targets_of(ids)?;
         for target in targets {
             if let Err(error) = self.merge_target(ids, target, &[], &mut writer) {

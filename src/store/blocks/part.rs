@@ -6,21 +6,29 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
 use crate::codec::{
-    CodecError, Segment, absent, encode_segment, read_signed, read_unsigned, write_signed, write_unsigned,
+    CodecError, Effort, Presences, PresencesWriter, Segment, absent, encode_segment, encode_sharing, read_signed,
+    read_unsigned, write_signed, write_unsigned,
 };
 use crate::model::Timestamp;
 use crate::store::Samples;
 
 /// Series per segment.
 const SEGMENT_SERIES: usize = 64;
+/// Values per segment at most, absent ones included: what memory making a block takes, 2 MiB. Twelve
+/// hours at 10 s still have 64 series.
+const SEGMENT_VALUES_MAX: usize = 1 << 18;
 /// A row of segments is closed when it has this many bytes: SQLite then wastes a few percent of a
 /// page chain at its end, and a reader walks at most this far along the chain.
 const ROW_BYTES: usize = 64 * 1024;
-const FORMAT: u8 = 1;
+/// Every entry says where its segment is.
+const FORMAT_PLACES: u8 = 1;
+/// Segments share a list of presences, and stand in the order of the entries.
+const FORMAT_PRESENCES: u8 = 2;
 const CHECKSUM_LEN: usize = 4;
 
 /// A part, ready to be stored.
@@ -28,6 +36,7 @@ const CHECKSUM_LEN: usize = 4;
 pub(super) struct Part {
     pub rows: Vec<Vec<u8>>,
     pub directory: Directory,
+    presences: PresencesWriter,
     pub samples: u64,
     pub oldest: Option<Timestamp>,
     pub newest: Option<Timestamp>,
@@ -38,6 +47,8 @@ pub(super) struct Part {
 pub(super) struct Directory {
     /// The common times.
     pub times: Vec<Timestamp>,
+    /// What the columns of segments at common times have besides values.
+    pub presences: Arc<Presences>,
     pub entries: Vec<Entry>,
 }
 
@@ -77,15 +88,17 @@ impl SeriesOf {
 pub(super) fn build<E>(
     series: usize,
     times: Vec<Timestamp>,
+    effort: Effort,
     mut read: impl FnMut(usize, &mut Samples) -> Result<(), E>,
 ) -> Result<Part, E> {
     let mut part = Part::default();
+    let segment_series = SEGMENT_SERIES.min(SEGMENT_VALUES_MAX / times.len().max(1)).max(1);
     let row_numbers: Vec<Timestamp> = (0..times.len() as i64).map(Timestamp).collect();
     let mut strays: HashMap<u64, Vec<u32>, FixedState> = HashMap::default();
     let hasher = FixedState::default();
     let (mut samples, mut matrix) = (Samples::default(), Vec::new());
-    for first in (0..series).step_by(SEGMENT_SERIES) {
-        let count = SEGMENT_SERIES.min(series - first);
+    for first in (0..series).step_by(segment_series) {
+        let count = segment_series.min(series - first);
         matrix.clear();
         matrix.resize(count * times.len(), absent());
         let mut is_empty = true;
@@ -104,12 +117,12 @@ pub(super) fn build<E>(
         }
         if !is_empty {
             let columns: Vec<&[f64]> = matrix.chunks_exact(times.len()).collect();
-            part.push(SeriesOf::Common { first: first as u32, count: count as u32 }, &row_numbers, &columns);
+            part.push(SeriesOf::Common { first: first as u32, count: count as u32 }, &row_numbers, &columns, effort);
         }
     }
     for positions in strays.into_values() {
         for chunk in positions.chunks(SEGMENT_SERIES) {
-            push_strays(&mut part, chunk, &times, &mut samples, &mut read)?;
+            push_strays(&mut part, chunk, &times, effort, &mut read)?;
         }
     }
     part.directory.times = times;
@@ -121,20 +134,20 @@ fn push_strays<E>(
     part: &mut Part,
     positions: &[u32],
     times: &[Timestamp],
-    samples: &mut Samples,
+    effort: Effort,
     read: &mut impl FnMut(usize, &mut Samples) -> Result<(), E>,
 ) -> Result<(), E> {
-    let (mut own_times, mut matrix) = (Vec::new(), Vec::new());
+    let (mut own_times, mut matrix, mut samples) = (Vec::new(), Vec::new(), Samples::default());
     let mut scratch = vec![0.0; times.len()];
     for &position in positions {
         samples.clear();
-        read(position as usize, samples)?;
-        let stray = fill_column(times, samples, &mut scratch);
+        read(position as usize, &mut samples)?;
+        let stray = fill_column(times, &samples, &mut scratch);
         own_times = stray.iter().map(|index| samples.timestamps[*index]).collect();
         matrix.extend(stray.iter().map(|index| samples.values[*index]));
     }
     let columns: Vec<&[f64]> = matrix.chunks_exact(own_times.len()).collect();
-    part.push(SeriesOf::Stray(positions.to_vec()), &own_times, &columns);
+    part.push(SeriesOf::Stray(positions.to_vec()), &own_times, &columns, effort);
     Ok(())
 }
 
@@ -163,34 +176,45 @@ impl Part {
         self.newest = self.newest.max(samples.timestamps.last().copied());
     }
 
-    fn push(&mut self, series: SeriesOf, times: &[Timestamp], columns: &[&[f64]]) {
+    fn push(&mut self, series: SeriesOf, times: &[Timestamp], columns: &[&[f64]], effort: Effort) {
         if self.rows.last().is_none_or(|row| row.len() >= ROW_BYTES) {
             self.rows.push(Vec::new());
         }
         let row = self.rows.len() as u32 - 1;
         let bytes = self.rows.last_mut().expect("pushed above");
         let offset = bytes.len() as u32;
-        encode_segment(times, columns, bytes);
+        match series {
+            SeriesOf::Common { .. } => encode_sharing(times, columns, &mut self.presences, effort, bytes),
+            SeriesOf::Stray(_) => encode_segment(times, columns, effort, bytes),
+        }
         let len = bytes.len() as u32 - offset;
         self.directory.entries.push(Entry { series, row, offset, len });
+    }
+
+    /// The directory as bytes.
+    pub fn directory_bytes(&self) -> Vec<u8> {
+        self.directory.encode(&self.presences)
     }
 }
 
 impl Directory {
     /// The directory as bytes, checksum included.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT];
+    fn encode(&self, presences: &PresencesWriter) -> Vec<u8> {
+        let mut bytes = vec![FORMAT_PRESENCES];
         let mut times = Vec::new();
-        encode_segment(&self.times, &[], &mut times);
+        encode_segment(&self.times, &[], Effort::Usual, &mut times);
         write_unsigned(&mut bytes, times.len() as u64);
         bytes.extend_from_slice(&times);
+        presences.write(&mut bytes);
         write_unsigned(&mut bytes, self.entries.len() as u64);
+        let mut place = Place::default();
         for entry in &self.entries {
             match &entry.series {
                 SeriesOf::Common { first, count } => {
                     write_unsigned(&mut bytes, 0);
-                    write_unsigned(&mut bytes, u64::from(*first));
+                    write_signed(&mut bytes, i64::from(*first) - i64::from(place.series));
                     write_unsigned(&mut bytes, u64::from(*count));
+                    place.series = first + count;
                 }
                 SeriesOf::Stray(listed) => {
                     write_unsigned(&mut bytes, listed.len() as u64);
@@ -201,7 +225,14 @@ impl Directory {
                     }
                 }
             }
-            [entry.row, entry.offset, entry.len].iter().for_each(|field| write_unsigned(&mut bytes, u64::from(*field)));
+            debug_assert_eq!(
+                place.next(entry.row.wrapping_sub(place.row)),
+                (entry.row, entry.offset),
+                "one behind the other"
+            );
+            write_unsigned(&mut bytes, u64::from(entry.row - place.row));
+            write_unsigned(&mut bytes, u64::from(entry.len));
+            place = Place { series: place.series, row: entry.row, end: entry.offset + entry.len };
         }
         let checksum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -215,7 +246,7 @@ impl Directory {
             return Err(CodecError::Checksum);
         }
         let (&format, mut rest) = content.split_first().ok_or(CodecError::Truncated)?;
-        if format != FORMAT {
+        if !(FORMAT_PLACES..=FORMAT_PRESENCES).contains(&format) {
             return Err(CodecError::UnknownFormat(format));
         }
         let times_len = read_unsigned(&mut rest)? as usize;
@@ -223,17 +254,64 @@ impl Directory {
         rest = &rest[times_len..];
         let mut directory = Self::default();
         segment.timestamps(&mut directory.times)?;
+        if format == FORMAT_PRESENCES {
+            directory.presences = Arc::new(Presences::read(&mut rest, directory.times.len())?);
+        }
+        let mut place = Place::default();
         for _ in 0..read_unsigned(&mut rest)? {
-            let series = match read_unsigned(&mut rest)? {
-                0 => SeriesOf::Common { first: read_u32(&mut rest)?, count: read_u32(&mut rest)? },
-                listed => SeriesOf::Stray(read_listed(&mut rest, listed)?),
+            let entry = match format {
+                FORMAT_PLACES => read_placed_entry(&mut rest)?,
+                _ => read_entry(&mut rest, &mut place)?,
             };
-            let (row, offset, len) = (read_u32(&mut rest)?, read_u32(&mut rest)?, read_u32(&mut rest)?);
-            directory.entries.push(Entry { series, row, offset, len });
+            directory.entries.push(entry);
         }
         Ok(directory)
     }
 }
+
+/// Where the entry before ends.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Behind the last series of the last common segment.
+    series: u32,
+    row: u32,
+    end: u32,
+}
+
+impl Place {
+    /// Row and offset of the next segment, `rows` rows on.
+    fn next(self, rows: u32) -> (u32, u32) {
+        (self.row.wrapping_add(rows), if rows == 0 { self.end } else { 0 })
+    }
+}
+
+fn read_entry(rest: &mut &[u8], place: &mut Place) -> Result<Entry, CodecError> {
+    let series = match read_unsigned(rest)? {
+        0 => {
+            let first = i64::from(place.series).checked_add(read_signed(rest)?);
+            let first = first.and_then(|first| u32::try_from(first).ok()).ok_or(OUT_OF_RANGE)?;
+            let count = read_u32(rest)?;
+            place.series = first.checked_add(count).ok_or(OUT_OF_RANGE)?;
+            SeriesOf::Common { first, count }
+        }
+        listed => SeriesOf::Stray(read_listed(rest, listed)?),
+    };
+    let (row, offset) = place.next(read_u32(rest)?);
+    let len = read_u32(rest)?;
+    (place.row, place.end) = (row, offset.checked_add(len).ok_or(OUT_OF_RANGE)?);
+    Ok(Entry { series, row, offset, len })
+}
+
+/// An entry of the first format.
+fn read_placed_entry(rest: &mut &[u8]) -> Result<Entry, CodecError> {
+    let series = match read_unsigned(rest)? {
+        0 => SeriesOf::Common { first: read_u32(rest)?, count: read_u32(rest)? },
+        listed => SeriesOf::Stray(read_listed(rest, listed)?),
+    };
+    Ok(Entry { series, row: read_u32(rest)?, offset: read_u32(rest)?, len: read_u32(rest)? })
+}
+
+const OUT_OF_RANGE: CodecError = CodecError::Malformed("a number out of range");
 
 fn read_listed(rest: &mut &[u8], count: u64) -> Result<Vec<u32>, CodecError> {
     let (mut listed, mut last) = (Vec::new(), 0i64);
@@ -245,7 +323,7 @@ fn read_listed(rest: &mut &[u8], count: u64) -> Result<Vec<u32>, CodecError> {
 }
 
 fn read_u32(rest: &mut &[u8]) -> Result<u32, CodecError> {
-    u32::try_from(read_unsigned(rest)?).map_err(|_| CodecError::Malformed("a number out of range"))
+    u32::try_from(read_unsigned(rest)?).map_err(|_| OUT_OF_RANGE)
 }
 
 #[cfg(test)]
@@ -256,18 +334,39 @@ mod tests {
     fn directories_come_back() {
         let directory = Directory {
             times: vec![Timestamp(5), Timestamp(20)],
+            presences: Arc::default(),
             entries: vec![
                 Entry { series: SeriesOf::Common { first: 64, count: 9 }, row: 0, offset: 0, len: 70_000 },
-                Entry { series: SeriesOf::Stray(vec![3, 70]), row: 1, offset: 4, len: 5 },
+                Entry { series: SeriesOf::Common { first: 73, count: 1 }, row: 0, offset: 70_000, len: 3 },
+                Entry { series: SeriesOf::Stray(vec![3, 70]), row: 1, offset: 0, len: 5 },
             ],
         };
-        assert_eq!(Directory::decode(&directory.encode()), Ok(directory));
+        assert_eq!(Directory::decode(&directory.encode(&PresencesWriter::default())), Ok(directory));
+    }
+
+    /// What the first format's writer made: one common segment, one of strays.
+    #[test]
+    fn format_1_is_read() {
+        let mut bytes = vec![FORMAT_PLACES];
+        let times = [Timestamp(5), Timestamp(20)];
+        let mut segment = Vec::new();
+        encode_segment(&times, &[], Effort::Usual, &mut segment);
+        write_unsigned(&mut bytes, segment.len() as u64);
+        bytes.extend_from_slice(&segment);
+        bytes.extend_from_slice(&[2, 0, 64, 9, 0, 0, 100, 2, 6, 0x86, 1, 1, 4, 5]);
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        let entries = vec![
+            Entry { series: SeriesOf::Common { first: 64, count: 9 }, row: 0, offset: 0, len: 100 },
+            Entry { series: SeriesOf::Stray(vec![3, 70]), row: 1, offset: 4, len: 5 },
+        ];
+        let expected = Directory { times: times.to_vec(), presences: Arc::default(), entries };
+        assert_eq!(Directory::decode(&bytes), Ok(expected));
     }
 
     #[test]
     fn strays_with_equal_times_share_a_segment() {
         let times: Vec<Timestamp> = (0..4).map(|row| Timestamp(row * 10)).collect();
-        let part = build::<()>(5, times, |position, samples| {
+        let part = build::<()>(5, times, Effort::Usual, |position, samples| {
             samples.push(Timestamp(0), 1.0);
             samples.push(Timestamp(15), if position < 2 { 2.0 } else { 3.0 });
             if position == 4 {

@@ -218,7 +218,7 @@ impl Selection<'_> {
         let row = part.first_row + i64::from(entry.row);
         // Row ids stay below 2^40, offsets below 2^32; addresses of frames are never odd.
         let key = (row as u64 * 2 + 1, u64::from(entry.offset));
-        let segment = match cache.get(key, || self.open_segment(row, entry)) {
+        let segment = match cache.get(key, || self.open_segment(part, row, entry)) {
             Ok(segment) => segment,
             Err(Failure::Damage(reason)) => {
                 self.reading.blocks.report_damage(part.block, "a segment", &reason);
@@ -239,14 +239,14 @@ impl Selection<'_> {
         Ok(())
     }
 
-    fn open_segment(&self, row: i64, entry: &Entry) -> Result<Segment, Failure> {
+    fn open_segment(&self, part: &OpenPart, row: i64, entry: &Entry) -> Result<Segment, Failure> {
         let blob = self.reading.blob_open(MAIN_DB, "data", "bytes", row, true).map_err(Failure::of)?;
         if u64::from(entry.offset) + u64::from(entry.len) > blob.len() as u64 {
             return Err(Failure::Damage("its row is too short".to_owned()));
         }
         let mut bytes = vec![0; entry.len as usize];
         blob.read_at_exact(&mut bytes, entry.offset as usize).map_err(Failure::of)?;
-        Segment::open(&bytes).map_err(|error| Failure::Damage(error.to_string()))
+        Segment::open_sharing(&bytes, &part.directory.presences).map_err(|error| Failure::Damage(error.to_string()))
     }
 }
 

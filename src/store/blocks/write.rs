@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::part::{Part, build};
 use super::{Blocks, names, set_meta};
+use crate::codec::Effort;
 use crate::model::{Labels, Timestamp};
 use crate::store::log::Stored;
 use crate::store::{Samples, StoreError};
@@ -18,6 +19,7 @@ const PENDING_BYTES: usize = 1 << 20;
 /// A block in the making. Dropping it unfinished leaves rows that the next opening deletes.
 pub(in crate::store) struct BlockWriter<'a> {
     blocks: &'a Blocks,
+    effort: Effort,
     /// Known once something has been written.
     id: Option<i64>,
     start: Timestamp,
@@ -42,6 +44,7 @@ impl<'a> BlockWriter<'a> {
     pub fn begin(blocks: &'a Blocks, start: Timestamp, until: Timestamp) -> Self {
         Self {
             blocks,
+            effort: Effort::Usual,
             id: None,
             start,
             until,
@@ -54,6 +57,11 @@ impl<'a> BlockWriter<'a> {
         }
     }
 
+    /// The same for a block that is not to be written again.
+    pub(super) fn begin_merged(blocks: &'a Blocks, start: Timestamp, until: Timestamp) -> Self {
+        Self { effort: Effort::Thorough, ..Self::begin(blocks, start, until) }
+    }
+
     /// Adds what `target` has: `series` sorted, `times` the common times in order, and `read` to get
     /// the samples of one series, which it may be asked for twice.
     pub fn add_part(
@@ -63,7 +71,7 @@ impl<'a> BlockWriter<'a> {
         times: Vec<Timestamp>,
         read: impl FnMut(usize, &mut Samples) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let part = build(series.len(), times, read)?;
+        let part = build(series.len(), times, self.effort, read)?;
         if part.samples == 0 {
             return Ok(());
         }
@@ -171,7 +179,7 @@ fn insert_part(connection: &Connection, block: i64, pending: &PendingPart) -> ru
     }
     connection.execute(
         "INSERT INTO part (block, target, names, first_row, rows, directory) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![block, target, names, first_row, pending.part.rows.len() as i64, pending.part.directory.encode()],
+        params![block, target, names, first_row, pending.part.rows.len() as i64, pending.part.directory_bytes()],
     )?;
     Ok(())
 }

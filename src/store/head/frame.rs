@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{CodecError, Segment, absent, encode_segment};
+use crate::codec::{CodecError, Effort, Segment, absent, encode_segment};
 use crate::model::Timestamp;
 use crate::store::SeriesId;
 
@@ -45,7 +45,7 @@ impl Frame {
     /// Compresses rows of one generation, oldest first; there is at least one.
     pub fn of_rows(rows: &[Row]) -> Self {
         let newest = rows.last().expect("a frame has rows");
-        let mut columns = ColumnBuffer::new(rows.len());
+        let mut columns = ColumnBuffer::new(rows.len(), Effort::Quick);
         let segments = columns.encode(newest.layout.len(), |column, values| {
             values.extend(rows.iter().map(|row| row.values.get(column).copied().unwrap_or(absent())));
             Ok(())
@@ -64,7 +64,7 @@ impl Frame {
     pub fn of_frames(frames: &[Arc<Frame>]) -> Result<Self, CodecError> {
         let newest = frames.last().expect("a frame has rows");
         let times: Box<[Timestamp]> = frames.iter().flat_map(|frame| frame.times.iter().copied()).collect();
-        let mut columns = ColumnBuffer::new(times.len());
+        let mut columns = ColumnBuffer::new(times.len(), Effort::Usual);
         let mut open: Vec<(usize, Segment)> = Vec::new();
         let segments = columns.encode(newest.layout.len(), |column, values| {
             if column.is_multiple_of(SEGMENT_COLUMNS) {
@@ -149,7 +149,7 @@ fn open_segments(frames: &[Arc<Frame>], index: usize) -> Result<Vec<(usize, Segm
 
 fn empty_segment() -> Result<Segment, CodecError> {
     let mut bytes = Vec::new();
-    encode_segment(&[], &[], &mut bytes);
+    encode_segment(&[], &[], Effort::Quick, &mut bytes);
     Segment::open(&bytes)
 }
 
@@ -158,12 +158,13 @@ struct ColumnBuffer {
     row_numbers: Vec<Timestamp>,
     values: Vec<f64>,
     samples: u64,
+    effort: Effort,
 }
 
 impl ColumnBuffer {
-    fn new(rows: usize) -> Self {
+    fn new(rows: usize, effort: Effort) -> Self {
         // Times stand once in the frame; what a segment carries in their place costs three bytes.
-        Self { row_numbers: (0..rows as i64).map(Timestamp).collect(), values: Vec::new(), samples: 0 }
+        Self { row_numbers: (0..rows as i64).map(Timestamp).collect(), values: Vec::new(), samples: 0, effort }
     }
 
     /// `fill` appends the values of one column, one per row.
@@ -181,7 +182,7 @@ impl ColumnBuffer {
             self.samples += self.values.iter().filter(|value| !crate::codec::is_absent(**value)).count() as u64;
             let slices: Vec<&[f64]> = self.values.chunks_exact(self.row_numbers.len()).collect();
             let mut bytes = Vec::new();
-            encode_segment(&self.row_numbers, &slices, &mut bytes);
+            encode_segment(&self.row_numbers, &slices, self.effort, &mut bytes);
             segments.push(bytes.into_boxed_slice());
         }
         Ok(segments.into_boxed_slice())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{CodecError, Segment, absent, encode_segment};
+use crate::codec::{CodecError, Effort, Segment, absent, encode_segment};
 use crate::model::Timestamp;
 
 /// This many wait uncompressed: 512 bytes.
@@ -99,7 +99,7 @@ impl StrayChunk {
         let times: Vec<Timestamp> = samples.iter().map(|(at, _)| *at).collect();
         let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
         let mut bytes = Vec::new();
-        encode_segment(&times, &[&values], &mut bytes);
+        encode_segment(&times, &[&values], Effort::Quick, &mut bytes);
         let (first, last) = (times[0], times[times.len() - 1]);
         Self { first, last, samples: samples.len(), bytes: bytes.into_boxed_slice() }
     }

@@ -1,0 +1,70 @@
+//! Floats that are short decimals in disguise, as integers with a power of ten.
+
+use super::CodecError;
+
+/// Powers of ten that a float holds exactly and that samples use.
+pub(super) const POWERS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+/// Integers up to here are exact in a float.
+pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The smallest power of ten that makes all values integers, exactly and reversibly; the integers go
+/// to `integers`, whose content means nothing otherwise.
+pub(super) fn scale(values: &[f64], integers: &mut Vec<i64>) -> Option<u8> {
+    let mut exponent = 0;
+    'exponents: while exponent < POWERS.len() {
+        integers.clear();
+        for &value in values {
+            let Some(integer) = scale_one(value, exponent) else {
+                exponent += 1;
+                continue 'exponents;
+            };
+            integers.push(integer);
+        }
+        return Some(exponent as u8);
+    }
+    None
+}
+
+#[inline]
+fn scale_one(value: f64, exponent: usize) -> Option<i64> {
+    let scaled = (value * POWERS[exponent]).round();
+    if scaled.abs() >= EXACT_MAX {
+        return None;
+    }
+    let integer = scaled as i64;
+    (unscale_one(integer, exponent).to_bits() == value.to_bits()).then_some(integer)
+}
+
+#[inline]
+fn unscale_one(integer: i64, exponent: usize) -> f64 {
+    integer as f64 / POWERS[exponent]
+}
+
+/// `value` times ten to the `exponent`, if that is an integer from which `value` comes back bit by bit.
+pub fn to_decimal(value: f64, exponent: u8) -> Option<i64> {
+    scale_one(value, usize::from(exponent).min(POWERS.len() - 1))
+}
+
+/// The float that [`to_decimal`] was given.
+pub fn from_decimal(integer: i64, exponent: u8) -> f64 {
+    unscale_one(integer, usize::from(exponent).min(POWERS.len() - 1))
+}
+
+/// The power of ten that an exponent of a column stands for.
+pub(super) fn power(exponent: u8) -> Result<f64, CodecError> {
+    POWERS.get(usize::from(exponent)).copied().ok_or(CodecError::Malformed("exponent out of range"))
+}
+
+/// The bits of a float as an integer that rises with it: neighbours in value are neighbours here.
+#[inline]
+pub(super) fn to_ordinal(value: f64) -> i64 {
+    let bits = value.to_bits() as i64;
+    bits ^ ((bits >> 63) as u64 >> 1) as i64
+}
+
+/// The float that [`to_ordinal`] was given.
+#[inline]
+pub(super) fn from_ordinal(ordinal: i64) -> f64 {
+    f64::from_bits((ordinal ^ ((ordinal >> 63) as u64 >> 1) as i64) as u64)
+}
