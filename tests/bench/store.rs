@@ -1,44 +1,55 @@
-//! What the store takes on recorded scrapes: `cargo bench --bench store`, and what memory a number of made
-//! series takes: `cargo bench --bench store -- memory 50000`.
+//! What the store takes on recorded scrapes: `cargo bench --bench store` plays ../shared/capture (25 minutes at
+//! one scrape a second) as scrapes 15 s apart, `-- true15` plays ../shared/capture/true15 (45 minutes at 15 s, with
+//! thousands of short-lived series), `-- memory 50000` measures what a number of made series takes.
 //!
-//! Plays ../shared/capture (25 minutes at one scrape a second) as scrapes 15 s apart, stale markers
-//! included, with a flush every 30 s as in service, and reports bytes per sample in blocks and log, memory
-//! per series when the head is at its fullest, and the time that appending, flushing, making blocks and
-//! reading take per sample.
+//! Stale markers included, with a flush every 30 s as in service. Reported: bytes per sample, everything
+//! counted, beside Prometheus and VictoriaMetrics with the same samples in the same run (see `store/peers.rs`);
+//! memory per series when the head is at its fullest; the time that appending, flushing, making blocks and
+//! reading take; what the codec takes per sample.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench reports on stdout and times itself")]
 
-use std::collections::HashMap;
-use std::io::Read;
+#[path = "store/capture.rs"]
+mod capture;
+#[path = "store/codec.rs"]
+mod codec;
+#[path = "store/peers.rs"]
+mod peers;
+
 use std::time::{Duration, Instant};
 
 use outpost::clock::Clock;
-use outpost::codec::{Segment, encode_segment};
-use outpost::exposition::{Entry, Format, Parser};
-use outpost::model::{Labels, TimeRange, Timestamp, stale_marker};
-use outpost::store::{Append, Batch, DiskStore, GroupId, ReadOptions, Samples, Select, SeriesId, StoreSettings};
+use outpost::model::{Labels, STALE_NAN_BITS, TimeRange, Timestamp};
+use outpost::store::{Append, Batch, DiskStore, ReadOptions, Samples, Select, StoreSettings};
 use outpost::telemetry::Registry;
 
-const TARGETS: [&str; 6] = ["node", "docker", "ctr", "prom", "blackbox", "bbhttp"];
-/// A multiple of twelve hours.
-const START: i64 = 1_800_014_400_000;
-const STEP_MS: i64 = 15_000;
+use self::capture::{Player, START, STEP_MS, Target};
+use self::peers::{Line, Peers};
+
 /// Scrapes in two hours.
 const SPAN_STEPS: i64 = 480;
+/// A year is longer than any bench and shorter than the age of its data.
+const RETENTION: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    if let [word, series] = arguments.as_slice()
-        && word == "memory"
-    {
-        return memory_of(series.parse().expect("a number of series"));
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["memory", series] => memory_of(series.parse().expect("a number of series")),
+        ["codec", what] => codec::once(what),
+        ["true15"] => play(Target::load_all("capture/true15", STEP_MS)),
+        _ => {
+            codec::report();
+            play(Target::load_all("capture", 1000));
+        }
     }
-    let targets: Vec<Target> = TARGETS.iter().map(|name| Target::load(name)).collect();
-    codec_speed(&targets[0]);
+}
+
+fn play(targets: Vec<Target>) {
+    let mut peers = Peers::start();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::manual(Timestamp(START));
-    let settings = StoreSettings { is_threaded: false, ..StoreSettings::new(folder.path()) };
+    let settings = StoreSettings { is_threaded: false, retention_time: RETENTION, ..StoreSettings::new(folder.path()) };
     let registry = Registry::new();
-    let store = DiskStore::open(settings, clock.clone(), &registry).expect("opening succeeds");
+    let store = DiskStore::open(settings.clone(), clock.clone(), &registry).expect("opening succeeds");
     let mut players: Vec<Player> = targets.into_iter().map(|target| Player::new(target, &store)).collect();
     let steps = players.iter().map(|player| player.target.scrapes.len()).max().unwrap_or(0) as i64;
     let (mut appending, mut flushing, mut samples) = (Duration::ZERO, Duration::ZERO, 0);
@@ -49,6 +60,9 @@ fn main() {
                 let began = Instant::now();
                 samples += store.append(&batch).appended;
                 appending += began.elapsed();
+                if let Some(peers) = &mut peers {
+                    tell(peers, player, &batch);
+                }
             }
         }
         if step % 2 == 1 {
@@ -71,20 +85,50 @@ fn main() {
         per_sample(appending),
         per_sample(flushing)
     );
-    clock.set(Timestamp(START + steps * STEP_MS + 3 * 3_600_000));
-    store.maintain().expect("the disk works");
+    clock.set(Timestamp(START + steps * STEP_MS + 13 * 3_600_000));
+    timed("merge", || store.maintain().expect("the disk works"));
     show(&registry, &["block_bytes_per_sample", "log_written_bytes_total", "disk_bytes", "block_written"]);
-    let file = std::fs::metadata(folder.path().join("blocks.db")).expect("there is a database").len();
-    println!("blocks.db: {:.4} B/sample, all counted", file as f64 / samples as f64);
     let began = Instant::now();
     let read = read_all(&store);
     println!("reading everything: {read} samples, {:.0} ns each", began.elapsed().as_nanos() as f64 / read as f64);
     drop(store);
     let began = Instant::now();
-    let settings = StoreSettings { is_threaded: false, ..StoreSettings::new(folder.path()) };
     let store = DiskStore::open(settings, clock, &Registry::new()).expect("opening succeeds");
     println!("opening again: {:?}", began.elapsed());
     drop(store);
+    report_disk(folder.path(), samples);
+    if let Some(peers) = peers {
+        let (prometheus, victoria_metrics) = peers.finish();
+        println!("Prometheus {prometheus:.4} B/sample, VictoriaMetrics {victoria_metrics:.4} B/sample, all counted");
+    }
+}
+
+/// Gives the peers what they can be told: the text format has no stale markers.
+fn tell(peers: &mut Peers, player: &Player, batch: &Batch) {
+    for (series, value) in batch.samples.iter().filter(|(_, value)| value.to_bits() != STALE_NAN_BITS) {
+        peers.add(&Line { labels: &player.labels[series], timestamp: batch.timestamp, value: *value });
+    }
+}
+
+/// The log is recycled: its files are the same for an hour and for a year, so they are told apart.
+fn report_disk(folder: &std::path::Path, samples: usize) {
+    let file = std::fs::metadata(folder.join("blocks.db")).expect("there is a database").len();
+    let connection = rusqlite::Connection::open(folder.join("blocks.db")).expect("a database");
+    let number = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap_or(0) as f64;
+    let used = (number("SELECT page_count - freelist_count FROM pragma_page_count, pragma_freelist_count")
+        * number("SELECT page_size FROM pragma_page_size"))
+        / samples as f64;
+    println!("blocks.db: {used:.4} B/sample in use, {:.4} with free pages", file as f64 / samples as f64);
+    for (what, query) in [
+        ("segments", "SELECT sum(length(bytes)) FROM data"),
+        ("directories", "SELECT sum(length(directory)) FROM part"),
+        ("names", "SELECT sum(length(bytes)) FROM names"),
+    ] {
+        println!("  {what} {:.4} B/sample", number(query) / samples as f64);
+    }
+    let log = std::fs::read_dir(folder.join("log")).expect("there is a log").flatten();
+    let log: u64 = log.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum();
+    println!("log: {log} bytes, whatever the retention");
 }
 
 /// Two hours of made series, in targets of 1,000: a third stands still, a third counts, a third
@@ -93,7 +137,7 @@ fn memory_of(series: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::manual(Timestamp(START));
     let store = DiskStore::open(
-        StoreSettings { is_threaded: false, ..StoreSettings::new(folder.path()) },
+        StoreSettings { is_threaded: false, retention_time: RETENTION, ..StoreSettings::new(folder.path()) },
         clock.clone(),
         &Registry::new(),
     )
@@ -144,129 +188,16 @@ fn memory_of(series: usize) {
         appending.as_nanos() as f64 / samples as f64
     );
     clock.set(Timestamp(START + 2 * SPAN_STEPS * STEP_MS));
+    // 5 resets the peak that the kernel keeps.
+    drop(std::fs::write("/proc/self/clear_refs", "5"));
+    let before = rss();
     let began = Instant::now();
     store.maintain().expect("the disk works");
-    println!("made a block in {:?}, RSS then {} KiB", began.elapsed(), rss());
-}
-
-struct Target {
-    name: String,
-    scrapes: Vec<(i64, Vec<u8>)>,
-}
-
-impl Target {
-    fn load(name: &str) -> Self {
-        let path = format!("{}/../shared/capture/{name}.cap.zst", env!("CARGO_MANIFEST_DIR"));
-        let file = std::fs::File::open(&path).expect("the capture is there");
-        let mut decoder = zstd::stream::read::Decoder::new(file).expect("zstd");
-        decoder.window_log_max(27).expect("a valid window");
-        let mut bytes = Vec::new();
-        decoder.read_to_end(&mut bytes).expect("the capture unpacks");
-        let mut records = Vec::new();
-        let mut rest = bytes.as_slice();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let head = std::str::from_utf8(&rest[..end]).expect("text");
-            let fields: Vec<&str> = head.split(' ').collect();
-            let (number, start): (i64, f64) =
-                (fields[1].parse().expect("a number"), fields[2].parse().expect("a time"));
-            let len: usize = fields[4].parse().expect("a length");
-            records.push((number, start, rest[end + 1..end + 1 + len].to_vec()));
-            rest = &rest[end + 1 + len..];
-        }
-        let earliest =
-            records.iter().map(|(number, start, _)| start - 1000.0 * *number as f64).fold(f64::MAX, f64::min);
-        let scrapes = records.into_iter().map(|(number, start, body)| {
-            let jitter = (start - earliest - 1000.0 * number as f64).round() as i64;
-            (number * STEP_MS + jitter.clamp(0, STEP_MS - 1), body)
-        });
-        Self { name: name.to_owned(), scrapes: scrapes.collect() }
-    }
-}
-
-struct Player {
-    target: Target,
-    group: GroupId,
-    known: HashMap<Vec<u8>, SeriesId>,
-    alive: HashMap<SeriesId, i64>,
-}
-
-impl Player {
-    fn new(target: Target, store: &DiskStore) -> Self {
-        let group = store.group(&target.name).expect("room");
-        Self { target, group, known: HashMap::new(), alive: HashMap::new() }
-    }
-
-    fn next(&mut self, step: i64, store: &DiskStore) -> Option<Batch> {
-        let (offset, body) = self.target.scrapes.get(step as usize)?;
-        let mut samples = Vec::new();
-        let mut parser = Parser::new(Format::PrometheusText004, body);
-        while let Some(entry) = parser.next_entry().expect("the page is well formed") {
-            let Entry::Series(series) = entry else { continue };
-            let id = match self.known.get(series.raw) {
-                Some(id) => *id,
-                None => {
-                    let labels = labels_of(&self.target.name, &series);
-                    let id = store.series(self.group, &labels).expect("room");
-                    self.known.insert(series.raw.to_vec(), id);
-                    id
-                }
-            };
-            if self.alive.insert(id, step) != Some(step) {
-                samples.push((id, series.value));
-            }
-        }
-        let ended: Vec<SeriesId> = self.alive.iter().filter(|(_, seen)| **seen < step).map(|(id, _)| *id).collect();
-        for id in ended {
-            self.alive.remove(&id);
-            self.known.retain(|_, known| *known != id);
-            samples.push((id, stale_marker()));
-        }
-        Some(Batch { group: self.group, timestamp: Timestamp(START + offset), samples, explicit: Vec::new() })
-    }
-}
-
-fn codec_speed(target: &Target) {
-    let mut columns: HashMap<Vec<u8>, Vec<f64>> = HashMap::new();
-    for (_, body) in target.scrapes.iter().take(SPAN_STEPS as usize) {
-        let mut parser = Parser::new(Format::PrometheusText004, body);
-        while let Some(entry) = parser.next_entry().expect("the page is well formed") {
-            if let Entry::Series(series) = entry {
-                columns.entry(series.raw.to_vec()).or_default().push(series.value);
-            }
-        }
-    }
-    let mut columns: Vec<(Vec<u8>, Vec<f64>)> =
-        columns.into_iter().filter(|(_, values)| values.len() == SPAN_STEPS as usize).collect();
-    columns.sort_by(|a, b| a.0.cmp(&b.0));
-    let times: Vec<Timestamp> = (0..SPAN_STEPS).map(|row| Timestamp(row * STEP_MS)).collect();
-    let (mut encoding, mut decoding, mut bytes) = (Duration::MAX, Duration::MAX, 0);
-    for _ in 0..5 {
-        let (mut segments, began) = (Vec::new(), Instant::now());
-        for chunk in columns.chunks(64) {
-            let slices: Vec<&[f64]> = chunk.iter().map(|(_, values)| values.as_slice()).collect();
-            let mut segment = Vec::new();
-            encode_segment(&times, &slices, &mut segment);
-            segments.push(segment);
-        }
-        encoding = encoding.min(began.elapsed());
-        bytes = segments.iter().map(Vec::len).sum::<usize>();
-        let (mut values, began) = (Vec::new(), Instant::now());
-        for segment in &segments {
-            let segment = Segment::open(segment).expect("just encoded");
-            for column in 0..segment.column_count() {
-                values.clear();
-                segment.column(column, &mut values).expect("just encoded");
-            }
-        }
-        decoding = decoding.min(began.elapsed());
-    }
-    let samples = (columns.len() * SPAN_STEPS as usize) as f64;
     println!(
-        "codec on {}: {:.4} B/sample, encoding {:.1} ns, decoding {:.1} ns a sample",
-        target.name,
-        bytes as f64 / samples,
-        encoding.as_nanos() as f64 / samples,
-        decoding.as_nanos() as f64 / samples
+        "made a block in {:?}, RSS then {} KiB, at most {} KiB above the {before} KiB before",
+        began.elapsed(),
+        rss(),
+        status("VmHWM").saturating_sub(before)
     );
 }
 
@@ -299,14 +230,12 @@ fn show(registry: &Registry, names: &[&str]) {
 }
 
 fn rss() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS"));
-    line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    status("VmRSS")
 }
 
-fn labels_of(target: &str, series: &outpost::exposition::Series<'_>) -> Labels {
-    let own =
-        [("job", target), ("instance", "localhost:9100")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let labels = series.labels().map(|(name, value)| (name.to_string(), value.to_string()));
-    Labels::from_pairs(labels.chain(own))
+/// A size in KiB that the kernel tells of this process.
+fn status(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kib| kib.parse().ok()).unwrap_or(0)
 }

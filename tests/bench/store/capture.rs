@@ -1,0 +1,122 @@
+//! Recorded scrapes of ../shared/capture, as the store takes them.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use outpost::exposition::{Entry, Format, Parser};
+use outpost::model::{Labels, Timestamp, stale_marker};
+use outpost::store::{Append, Batch, DiskStore, GroupId, SeriesId};
+
+const TARGETS: [&str; 6] = ["node", "docker", "ctr", "prom", "blackbox", "bbhttp"];
+/// A multiple of twelve hours, long past: no peer refuses it.
+pub const START: i64 = 1_700_006_400_000;
+pub const STEP_MS: i64 = 15_000;
+
+/// One target's scrapes: time after the start, and page.
+pub struct Target {
+    pub name: String,
+    pub scrapes: Vec<(i64, Vec<u8>)>,
+}
+
+impl Target {
+    /// All targets of a capture that was taken at one scrape per `recorded_ms`, played at 15 s.
+    pub fn load_all(folder: &str, recorded_ms: i64) -> Vec<Self> {
+        TARGETS.iter().map(|name| Self::load(folder, name, recorded_ms)).collect()
+    }
+
+    fn load(folder: &str, name: &str, recorded_ms: i64) -> Self {
+        let path = format!("{}/../shared/{folder}/{name}.cap.zst", env!("CARGO_MANIFEST_DIR"));
+        let file = std::fs::File::open(&path).expect("the capture is there");
+        let mut decoder = zstd::stream::read::Decoder::new(file).expect("zstd");
+        decoder.window_log_max(27).expect("a valid window");
+        let mut bytes = Vec::new();
+        decoder.read_to_end(&mut bytes).expect("the capture unpacks");
+        let mut records = Vec::new();
+        let mut rest = bytes.as_slice();
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let head = std::str::from_utf8(&rest[..end]).expect("text");
+            let fields: Vec<&str> = head.split(' ').collect();
+            let (number, start): (i64, f64) =
+                (fields[1].parse().expect("a number"), fields[2].parse().expect("a time"));
+            let len: usize = fields[4].parse().expect("a length");
+            records.push((number, start, rest[end + 1..end + 1 + len].to_vec()));
+            rest = &rest[end + 1 + len..];
+        }
+        let late = |number: i64, start: f64| start - (recorded_ms * number) as f64;
+        let earliest = records.iter().map(|(number, start, _)| late(*number, *start)).fold(f64::MAX, f64::min);
+        let scrapes = records.into_iter().map(|(number, start, body)| {
+            let jitter = (late(number, start) - earliest).round() as i64;
+            (number * STEP_MS + jitter.clamp(0, STEP_MS - 1), body)
+        });
+        Self { name: name.to_owned(), scrapes: scrapes.collect() }
+    }
+}
+
+/// Plays one target.
+pub struct Player {
+    pub target: Target,
+    group: GroupId,
+    known: HashMap<Vec<u8>, SeriesId>,
+    alive: HashMap<SeriesId, i64>,
+    pub labels: HashMap<SeriesId, Labels>,
+}
+
+impl Player {
+    pub fn new(target: Target, store: &DiskStore) -> Self {
+        let group = store.group(&target.name).expect("room");
+        Self { target, group, known: HashMap::new(), alive: HashMap::new(), labels: HashMap::new() }
+    }
+
+    /// The next scrape, with stale markers for what is gone.
+    pub fn next(&mut self, step: i64, store: &DiskStore) -> Option<Batch> {
+        let (offset, body) = self.target.scrapes.get(step as usize)?;
+        let mut samples = Vec::new();
+        let mut parser = Parser::new(Format::PrometheusText004, body);
+        while let Some(entry) = parser.next_entry().expect("the page is well formed") {
+            let Entry::Series(series) = entry else { continue };
+            let id = match self.known.get(series.raw) {
+                Some(id) => *id,
+                None => {
+                    let labels = labels_of(&self.target.name, &series);
+                    let id = store.series(self.group, &labels).expect("room");
+                    self.known.insert(series.raw.to_vec(), id);
+                    self.labels.insert(id, labels);
+                    id
+                }
+            };
+            if self.alive.insert(id, step) != Some(step) {
+                samples.push((id, series.value));
+            }
+        }
+        let ended: Vec<SeriesId> = self.alive.iter().filter(|(_, seen)| **seen < step).map(|(id, _)| *id).collect();
+        for id in ended {
+            self.alive.remove(&id);
+            self.known.retain(|_, known| *known != id);
+            samples.push((id, stale_marker()));
+        }
+        Some(Batch { group: self.group, timestamp: Timestamp(START + offset), samples, explicit: Vec::new() })
+    }
+}
+
+/// The columns of all series of a target that are there in each of its first `rows` scrapes, in label order.
+pub fn full_columns(target: &Target, rows: usize) -> Vec<Vec<f64>> {
+    let mut columns: HashMap<Vec<u8>, Vec<f64>> = HashMap::new();
+    for (_, body) in target.scrapes.iter().take(rows) {
+        let mut parser = Parser::new(Format::PrometheusText004, body);
+        while let Some(entry) = parser.next_entry().expect("the page is well formed") {
+            if let Entry::Series(series) = entry {
+                columns.entry(series.raw.to_vec()).or_default().push(series.value);
+            }
+        }
+    }
+    let mut columns: Vec<_> = columns.into_iter().filter(|(_, values)| values.len() == rows).collect();
+    columns.sort_by(|a, b| a.0.cmp(&b.0));
+    columns.into_iter().map(|(_, values)| values).collect()
+}
+
+fn labels_of(target: &str, series: &outpost::exposition::Series<'_>) -> Labels {
+    let own =
+        [("job", target), ("instance", "localhost:9100")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let labels = series.labels().map(|(name, value)| (name.to_string(), value.to_string()));
+    Labels::from_pairs(labels.chain(own))
+}
