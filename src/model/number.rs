@@ -25,8 +25,10 @@ pub fn format_float_json(value: f64) -> String {
 /// Appends what [`format_float`] gives, without a buffer of its own.
 pub fn push_float(output: &mut String, value: f64) {
     if !push_special(output, value) {
+        let start = output.len();
         // Writing to a String cannot fail.
         let _ = write!(output, "{value}");
+        settle_tie(output, start, value);
     }
 }
 
@@ -77,12 +79,42 @@ fn push_with_exponent_outside(output: &mut String, value: f64, low: f64, high: f
     }
     let start = output.len();
     let _ = write!(output, "{value:e}");
+    settle_tie(output, start, value);
     // Go writes the exponent's sign always, and two digits at least.
     let exponent = output[start..].find('e').map_or(output.len(), |index| start + index + 1);
     let sign = if output[exponent..].starts_with('-') { "" } else { "+" };
     output.insert_str(exponent, sign);
     if output.len() - exponent == 2 {
         output.insert(exponent + 1, '0');
+    }
+}
+
+/// Where the float lies exactly between two candidates of the shortest length, Go takes the even one and
+/// Rust the upper one: 1534.69464111328125 ends in 812 or 813. Fewer than 16 digits are never so.
+#[inline]
+fn settle_tie(output: &mut String, start: usize, value: f64) {
+    if output.len() - start >= 16 {
+        settle_long_tie(output, start, value);
+    }
+}
+
+fn settle_long_tie(output: &mut String, start: usize, value: f64) {
+    /// Digits after which a float that is no tie has shown so: the closest ones differ within 35.
+    const DIGITS_TELLING: usize = 60;
+    let text = &output[start..];
+    let mantissa = &text[..text.find('e').unwrap_or(text.len())];
+    let Some(last) = mantissa.rfind(|c| matches!(c, '1'..='9')) else { return };
+    if mantissa.as_bytes()[last].is_multiple_of(2) {
+        return;
+    }
+    let is_leading = |c: &char| matches!(c, '0' | '.' | '-');
+    let count = mantissa[..=last].chars().skip_while(is_leading).filter(char::is_ascii_digit).count();
+    let exact = format!("{value:.DIGITS_TELLING$e}");
+    let mut digits = exact.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).skip(count - 1);
+    let (Some(before), Some(b'5')) = (digits.next(), digits.next()) else { return };
+    if digits.all(|digit| digit == b'0') {
+        let even = char::from(before + before % 2);
+        output.replace_range(start + last..=start + last, even.encode_utf8(&mut [0; 4]));
     }
 }
 
@@ -106,6 +138,8 @@ mod tests {
             (-1_234_567.0, "-1234567", "-1.234567e+06", "-1234567"),
             (1e20, "100000000000000000000", "1e+20", "100000000000000000000"),
             (1e21, "1000000000000000000000", "1e+21", "1e+21"),
+            // Halfway between two candidates: the even one.
+            (1_534.694_641_113_281_3, "1534.6946411132812", "1534.6946411132812", "1534.6946411132812"),
             (1.25e-100, &format!("0.{}125", "0".repeat(99)), "1.25e-100", "1.25e-100"),
             (f64::INFINITY, "+Inf", "+Inf", "+Inf"),
             (f64::NEG_INFINITY, "-Inf", "-Inf", "-Inf"),
