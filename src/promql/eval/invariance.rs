@@ -1,7 +1,8 @@
 //! Which expressions give the same result at every step, so that one evaluation is enough: those that
 //! read at a fixed `@` time only, and constants.
 
-use crate::promql::ast::{Expr, Node};
+use super::unwrap_parens;
+use crate::promql::ast::{Call, Expr, Node, Span};
 
 /// Functions that look at the time of evaluation, or at the time of their argument's samples.
 /// Source: `AtModifierUnsafeFunctions` in prometheus/promql/functions.go.
@@ -30,6 +31,18 @@ pub(super) fn is_step_invariant(expr: &Expr) -> bool {
         // The parameter does not count: upstream takes its value at the first step, too.
         Node::Aggregate(aggregate) => is_step_invariant(&aggregate.expr),
         Node::Binary(binary) => is_step_invariant(&binary.lhs) && is_step_invariant(&binary.rhs),
-        Node::Call(call) => !TIME_DEPENDENT.contains(&call.function.name) && call.args.iter().all(is_step_invariant),
+        Node::Call(call) => is_invariant_call(call),
     }
+}
+
+fn is_invariant_call(call: &Call) -> bool {
+    !TIME_DEPENDENT.contains(&call.function.name) && call.args.iter().all(is_step_invariant)
+}
+
+/// Where annotations about an argument point to. Upstream takes parentheses off arguments, but for those that it has
+/// wrapped before because they alone are the same at every step.
+pub(super) fn argument_span(call: &Call, position: usize) -> Span {
+    let argument = &call.args[position];
+    let is_wrapped = is_step_invariant(argument) && !is_invariant_call(call);
+    if is_wrapped { argument.span } else { unwrap_parens(argument).span }
 }

@@ -35,8 +35,3 @@ pub(super) fn check_quantile(q: f64, annotate: impl FnOnce(Annotation<'_>)) {
 pub(super) fn nan_lowest(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
 }
-
-/// Order of values, from the highest, with NaN before all others.
-pub(super) fn nan_first_descending(a: f64, b: f64) -> Ordering {
-    b.partial_cmp(&a).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
-}

@@ -28,6 +28,8 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, selector: &VectorSelector, sink:
 pub(super) fn stream_times(evaluator: &Evaluator<'_>, selector: &VectorSelector, sink: Sink<'_>) -> Result<()> {
     let reference = reference(evaluator, selector)?;
     let bounds = read_bounds(evaluator, reference);
+    // With `@`, upstream reads where the offset says, but looks for the sample as if there were none.
+    let reference = Reference { offset: if reference.fixed.is_some() { 0 } else { reference.offset }, ..reference };
     each_column(evaluator, &selector.matchers, reference, bounds, sink, place_time)
 }
 

@@ -61,14 +61,16 @@ impl Accumulator {
                     *slot = Some(slot.map_or(KahanSum::starting_at(value), |sum| sum.plus(value)));
                 };
                 fold_floats(sums, histograms, &column, start);
-                histograms.add(context, &column, metric, FloatHistogram::clone, FloatHistogram::add);
+                let has_float = |index: usize| sums[index].is_some();
+                histograms.add(context, &column, metric, has_float, FloatHistogram::clone, FloatHistogram::add);
             }
             Self::Avg(means, histograms) => {
                 let start = |slot: &mut Option<KahanMean>, value| {
                     *slot = Some(slot.map_or(KahanMean::starting_at(value), |mean| mean.plus(value)));
                 };
                 fold_floats(means, histograms, &column, start);
-                histograms.add(context, &column, metric, HistogramMean::starting_at, HistogramMean::add);
+                let has_float = |index: usize| means[index].is_some();
+                histograms.add(context, &column, metric, has_float, HistogramMean::starting_at, HistogramMean::add);
             }
             Self::Extreme(extremes) => {
                 note_histograms(context, &column);
@@ -201,6 +203,8 @@ pub(super) struct Histograms<S>(Vec<Slot<S>>);
 enum Slot<S> {
     None,
     Some(S),
+    /// There is one after a float, which is no value: it is not looked at.
+    AfterFloat,
     /// Two histograms did not fit. The group has no value, whatever else there is.
     Spoilt,
 }
@@ -217,6 +221,7 @@ impl<S: Clone> Histograms<S> {
         context: &FoldContext<'_>,
         column: &Column,
         metric: &str,
+        has_float: impl Fn(usize) -> bool,
         start: impl Fn(&FloatHistogram) -> S,
         add: impl Fn(&mut S, &FloatHistogram) -> Result<(), HistogramError>,
     ) {
@@ -224,10 +229,11 @@ impl<S: Clone> Histograms<S> {
             return;
         }
         self.0.resize(column.len(), Slot::None);
-        for (slot, histogram) in self.0.iter_mut().zip(&column.histograms) {
+        for (index, (slot, histogram)) in self.0.iter_mut().zip(&column.histograms).enumerate() {
             let Some(histogram) = histogram else { continue };
             match slot {
-                Slot::Spoilt => {}
+                Slot::Spoilt | Slot::AfterFloat => {}
+                Slot::None if has_float(index) => *slot = Slot::AfterFloat,
                 Slot::None => *slot = Slot::Some(start(histogram)),
                 Slot::Some(state) => {
                     if let Err(error) = add(state, histogram) {
@@ -253,7 +259,7 @@ impl<S: Clone> Histograms<S> {
                     histogram.compact();
                     column.set(index, Some(crate::promql::Value::Histogram(Arc::new(histogram))));
                 }
-                Slot::Spoilt => column.clear(index),
+                Slot::Spoilt | Slot::AfterFloat => column.clear(index),
             }
         }
         column

@@ -8,6 +8,7 @@ mod ranked;
 use std::collections::HashMap;
 
 use super::column::{Scalar, Series};
+use super::extreme::{larger, smaller};
 use super::quantile::check_quantile;
 use super::{Annotation, Evaluator, Result, Sink, Span, unwrap_parens};
 use crate::model::{Labels, METRIC_NAME};
@@ -78,7 +79,7 @@ fn parameter(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr) -> Result<Opt
     Ok(Some(scalar))
 }
 
-/// The extreme values of a parameter over all steps.
+/// The extreme values of a parameter over all steps; NaN at any step hides those that are finite.
 struct Bounds {
     least: f64,
     most: f64,
@@ -90,8 +91,8 @@ impl Bounds {
         let mut bounds = Self { least: f64::INFINITY, most: f64::NEG_INFINITY, has_nan: false };
         for index in 0..count {
             let value = scalar.at(index);
-            bounds.least = bounds.least.min(value);
-            bounds.most = bounds.most.max(value);
+            bounds.least = smaller(bounds.least, value);
+            bounds.most = larger(bounds.most, value);
             bounds.has_nan |= value.is_nan();
         }
         bounds

@@ -1,7 +1,8 @@
 //! Aggregations that pick some of their operand's series at each step: `topk`, `bottomk`, `limitk` and
 //! `limit_ratio`.
 
-use super::super::column::{Column, Scalar, Series, is_present};
+use super::super::column::{Scalar, Series, is_present};
+use super::super::insertion::sort;
 use super::super::{Annotation, Evaluator, Result, Sink, Span, execution_error, unwrap_parens};
 use super::{Bounds, Groups, note_ignored_histogram, parameter};
 use crate::promql::ast::{AggregateExpr, AggregateOp, Expr};
@@ -46,7 +47,7 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, expr: &Expr, aggregate: &Aggrega
 fn picks_nothing(evaluator: &Evaluator<'_>, op: AggregateOp, scalar: &Scalar, span: Span) -> bool {
     let bounds = Bounds::of(scalar, evaluator.steps.count);
     if op != AggregateOp::LimitRatio {
-        return bounds.most < 1.0 && !(bounds.has_nan && bounds.most == f64::NEG_INFINITY);
+        return bounds.most < 1.0;
     }
     if bounds.most > 1.0 {
         evaluator.query.annotate(Annotation::InvalidRatio { ratio: bounds.most, cap: 1.0 }, span);
@@ -103,7 +104,12 @@ impl<'a, 'q> Picker<'a, 'q> {
         if self.op != AggregateOp::Limitk && self.op != AggregateOp::LimitRatio {
             let is_top = self.op == AggregateOp::Topk;
             for picked in &mut self.picked {
-                picked.sort_by(|a, b| rank(&series[*b].column, &series[*a].column, index, is_top));
+                let value = |position: &usize| series[*position].column.floats[index];
+                // The worst are on top of the heap; NaN is worse than all others and than another NaN.
+                sort(picked, &|a, b| {
+                    let (a, b) = (value(a), value(b));
+                    b.is_nan() || if is_top { b < a } else { b > a }
+                });
             }
         }
         Ok(self.picked.concat())
@@ -118,7 +124,8 @@ impl<'a, 'q> Picker<'a, 'q> {
             let place = self.ratios[position];
             // A negative ratio gives what the positive rest to 1 leaves out.
             if (ratio >= 0.0 && place < ratio) || (ratio < 0.0 && place >= 1.0 + ratio) {
-                self.picked[self.group_of[position]].push(position);
+                let members = &mut self.picked[self.group_of[position]];
+                Heap { members, series, index, is_top: true }.push(position);
             }
         }
         Ok(())
@@ -129,7 +136,7 @@ impl<'a, 'q> Picker<'a, 'q> {
         let picked = &mut self.picked[self.group_of[position]];
         if self.op == AggregateOp::Limitk {
             if picked.len() < limit {
-                picked.push(position);
+                Heap { members: picked, series, index, is_top: true }.push(position);
             }
             return;
         }
@@ -154,13 +161,6 @@ fn whole_number(parameter: f64) -> Result<usize> {
     Ok(parameter.max(0.0) as usize)
 }
 
-/// How two series compare at a step; `Less` is worse. NaN is the worst in either direction.
-fn rank(a: &Column, b: &Column, index: usize, is_top: bool) -> std::cmp::Ordering {
-    use super::super::quantile::{nan_first_descending, nan_lowest};
-    let order = if is_top { nan_lowest } else { nan_first_descending };
-    order(a.floats[index], b.floats[index])
-}
-
 /// A binary heap of positions with the worst on top. Written out because which of several equal
 /// members is replaced depends on where exactly they stand in the heap, and shows in results.
 struct Heap<'h, 's> {
@@ -177,7 +177,9 @@ impl Heap<'_, '_> {
     }
 
     fn value(&self, slot: usize) -> f64 {
-        self.series[self.members[slot]].column.floats[self.index]
+        let value = self.series[self.members[slot]].column.floats[self.index];
+        // A histogram, which only `limitk` and `limit_ratio` take, stands where 0 does.
+        if is_present(value) { value } else { 0.0 }
     }
 
     fn push(&mut self, position: usize) {

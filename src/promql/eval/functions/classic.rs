@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::super::column::{Column, Scalar, Series, is_present};
 use super::super::histogram::{native_fraction, native_quantile};
+use super::super::invariance::argument_span;
 use super::super::labels::has_one_name;
 use super::super::quantile::check_quantile;
 use super::super::{Annotation, Evaluator, Result, Sink, Span, unwrap_parens};
@@ -25,8 +26,8 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, call: &Call, sink: Sink<'_>) -> 
         evaluator,
         scalars: scalars.iter().map(|scalar| evaluator.scalar(scalar)).collect::<Result<_>>()?,
         is_quantile: call.function.name == "histogram_quantile",
-        span: unwrap_parens(&call.args[0]).span,
-        argument_span: argument.span,
+        span: argument_span(call, 0),
+        argument_span: argument_span(call, call.args.len() - 1),
     };
     function.check_quantiles();
     let mut histograms = Histograms::default();
@@ -129,6 +130,9 @@ impl Function<'_, '_> {
 
     fn column(&self, histogram: &Histogram) -> Column {
         let mut column = Column::absent(self.evaluator.steps.count);
+        // Upstream drops the name with the first result, and no longer knows it for later annotations.
+        let keeps_name = self.evaluator.query.delays_name_removal();
+        let mut classic_metric = histogram.labels.metric_name();
         let mut buckets = Vec::with_capacity(histogram.buckets.len());
         for index in 0..column.len() {
             buckets.clear();
@@ -142,7 +146,13 @@ impl Function<'_, '_> {
                     continue;
                 }
                 (Some(native), true) => self.of_native(native, index, metric),
-                (None, false) => self.of_classic(&mut buckets, index, metric),
+                (None, false) => {
+                    let metric = std::mem::take(&mut classic_metric);
+                    if keeps_name {
+                        classic_metric = metric;
+                    }
+                    self.of_classic(&mut buckets, index, metric)
+                }
                 (None, true) => continue,
             };
         }

@@ -1,5 +1,6 @@
 //! Functions of one number.
 
+use super::super::extreme::{larger, smaller};
 use super::super::logarithm::{log2, log10};
 use super::super::{Evaluator, Result, Sink};
 use super::stream_mapped;
@@ -68,13 +69,32 @@ fn round(value: f64, nearest: f64) -> f64 {
     (value * inverse + 0.5).floor() / inverse
 }
 
-/// NaN in any place gives NaN; crossed bounds give nothing.
+/// Crossed bounds give nothing.
 fn clamp(value: f64, least: f64, most: f64) -> f64 {
-    if most < least {
-        super::super::column::ABSENT
-    } else if value.is_nan() || least.is_nan() || most.is_nan() {
-        f64::NAN
-    } else {
-        least.max(most.min(value))
+    if most < least { super::super::column::ABSENT } else { larger(least, smaller(most, value)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clamping_zeros_and_specials() {
+        const INF: f64 = f64::INFINITY;
+        // Value, least, most, result.
+        let cases = [
+            (-0.0, -INF, 0.0, -0.0),
+            (0.0, -INF, -0.0, -0.0),
+            (-0.0, 0.0, INF, 0.0),
+            (5.0, 1.0, 3.0, 3.0),
+            (f64::NAN, 1.0, 3.0, f64::NAN),
+            (f64::NAN, INF, INF, INF),
+            (f64::NAN, -INF, -INF, -INF),
+            (1.0, f64::NAN, 3.0, f64::NAN),
+        ];
+        for (value, least, most, expected) in cases {
+            let found = clamp(value, least, most);
+            assert_eq!(found.to_string(), expected.to_string(), "{value} within {least} and {most}");
+        }
     }
 }

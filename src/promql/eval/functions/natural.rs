@@ -1,32 +1,28 @@
 //! Natural order of texts: runs of digits compare as numbers, so that `node9` is before `node10`.
+//!
+//! Source of the order, its oddities included: the library `facette/natsort` that Prometheus uses.
 
-use std::cmp::Ordering;
-
-/// Compares run by run. Numbers that are equal with and without leading zeros compare as text.
-pub(super) fn natural_order(a: &str, b: &str) -> Ordering {
-    let (mut left, mut right) = (runs(a), runs(b));
+/// Whether `a` precedes `b`. Not an order in every case: nothing at all neither precedes a text nor is preceded by
+/// one, and numbers that are equal but for leading zeros precede each other.
+pub(super) fn precedes(a: &str, b: &str) -> bool {
+    let (mut left, mut right) = (runs(a).peekable(), runs(b).peekable());
     loop {
-        let order = match (left.next(), right.next()) {
-            (None, None) => return Ordering::Equal,
-            (Some(a), Some(b)) => compare_runs(a, b),
-            (a, b) => a.is_some().cmp(&b.is_some()),
+        let (Some(x), Some(y)) = (left.next(), right.next()) else { return false };
+        let are_equal = match (number(x), number(y)) {
+            (Some(x), Some(y)) if x != y => return x < y,
+            (Some(_), Some(_)) => true,
+            _ if x != y => return x < y,
+            _ => true,
         };
-        if order.is_ne() {
-            return order;
+        if are_equal && left.peek().is_none() {
+            return true;
         }
     }
 }
 
-fn compare_runs(a: &str, b: &str) -> Ordering {
-    if is_number(a) && is_number(b) {
-        let (x, y) = (a.trim_start_matches('0'), b.trim_start_matches('0'));
-        return x.len().cmp(&y.len()).then_with(|| x.cmp(y)).then_with(|| a.cmp(b));
-    }
-    a.cmp(b)
-}
-
-fn is_number(run: &str) -> bool {
-    run.starts_with(|first: char| first.is_ascii_digit())
+/// A run of digits, if it fits into 64 bits.
+fn number(run: &str) -> Option<i64> {
+    run.parse().ok()
 }
 
 /// Runs of digits and runs of anything else.
@@ -47,19 +43,23 @@ mod tests {
 
     #[test]
     fn digits_compare_as_numbers() {
+        // Does the first precede the second, and the second the first?
         let cases = [
-            ("node9", "node10", Ordering::Less),
-            ("node10", "node9", Ordering::Greater),
-            ("a", "b", Ordering::Less),
-            ("", "1", Ordering::Less),
-            ("1", "a", Ordering::Less),
-            ("a1b2", "a1b10", Ordering::Less),
-            ("4m5", "4m1000", Ordering::Less),
-            ("x", "x", Ordering::Equal),
-            ("99999999999999999999999", "100000000000000000000000", Ordering::Less),
+            ("node9", "node10", (true, false)),
+            ("a", "b", (true, false)),
+            ("1", "a", (true, false)),
+            ("a", "ab", (true, false)),
+            ("node", "node1", (true, false)),
+            ("a1b2", "a1b10", (true, false)),
+            ("4m5", "4m1000", (true, false)),
+            ("", "1", (false, false)),
+            ("01", "1", (true, true)),
+            ("x", "x", (true, true)),
+            // Too large for numbers: as text.
+            ("100000000000000000000000", "99999999999999999999999", (true, false)),
         ];
         for (a, b, expected) in cases {
-            assert_eq!(natural_order(a, b), expected, "{a} {b}");
+            assert_eq!((precedes(a, b), precedes(b, a)), expected, "{a} {b}");
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Functions that order a vector. Order shows in instant queries; a range's result is sorted by labels.
 
-use std::cmp::Ordering;
-
 use super::super::column::Series;
-use super::super::quantile::{nan_first_descending, nan_lowest};
+use super::super::insertion::sort;
 use super::super::{Evaluator, Result, Sink, string_argument};
-use super::natural::natural_order;
+use super::natural::precedes;
 use crate::model::Labels;
 use crate::promql::ast::Call;
 
@@ -19,20 +17,19 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, call: &Call, sink: Sink<'_>) -> 
     if evaluator.steps.count == 1 {
         let names = call.args[1..].iter().map(string_argument).collect::<Result<Vec<_>>>()?;
         let value = |series: &Series| series.column.floats[0];
-        // NaN comes last in either direction.
-        vector.series.sort_by(|a, b| match call.function.name {
-            "sort" => nan_first_descending(value(a), value(b)).reverse(),
-            "sort_desc" => nan_lowest(value(a), value(b)).reverse(),
-            "sort_by_label" => by_labels(&names, &a.labels, &b.labels),
-            _ => by_labels(&names, &b.labels, &a.labels),
+        // NaN comes last in either direction, and before another NaN.
+        sort(&mut vector.series, &|a, b| match call.function.name {
+            "sort" => value(b).is_nan() || value(b) > value(a),
+            "sort_desc" => value(b).is_nan() || value(b) < value(a),
+            "sort_by_label" => by_labels(&names, &a.labels, &b.labels).unwrap_or(a.labels < b.labels),
+            _ => by_labels(&names, &a.labels, &b.labels).map_or(b.labels < a.labels, |is_before| !is_before),
         });
     }
     vector.series.into_iter().try_for_each(sink)
 }
 
-/// By the named labels' values in natural order, then by all labels.
-fn by_labels(names: &[&str], a: &Labels, b: &Labels) -> Ordering {
-    let of = |labels: &Labels, name: &str| labels.get(name).unwrap_or("").to_owned();
-    let ordered = names.iter().map(|name| natural_order(&of(a, name), &of(b, name)));
-    ordered.into_iter().find(|order| order.is_ne()).unwrap_or_else(|| a.cmp(b))
+/// Whether the named labels put one before the other; `None` if they are equal.
+fn by_labels(names: &[&str], a: &Labels, b: &Labels) -> Option<bool> {
+    let values = |name: &&str| (a.get(name).unwrap_or(""), b.get(name).unwrap_or(""));
+    names.iter().map(values).find(|(a, b)| a != b).map(|(a, b)| precedes(a, b))
 }

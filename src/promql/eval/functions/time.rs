@@ -47,14 +47,21 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, call: &Call, function: fn(&Date)
 
 impl Date {
     /// The date of a number of seconds since the epoch. Fractions go, towards the epoch.
+    ///
+    /// What does not fit into 64 bits, NaN among it, counts as the lowest number, and dates before [`FIRST_DAY`] as
+    /// dates 2^64 seconds later: so does Go on a PC.
     fn at(seconds: f64) -> Self {
-        // Some 300 million years: keeps the arithmetic below within 64 bits.
-        let seconds = (seconds as i64).clamp(-(1 << 53), 1 << 53);
-        let days = seconds.div_euclid(86_400);
+        const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+        let seconds = if (-LIMIT..LIMIT).contains(&seconds) { seconds as i64 } else { i64::MIN };
+        let since_first = seconds.wrapping_sub(FIRST_DAY.wrapping_mul(86_400)).cast_unsigned();
+        let days = (since_first / 86_400).cast_signed() + FIRST_DAY;
         let (year, month, day) = civil_date(days);
-        Self { year, month, day, days, seconds: seconds.rem_euclid(86_400) }
+        Self { year, month, day, days, seconds: (since_first % 86_400).cast_signed() }
     }
 }
+
+/// Where Go's calendar begins, in days since the epoch: the first of March of the year -292277022400.
+const FIRST_DAY: i64 = -(292_277_022_400 / 400 * 146_097) - 719_468;
 
 /// Year, month and day of the proleptic Gregorian calendar. Years begin in March here, so that leap
 /// days come last, and eras are the 400 years after which the calendar repeats.
@@ -103,7 +110,9 @@ mod tests {
             let found = names.map(|name| calendar_function(name).expect(name)(&date) as i64);
             assert_eq!(found, expected, "{seconds}");
         }
-        Date::at(f64::INFINITY);
-        Date::at(f64::NAN);
+        for seconds in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e19] {
+            assert_eq!(Date::at(seconds).year, 292_277_026_596, "{seconds}");
+        }
+        assert_eq!(Date::at(9_007_199_254_740_992.0).year, 285_428_751);
     }
 }

@@ -9,6 +9,7 @@ mod source;
 mod window;
 
 use super::column::{ABSENT, Column, Scalar, Series, is_present};
+use super::invariance::argument_span;
 use super::labels::NameDropper;
 use super::steps::Reference;
 use super::{Annotation, Evaluator, Query, RawSeries, Result, Sink, Span, execution_error};
@@ -171,14 +172,13 @@ fn each_column(evaluator: &Evaluator<'_>, function: RangeFunction, call: &Call, 
     let range_arg = call.args.iter().find(is_range).ok_or_else(|| execution_error("expected a range vector"))?;
     let source = RangeSource::of(evaluator, range_arg)?;
     let scalars = call.args.iter().filter(|arg| !is_range(arg)).map(|arg| evaluator.scalar(arg));
-    let first = super::unwrap_parens(&call.args[0]);
     let range_call = RangeCall {
         query: evaluator.query,
         function,
         range_ms: source.range_ms,
         scalars: scalars.collect::<Result<_>>()?,
         // Upstream forgets where a subquery stands.
-        span: if source.is_subquery() && is_range(&first) { Span::default() } else { first.span },
+        span: if source.is_subquery() && is_range(&&call.args[0]) { Span::default() } else { argument_span(call, 0) },
     };
     source.each_series(evaluator, &mut |mut series, samples| {
         let samples = RangeSamples::new(samples);
