@@ -12,6 +12,9 @@ mod alerting;
 mod api_parity;
 /// What a wrong configuration or a broken target leads to.
 mod bad_input;
+/// The same questions as a live Prometheus, the same answers.
+#[path = "../compliance/mod.rs"]
+mod compliance;
 /// Containers of a real engine.
 mod containers;
 /// No configuration at all.

@@ -17,7 +17,7 @@ pub struct Reply {
 
 /// GETs `path` of `address` (`127.0.0.1:9090`).
 pub fn get(address: &str, path: &str) -> Result<Reply, String> {
-    request(address, path)
+    request("GET", address, path, "", &[])
 }
 
 /// GETs JSON and insists on status 200.
@@ -39,12 +39,18 @@ pub fn query_value(address: &str, expr: &str) -> Result<f64, String> {
     }
 }
 
-fn request(address: &str, path: &str) -> Result<Reply, String> {
+/// POSTs `body` to `path` of `address`; `headers` are whole lines, ended by CR LF.
+pub fn post(address: &str, path: &str, headers: &str, body: &[u8]) -> Result<Reply, String> {
+    let headers = format!("{headers}Content-Length: {}\r\n", body.len());
+    request("POST", address, path, &headers, body)
+}
+
+fn request(method: &str, address: &str, path: &str, headers: &str, body: &[u8]) -> Result<Reply, String> {
     let describe = |error: std::io::Error| format!("{address}{path}: {error}");
     let mut stream = TcpStream::connect(address).map_err(describe)?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(describe)?;
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).map_err(describe)?;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(&[head.as_bytes(), body].concat()).map_err(describe)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(describe)?;
     parse_reply(&answer).ok_or_else(|| format!("{address}{path}: not HTTP: {}", String::from_utf8_lossy(&answer)))

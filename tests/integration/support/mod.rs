@@ -7,7 +7,7 @@ mod process;
 mod target;
 
 pub use exchange::{Answer, Ask, exchange};
-pub use http::{encode, get, get_json, query_value};
+pub use http::{Reply, encode, get, get_json, post, query_value};
 pub use peers::{alertmanager, node_exporter, program, prometheus, prometheus_with};
 pub use process::{Outpost, Process, run_to_end};
 pub use target::{PageServer, WebhookServer};

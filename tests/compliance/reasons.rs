@@ -1,0 +1,101 @@
+//! Why an answer may differ from Prometheus's, each with the queries that it concerns.
+
+use outpost::promql::ast::{AggregateOp, BinaryOp, Expr, Node};
+use outpost::promql::{Features, parse};
+
+use super::pair::Closeness;
+
+/// Functions that Go computes with code of its own, which rounds differently from the C library's in the last bit. What
+/// is made of their results (differences of close numbers, angles, labels) differs by more.
+const ROUNDED: [&str; 15] = [
+    "exp", "ln", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh",
+];
+const ROUNDED_MORE: [&str; 4] = ["atanh", "histogram_quantile", "histogram_fraction", "histogram_stddev"];
+
+/// A reason for a difference.
+pub struct Reason {
+    /// In words.
+    pub text: &'static str,
+    /// How close the answers must still be.
+    pub closeness: Closeness,
+}
+
+/// The reason why this query may have another answer; `None` if there is none.
+pub fn reason(text: &str) -> Option<Reason> {
+    let tree = parse_all(text)?;
+    if any(&tree, &has_fixed_parameter) {
+        // The parameter is looked at again at each step, and what `@` says moves with the steps.
+        let text = "Prometheus shifts @ in the parameter of an aggregation";
+        return Some(Reason { text, closeness: Closeness::Any });
+    }
+    if any(&tree, &picks_computed) {
+        let text = "Prometheus picks of equal computed series over a range in no order";
+        return Some(Reason { text, closeness: Closeness::Verdict });
+    }
+    let text = "Go rounds transcendental functions differently, and more is made of the difference";
+    any(&tree, &is_rounded).then_some(Reason { text, closeness: Closeness::Verdict })
+}
+
+/// Whether a function whose last bit may differ is called.
+pub fn has_rounded_function(text: &str) -> bool {
+    parse_all(text).is_some_and(|tree| any(&tree, &is_rounded))
+}
+
+/// Whether computed series are aggregated.
+pub fn has_unordered_aggregation(text: &str) -> bool {
+    let is_computed = |expr: &Expr| match &expr.node {
+        Node::Aggregate(aggregate) => !matches!(aggregate.expr.node, Node::VectorSelector(_)),
+        _ => false,
+    };
+    parse_all(text).is_some_and(|tree| any(&tree, &is_computed))
+}
+
+fn parse_all(text: &str) -> Option<Expr> {
+    parse(text, Features { experimental_functions: true, ..Features::default() }).ok()
+}
+
+fn is_rounded(expr: &Expr) -> bool {
+    match &expr.node {
+        Node::Call(call) => ROUNDED.contains(&call.function.name) || ROUNDED_MORE.contains(&call.function.name),
+        Node::Binary(binary) => matches!(binary.op, BinaryOp::Pow | BinaryOp::Atan2),
+        _ => false,
+    }
+}
+
+fn picks_computed(expr: &Expr) -> bool {
+    use AggregateOp::{Bottomk, Limitk, Topk};
+    match &expr.node {
+        Node::Aggregate(aggregate) => {
+            matches!(aggregate.op, Topk | Bottomk | Limitk) && !matches!(aggregate.expr.node, Node::VectorSelector(_))
+        }
+        _ => false,
+    }
+}
+
+fn has_fixed_parameter(expr: &Expr) -> bool {
+    let is_fixed = |expr: &Expr| match &expr.node {
+        Node::VectorSelector(selector) => selector.at.is_some(),
+        Node::MatrixSelector(matrix) => matrix.selector.at.is_some(),
+        Node::Subquery(subquery) => subquery.at.is_some(),
+        _ => false,
+    };
+    match &expr.node {
+        Node::Aggregate(aggregate) => aggregate.param.as_ref().is_some_and(|param| any(param, &is_fixed)),
+        _ => false,
+    }
+}
+
+/// Whether the condition holds for the expression or one within it.
+fn any(expr: &Expr, condition: &impl Fn(&Expr) -> bool) -> bool {
+    condition(expr)
+        || match &expr.node {
+            Node::Number(_) | Node::String(_) | Node::VectorSelector(_) | Node::MatrixSelector(_) => false,
+            Node::Paren(inner) | Node::Unary(_, inner) => any(inner, condition),
+            Node::Binary(binary) => any(&binary.lhs, condition) || any(&binary.rhs, condition),
+            Node::Aggregate(aggregate) => {
+                any(&aggregate.expr, condition) || aggregate.param.as_ref().is_some_and(|param| any(param, condition))
+            }
+            Node::Call(call) => call.args.iter().any(|arg| any(arg, condition)),
+            Node::Subquery(subquery) => any(&subquery.expr, condition),
+        }
+}
