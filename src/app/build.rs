@@ -1,11 +1,11 @@
 //! Builds the parts from flags and configuration: the wiring itself.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
@@ -17,10 +17,11 @@ use super::{App, Requests, screen};
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::collect::{Collector, CollectorSettings, DockerCollector, NodeCollector, OwnCollector};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, WebConfig, read_web_file};
 use crate::federation::{Federation, FileCursors, RESYNC_SAMPLES_MAX};
 use crate::http::{
     Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, RuntimeInfo, Server, ServerSettings,
+    WebSource,
 };
 use crate::notify::Notifier;
 use crate::promql::{Engine, EngineSettings};
@@ -28,6 +29,7 @@ use crate::rules::{RuleDeps, RuleManager, RuleSettings};
 use crate::scrape::{CollectorFactory, ScrapeDeps, ScrapeManager};
 use crate::store::{DiskStore, StoreSettings};
 use crate::telemetry::{Registry, register_process_metrics};
+use crate::yaml::Problem;
 
 /// Requests to reload that may wait; the server refuses more.
 const RELOADS_WAITING_MAX: usize = 4;
@@ -40,15 +42,18 @@ const CURSORS_FILE: &str = "resync-cursors";
 pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     // First, so that no signal finds the default action, which would be to end without a flush.
     let signals = Signals::new().context("signals cannot be caught")?;
-    refuse_unsupported(&options)?;
+    warn_unsupported(&options);
     let registry = Registry::new();
     register_process_metrics(&registry, clock.now().seconds());
     let config = load_config(&options)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    for warning in web_warnings(&options) {
+        tracing::warn!("{warning}");
+    }
     let server = Server::bind(server_settings(&options, &config)).await?;
-    let urls = Urls::new(&options, server.addresses());
+    let urls = Urls::new(&options, &server);
     let store = open_store(store_settings(&options, &config), &clock, &registry).await?;
     let engine = Arc::new(Engine::new(engine_settings(&options, &config)));
     let scrape = ScrapeManager::new(scrape_deps(&store, &clock, &registry, &config));
@@ -120,18 +125,10 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
 }
 
 /// Flags that would change who may do what must not be taken silently.
-fn refuse_unsupported(options: &RunOptions) -> Result<()> {
-    if let Some(file) = &options.web_config_file {
-        bail!(
-            "--web.config.file={}: TLS and users are not supported; put a reverse proxy in front, or leave the flag out: \
-             requests from beyond the local network are refused then",
-            file.display()
-        );
-    }
+fn warn_unsupported(options: &RunOptions) {
     if options.enable_admin_api {
         tracing::warn!("--web.enable-admin-api has no effect: there are no /api/v1/admin endpoints");
     }
-    Ok(())
 }
 
 /// The configuration: the file's, or the built-in one.
@@ -172,17 +169,19 @@ pub struct Urls {
 }
 
 impl Urls {
-    fn new(options: &RunOptions, addresses: &[SocketAddr]) -> Self {
+    fn new(options: &RunOptions, server: &Server) -> Self {
+        let addresses = server.addresses();
+        let scheme = if server.speaks_tls() { "https" } else { "http" };
         let path = options.route_prefix.trim_end_matches('/');
         let local: Vec<String> = addresses
             .iter()
             .map(|address| match address.ip().is_unspecified() {
-                true => format!("http://localhost:{}{path}/", address.port()),
-                false => format!("http://{address}{path}/"),
+                true => format!("{scheme}://localhost:{}{path}/", address.port()),
+                false => format!("{scheme}://{address}{path}/"),
             })
             .collect();
         let port = addresses.first().map_or(9090, SocketAddr::port);
-        let external = options.external_url.clone().unwrap_or_else(|| format!("http://{}:{port}", host_name()));
+        let external = options.external_url.clone().unwrap_or_else(|| format!("{scheme}://{}:{port}", host_name()));
         Self { external, local }
     }
 }
@@ -198,11 +197,30 @@ fn server_settings(options: &RunOptions, config: &Config) -> ServerSettings {
     ServerSettings {
         listen_addresses: options.listen_addresses.clone(),
         route_prefix: options.route_prefix.clone(),
-        public_sources: false,
+        web: options.web_config_file.clone().map(web_source),
         host_names: config.outpost.allowed_hosts.iter().cloned().chain(external_host).collect(),
         cors_origin: options.cors_origin.clone(),
         connections_max: options.connections_max,
     }
+}
+
+/// How the listener reads `--web.config.file`, now and when it has changed.
+fn web_source(path: PathBuf) -> WebSource {
+    let file = path.clone();
+    WebSource { path, read: Arc::new(move || Ok(web_config(&file)?.settings)) }
+}
+
+/// What the file says and means less than it seems. Mistakes are the listener's to report.
+fn web_warnings(options: &RunOptions) -> Vec<Problem> {
+    let read = options.web_config_file.as_deref().map(web_config);
+    read.and_then(Result::ok).map(|web| web.warnings).unwrap_or_default()
+}
+
+fn web_config(path: &Path) -> Result<WebConfig, String> {
+    read_web_file(path).map_err(|error| match &error {
+        ConfigError::Unreadable { path, source } => format!("{} cannot be read: {source}", path.display()),
+        ConfigError::Invalid(_) => error.to_string(),
+    })
 }
 
 fn store_settings(options: &RunOptions, config: &Config) -> StoreSettings {

@@ -29,10 +29,17 @@ pub enum Command {
         /// `--extended`: show how many series each family has.
         extended: bool,
     },
+    /// `check web-config`
+    CheckWebConfig {
+        /// The files.
+        files: Vec<PathBuf>,
+    },
     /// `health`: ask a server whether it is well.
     Health {
         /// `--url`: the server, with its route prefix.
         url: String,
+        /// `--http.config.file`: how to talk to the server.
+        http_config: Option<PathBuf>,
         /// `--insecure`: do not verify its certificate.
         insecure: bool,
     },
@@ -85,7 +92,8 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
             })),
             Some(("rules", rules)) => Ok(Command::CheckRules(rules::check_from_matches(rules)?)),
             Some(("metrics", metrics)) => Ok(Command::CheckMetrics { extended: metrics.get_flag("extended") }),
-            _ => Err("check needs to know what to check: config, rules, metrics".to_owned()),
+            Some(("web-config", web)) => Ok(Command::CheckWebConfig { files: files(web) }),
+            _ => Err("check needs to know what to check: config, rules, metrics, web-config".to_owned()),
         },
         Some(("test", test)) => match test.subcommand() {
             Some(("rules", rules)) => Ok(Command::TestRules(rules::test_from_matches(rules)?)),
@@ -93,7 +101,8 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
         },
         Some(("health", health)) => {
             let url = health.get_one::<String>("url").map_or(HEALTH_URL, String::as_str).to_owned();
-            Ok(Command::Health { url, insecure: health.get_flag("insecure") })
+            let http_config = health.get_one::<PathBuf>("http.config.file").cloned();
+            Ok(Command::Health { url, http_config, insecure: health.get_flag("insecure") })
         }
         Some(("query", matches)) => Ok(Command::Query(query::from_matches(matches)?)),
         Some(("print-config", flags)) => Ok(Command::PrintConfig(Box::new(RunOptions::from_matches(flags)?))),
@@ -110,6 +119,7 @@ fn check() -> clap::Command {
     let metrics = clap::Command::new("metrics")
         .about("Check a page of metrics on standard input")
         .arg(switch("extended", "Show how many series each family has"));
+    let web = clap::Command::new("web-config").about("Check files for --web.config.file").arg(files_argument());
     clap::Command::new("check")
         .about("Check files before they are used")
         .subcommand_required(true)
@@ -118,12 +128,14 @@ fn check() -> clap::Command {
         .subcommand(config)
         .subcommand(rules::check_definition())
         .subcommand(metrics)
+        .subcommand(web)
 }
 
 fn health() -> clap::Command {
     clap::Command::new("health")
         .about("Ask a running outpost whether it is well; for container health checks")
         .arg(Arg::new("url").long("url").value_name("URL").help(format!("Its address [default: {HEALTH_URL}]")))
+        .arg(query::http_config_argument())
         .arg(switch("insecure", "Do not verify its certificate"))
 }
 

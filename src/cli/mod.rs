@@ -172,7 +172,10 @@ mod tests {
     #[test]
     fn health_has_a_usual_place_to_ask() {
         match (parsed("health"), parsed("health --url http://x:1/p --insecure")) {
-            (Ok(Command::Health { url, insecure: false }), Ok(Command::Health { url: other, insecure: true })) => {
+            (
+                Ok(Command::Health { url, insecure: false, .. }),
+                Ok(Command::Health { url: other, insecure: true, .. }),
+            ) => {
                 assert_eq!((url.as_str(), other.as_str()), ("http://127.0.0.1:9090", "http://x:1/p"));
             }
             unexpected => panic!("{unexpected:?}"),

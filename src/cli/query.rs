@@ -83,12 +83,17 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Query, String> {
 
 fn sub(name: &'static str, about: &'static str) -> clap::Command {
     let formats = clap::builder::PossibleValuesParser::new(["promql", "json"]);
-    let file = text("http.config.file", "FILE", "Authentication, TLS and proxy, as in a scrape job");
     clap::Command::new(name)
         .about(about)
         .arg(text("format", "FORMAT", "How to print the answer [default: promql]").short('o').value_parser(formats))
-        .arg(file.value_parser(value_parser!(PathBuf)))
+        .arg(http_config_argument())
         .arg(positional("server", "URL"))
+}
+
+/// `--http.config.file`
+pub fn http_config_argument() -> Arg {
+    let file = text("http.config.file", "FILE", "Authentication, TLS and proxy, as in a scrape job");
+    file.value_parser(value_parser!(PathBuf))
 }
 
 fn range_arguments() -> [Arg; 2] {

@@ -1,8 +1,10 @@
 //! One request to a running server, for the commands that have a question.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::client::{Client, ClientError, ClientSettings, Request, Url};
+use crate::config::read_client_file;
 
 /// Above the default `--query.timeout`.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60);
@@ -16,6 +18,11 @@ pub struct Reply {
     pub status: u16,
     /// The whole body.
     pub body: Vec<u8>,
+}
+
+/// How to talk to a server: what `--http.config.file` says.
+pub fn client_settings(file: Option<&Path>) -> Result<ClientSettings, String> {
+    file.map_or_else(|| Ok(ClientSettings::default()), |path| read_client_file(path).map_err(|error| error.to_string()))
 }
 
 /// Asks for `path` below the address of a server, which may have a prefix.

@@ -1,12 +1,16 @@
 //! `outpost health`: asks a running outpost (or Prometheus) whether it is well, for container health checks.
 
+use std::path::Path;
+
 use super::{ask, fail, print};
-use crate::client::{ClientSettings, TlsSettings};
 
 /// Whether the server at `url` says that it is healthy. Certificates are not verified where `insecure` says so.
-pub fn run(url: &str, insecure: bool) -> bool {
-    let tls = TlsSettings { insecure_skip_verify: insecure, ..TlsSettings::default() };
-    let reply = match ask::get(url, "/-/healthy", &ClientSettings { tls, ..ClientSettings::default() }) {
+pub fn run(url: &str, http_config: Option<&Path>, insecure: bool) -> bool {
+    let asked = ask::client_settings(http_config).and_then(|mut settings| {
+        settings.tls.insecure_skip_verify |= insecure;
+        ask::get(url, "/-/healthy", &settings)
+    });
+    let reply = match asked {
         Ok(reply) => reply,
         Err(reason) => return fail(&reason),
     };

@@ -3,6 +3,7 @@
 mod ask;
 mod check_config;
 mod check_metrics;
+mod check_web_config;
 mod health;
 mod print_config;
 mod query;
@@ -19,7 +20,8 @@ pub fn run(command: Command) -> ExitCode {
     let is_good = match command {
         Command::CheckConfig(check) => check_config::run(&check),
         Command::CheckMetrics { extended } => check_metrics::run(extended),
-        Command::Health { url, insecure } => health::run(&url, insecure),
+        Command::CheckWebConfig { files } => check_web_config::run(&files),
+        Command::Health { url, http_config, insecure } => health::run(&url, http_config.as_deref(), insecure),
         Command::CheckRules(check) => rules::check(&check),
         Command::TestRules(test) => rules::test(&test),
         Command::Query(query) => query::run(&query),

@@ -1,16 +1,13 @@
 //! `outpost query`: questions to a running outpost or Prometheus, answered as promtool prints them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{ask, fail, print, print_error};
 use crate::cli::{Query, QueryFormat, QueryKind};
-use crate::client::ClientSettings;
 use crate::client::url::{encode_query, push_query_part};
 use crate::clock::Clock;
-use crate::config::read_client_file;
 use crate::model::{Timestamp, is_legacy_label_name, parse_rfc3339};
 
 /// Without `--start`, a range begins this long before its end.
@@ -31,10 +28,9 @@ pub fn run(query: &Query) -> bool {
 }
 
 fn answer(query: &Query, now: Timestamp) -> Result<String, String> {
-    let settings = client_settings(query.http_config.as_deref())?;
+    let settings = ask::client_settings(query.http_config.as_deref())?;
     let reply = ask::get(&query.server, &path(&query.kind, now)?, &settings)?;
-    let document: Value = serde_json::from_slice(&reply.body)
-        .map_err(|_| format!("{}: status {}, and no JSON: is this a Prometheus API?", query.server, reply.status))?;
+    let document: Value = serde_json::from_slice(&reply.body).map_err(|_| no_answer(&query.server, reply.status))?;
     if document["status"] != "success" {
         let text = |key: &str| document[key].as_str().unwrap_or("unknown").to_owned();
         return Err(format!("{}: {}: {}", query.server, text("errorType"), text("error")));
@@ -49,8 +45,12 @@ fn answer(query: &Query, now: Timestamp) -> Result<String, String> {
     }
 }
 
-fn client_settings(file: Option<&Path>) -> Result<ClientSettings, String> {
-    file.map_or_else(|| Ok(ClientSettings::default()), |path| read_client_file(path).map_err(|error| error.to_string()))
+/// Why there is no JSON.
+fn no_answer(server: &str, status: u16) -> String {
+    match status {
+        401 => format!("{server}: status 401: name and password are needed; give them by --http.config.file"),
+        _ => format!("{server}: status {status}, and no JSON: is this a Prometheus API?"),
+    }
 }
 
 /// What is asked for, with its parameters.

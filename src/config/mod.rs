@@ -21,6 +21,7 @@ mod size;
 mod top;
 mod unsupported;
 mod url;
+mod web;
 
 use std::fmt;
 use std::io;
@@ -35,6 +36,7 @@ pub use check::Findings;
 pub use global::GlobalSettings;
 pub use outpost::OutpostSettings;
 pub use size::{SizeError, parse_size};
+pub use web::{WebConfig, read_web_file};
 
 /// What runs when no file is given.
 const EMBEDDED: &str = include_str!("default.yml");

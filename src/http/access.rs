@@ -19,7 +19,7 @@ const LOCAL_DOMAINS: [&str; 6] = [".localhost", ".local", ".lan", ".home.arpa", 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error(
-        "{0} is not an address of a local network, and outpost serves only those. To be reached from elsewhere, use a VPN or a reverse proxy in this network."
+        "{0} is not an address of a local network, and outpost serves only those. To be reached from elsewhere, set TLS and users in --web.config.file, or use a VPN or a reverse proxy in this network."
     )]
     PublicSource(IpAddr),
     #[error(
@@ -35,8 +35,15 @@ pub(super) enum Refusal {
 }
 
 /// Checks source and host of any request.
-pub(super) fn check(settings: &ServerSettings, source: IpAddr, request: &Parts) -> Result<(), Refusal> {
-    if !settings.public_sources && !is_local(source) {
+///
+/// `public_sources`: whether it may come from beyond the local network, since TLS and users are set.
+pub(super) fn check(
+    settings: &ServerSettings,
+    public_sources: bool,
+    source: IpAddr,
+    request: &Parts,
+) -> Result<(), Refusal> {
+    if !public_sources && !is_local(source) {
         return Err(Refusal::PublicSource(source.to_canonical()));
     }
     // Which of them a proxy or a page meant cannot be told; RFC 9112 section 3.2 asks for 400.
@@ -173,7 +180,11 @@ mod tests {
         ];
         let source = IpAddr::from([127, 0, 0, 1]);
         for host in known {
-            assert_eq!(check(&settings, source, &request(Version::HTTP_11, &[("host", host)])), Ok(()), "{host}");
+            assert_eq!(
+                check(&settings, false, source, &request(Version::HTTP_11, &[("host", host)])),
+                Ok(()),
+                "{host}"
+            );
         }
         for host in [
             "evil.example.com:9090",
@@ -184,23 +195,22 @@ mod tests {
             "local.evil.com",
             "evil.com@localhost",
         ] {
-            let outcome = check(&settings, source, &request(Version::HTTP_11, &[("host", host)]));
+            let outcome = check(&settings, false, source, &request(Version::HTTP_11, &[("host", host)]));
             assert_eq!(outcome, Err(Refusal::UnknownHost(host.to_owned())), "{host}");
         }
-        assert_eq!(check(&settings, source, &request(Version::HTTP_11, &[])), Err(Refusal::NoHost));
-        assert_eq!(check(&settings, source, &request(Version::HTTP_10, &[])), Ok(()));
+        assert_eq!(check(&settings, false, source, &request(Version::HTTP_11, &[])), Err(Refusal::NoHost));
+        assert_eq!(check(&settings, false, source, &request(Version::HTTP_10, &[])), Ok(()));
         let twice = request(Version::HTTP_11, &[("host", "localhost"), ("host", "evil.com")]);
-        assert_eq!(check(&settings, source, &twice), Err(Refusal::SeveralHosts));
+        assert_eq!(check(&settings, false, source, &twice), Err(Refusal::SeveralHosts));
     }
 
     #[test]
     fn public_sources_need_the_setting() {
         let source: IpAddr = "203.0.113.9".parse().expect("an address");
         let request = request(Version::HTTP_11, &[("host", "pi")]);
-        let mut settings = ServerSettings::default();
-        assert_eq!(check(&settings, source, &request), Err(Refusal::PublicSource(source)));
-        settings.public_sources = true;
-        assert_eq!(check(&settings, source, &request), Ok(()));
+        let settings = ServerSettings::default();
+        assert_eq!(check(&settings, false, source, &request), Err(Refusal::PublicSource(source)));
+        assert_eq!(check(&settings, true, source, &request), Ok(()));
     }
 
     #[test]

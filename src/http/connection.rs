@@ -1,6 +1,6 @@
 //! One client's connection: the times that it may take, and what its course proves.
 //!
-//! [`Guarded`] wraps the socket and fails reads and writes that take too long: a head that
+//! [`Guarded`] wraps the socket, refuses ambiguous framing, and fails reads and writes that take too long: a head that
 //! trickles in, a reader that stalls, a connection that idles. [`Course`] is what the wrapper and
 //! the request handler share about where the connection stands.
 //!
@@ -18,6 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::federation::{ConnectionFacts, ConnectionId};
 
+use super::framing::Framing;
 use super::settings::{HEAD_TIME_MAX, IDLE_TIME_MAX, REPLY_TIME_MAX, WRITE_STALL_MAX};
 
 /// Where a connection stands.
@@ -109,12 +110,13 @@ pub(super) struct Guarded<S> {
     course: Course,
     timer: Pin<Box<Sleep>>,
     write_stalls_since: Option<Instant>,
+    framing: Framing,
 }
 
 impl<S> Guarded<S> {
     pub(super) fn new(stream: S, course: Course) -> Self {
         let timer = Box::pin(sleep_until(course.deadline()));
-        Self { stream, course, timer, write_stalls_since: None }
+        Self { stream, course, timer, write_stalls_since: None, framing: Framing::default() }
     }
 
     /// Fails once `deadline` has passed; wakes the task when it does.
@@ -140,6 +142,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Ready(outcome) => {
                 if buffer.filled().len() > before {
+                    self.framing.inspect(&mut buffer.filled_mut()[before..]);
                     self.course.bytes_read();
                 }
                 Poll::Ready(outcome)

@@ -6,10 +6,12 @@
 // What app needs.
 mod server;
 mod settings;
+mod web;
 
 // The course of a request.
 mod access;
 mod connection;
+mod framing;
 mod json;
 mod params;
 mod reply;
@@ -31,6 +33,8 @@ pub use settings::{
     BODY_BYTES_MAX, BODY_TIME_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_LINES_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX,
     QUERIES_WAITING_MAX, REPLY_TIME_MAX, STOP_TIME_MAX, ServerSettings, WRITE_STALL_MAX,
 };
+
+pub use web::{ClientAuth, PemSource, ServerTlsSettings, WebSettings, WebSource, check_web_settings};
 
 #[cfg(test)]
 mod tests;

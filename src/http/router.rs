@@ -7,7 +7,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_TYPE, HeaderValue, LOCATION, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, ORIGIN, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,6 +23,7 @@ use super::params::{Params, decode_percent};
 use super::reply::{Encoding, Reply, ReplyBody};
 use super::request_metrics::RequestMetrics;
 use super::settings::{BODY_BYTES_MAX, BODY_TIME_MAX, ServerSettings};
+use super::web::{Admission, Web};
 use super::{federate, lifecycle, page};
 
 /// Everything that can be asked for.
@@ -94,13 +96,19 @@ pub(super) struct Router {
     api: Arc<Api>,
     gate: Gate,
     metrics: RequestMetrics,
+    web: Arc<Web>,
 }
 
 impl Router {
-    pub(super) fn new(settings: ServerSettings, api: Arc<Api>) -> Self {
+    pub(super) fn new(settings: ServerSettings, web: Arc<Web>, api: Arc<Api>) -> Self {
         let gate = Gate::new(api.queries.concurrency);
         let metrics = RequestMetrics::register(&api.registry);
-        Self { settings, api, gate, metrics }
+        Self { settings, api, gate, metrics, web }
+    }
+
+    /// TLS, users and headers.
+    pub(super) fn web(&self) -> &Arc<Web> {
+        &self.web
     }
 
     /// Answers one request.
@@ -112,11 +120,19 @@ impl Router {
     ) -> Response<ReplyBody> {
         let facts = course.begin_request();
         let (parts, body) = request.into_parts();
-        let (name, reply) = match access::check(&self.settings, source, &parts) {
+        let web = self.web.active();
+        let (name, reply) = match access::check(&self.settings, web.public_sources, source, &parts) {
             Err(refusal) => ("refused", refuse(&refusal)),
-            Ok(()) => self.route(&parts, body, facts).await,
+            Ok(()) => match web.users.admit(source, &parts.headers).await {
+                Admission::Granted => self.route(&parts, body, facts).await,
+                Admission::Denied => ("unauthorized", unauthorized()),
+                Admission::TooManyFailures => ("unauthorized", too_many_failures()),
+            },
         };
         self.metrics.count(name, reply.status());
+        let add =
+            |reply: Reply, (name, value): &(HeaderName, HeaderValue)| reply.with_header(name.clone(), value.clone());
+        let reply = web.headers.iter().fold(reply, add);
         reply.into_response(Encoding::negotiate(&parts.headers), course)
     }
 
@@ -239,6 +255,16 @@ fn refuse(refusal: &Refusal) -> Reply {
         _ => StatusCode::FORBIDDEN,
     };
     Reply::text(status, format!("{refusal}\n"))
+}
+
+fn unauthorized() -> Reply {
+    Reply::problem(StatusCode::UNAUTHORIZED, "Unauthorized\n")
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic"))
+}
+
+fn too_many_failures() -> Reply {
+    let text = "Too many wrong passwords came from this address. Try again in a minute.\n";
+    Reply::problem(StatusCode::TOO_MANY_REQUESTS, text).with_header(RETRY_AFTER, HeaderValue::from_static("60"))
 }
 
 /// The parameters of the URL and of a posted form.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +12,28 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use super::api::Api;
 use super::connection::{Course, Guarded};
 use super::router::Router;
-use super::settings::{HEAD_BYTES_MAX, HEAD_LINES_MAX, STOP_TIME_MAX, ServerSettings};
+use super::settings::{HEAD_BYTES_MAX, HEAD_LINES_MAX, HEAD_TIME_MAX, STOP_TIME_MAX, ServerSettings};
+use super::web::{LOOK_INTERVAL, Web};
 
 /// How long to wait after `accept` failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a client that speaks plain HTTP gets where TLS is expected.
+const PLAIN_HTTP_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n\
+    Client sent an HTTP request to an HTTPS server.\n";
 
 /// A server that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +49,9 @@ pub enum ServerError {
         /// Why not.
         source: std::io::Error,
     },
+    /// TLS or users cannot be set up.
+    #[error("{0} (--web.config.file)")]
+    Web(String),
     /// The route prefix is not a path.
     #[error("{0:?} is not a path that begins with / (--web.route-prefix)")]
     RoutePrefix(String),
@@ -49,6 +62,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     settings: ServerSettings,
+    web: Arc<Web>,
 }
 
 impl Server {
@@ -61,6 +75,7 @@ impl Server {
             return Err(ServerError::RoutePrefix(settings.route_prefix));
         }
         settings.route_prefix.truncate(settings.route_prefix.trim_end_matches('/').len());
+        let web = Arc::new(Web::load(settings.web.clone()).map_err(ServerError::Web)?);
         let mut listeners = Vec::new();
         let mut addresses = Vec::new();
         for address in &settings.listen_addresses {
@@ -69,7 +84,7 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        Ok(Self { listeners, addresses, settings })
+        Ok(Self { listeners, addresses, settings, web })
     }
 
     /// Where the server listens, with the true port for port 0, in the order of the settings.
@@ -77,19 +92,27 @@ impl Server {
         &self.addresses
     }
 
+    /// Whether connections are taken over TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.web.active().tls.is_some()
+    }
+
     /// Serves until `shutdown` is ready; then takes no more connections and gives requests in work
     /// [`STOP_TIME_MAX`] to end.
     pub async fn run(self, api: Arc<Api>, shutdown: impl Future<Output = ()>) {
         let permits = Arc::new(Semaphore::new(self.settings.connections_max));
-        let router = Arc::new(Router::new(self.settings, api));
+        let is_tls = self.speaks_tls();
+        let keeping_fresh = tokio::spawn(keep_fresh(Arc::clone(&self.web)));
+        let router = Arc::new(Router::new(self.settings, self.web, api));
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.addresses) {
-            info!(%address, "listening");
+            info!(%address, tls = is_tls, "listening");
             acceptors.spawn(accept(listener, Arc::clone(&permits), Arc::clone(&router), stopped.clone()));
         }
         drop(stopped);
         shutdown.await;
+        keeping_fresh.abort();
         stop.send_replace(true);
         let started = Instant::now();
         let all = async { while acceptors.join_next().await.is_some() {} };
@@ -97,6 +120,17 @@ impl Server {
             warn!(limit = ?STOP_TIME_MAX, "requests still in work are cut off");
         }
         info!(took = ?started.elapsed(), "listener stopped");
+    }
+}
+
+/// Looks at the files of TLS and users again and again.
+async fn keep_fresh(web: Arc<Web>) {
+    while web.is_from_file() {
+        sleep(LOOK_INTERVAL).await;
+        let web = Arc::clone(&web);
+        if let Err(error) = tokio::task::spawn_blocking(move || web.refresh()).await {
+            warn!(%error, "the files of TLS and users cannot be looked at");
+        }
     }
 }
 
@@ -154,12 +188,42 @@ async fn serve(
     peer: SocketAddr,
     permit: OwnedSemaphorePermit,
     router: Arc<Router>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
     // Replies go out in few large writes; without this the last one would wait for an ACK.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
+    match router.web().active().tls.clone() {
+        None => converse(stream, peer, router, stopped).await,
+        Some(config) => match timeout(HEAD_TIME_MAX, shake_hands(stream, config)).await {
+            Ok(Ok(stream)) => converse(stream, peer, router, stopped).await,
+            Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
+            Err(_) => debug!(%peer, "the TLS handshake took too long"),
+        },
+    }
+    drop(permit);
+}
+
+/// Takes up TLS; a client that speaks plain HTTP is told so.
+async fn shake_hands(mut stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Box<TlsStream<TcpStream>>> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first[0].is_ascii_uppercase() {
+        stream.write_all(PLAIN_HTTP_ANSWER).await?;
+        stream.shutdown().await?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the client speaks plain HTTP"));
+    }
+    Ok(Box::new(TlsAcceptor::from(config).accept(stream).await?))
+}
+
+/// Requests and answers until one side ends.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: SocketAddr,
+    router: Arc<Router>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let course = Course::new();
     let io = TokioIo::new(Guarded::new(stream, course.clone()));
     let service = service_fn(|request: Request<Incoming>| {
@@ -183,5 +247,4 @@ async fn serve(
     if let Err(error) = outcome {
         debug!(%peer, %error, "connection ended");
     }
-    drop(permit);
 }

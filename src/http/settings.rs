@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::model::AnchoredRegex;
 
+use super::web::WebSource;
+
 /// Connections at a time (`--web.max-connections`); further ones wait in the kernel's queue.
 pub const CONNECTIONS_MAX: usize = 512;
 
@@ -48,8 +50,8 @@ pub struct ServerSettings {
     pub listen_addresses: Vec<String>,
     /// `--web.route-prefix`: `/`, or a path without a slash at its end.
     pub route_prefix: String,
-    /// Whether sources beyond the local network may come in; only with users or client certificates.
-    pub public_sources: bool,
+    /// `--web.config.file`: TLS, users and headers.
+    pub web: Option<WebSource>,
     /// Names besides the local ones that may stand in `Host`: that of `--web.external-url`.
     pub host_names: Vec<String>,
     /// `--web.cors.origin`: web pages of other origins that may read. By default none: a page from
@@ -64,7 +66,7 @@ impl Default for ServerSettings {
         Self {
             listen_addresses: vec!["0.0.0.0:9090".to_owned()],
             route_prefix: "/".to_owned(),
-            public_sources: false,
+            web: None,
             host_names: Vec::new(),
             cors_origin: None,
             connections_max: CONNECTIONS_MAX,

@@ -15,7 +15,7 @@ fn a_wrong_start_says_what_is_wrong_and_where() {
         ),
         ("{}\n", &["--config.file=missing.yml"], 1, &["missing.yml"]),
         ("{}\n", &["--no.such.flag"], 2, &["--no.such.flag"]),
-        ("{}\n", &["--web.config.file=web.yml"], 1, &["--web.config.file=web.yml", "proxy"]),
+        ("{}\n", &["--web.config.file=web.yml"], 1, &["web.yml", "--web.config.file"]),
         ("rule_files: [bad-rules.yml]\n", &["--config.file=outpost.yml"], 1, &["bad-rules.yml", "rule 1", "1:5"]),
     ];
     for (config, arguments, code, words) in cases {

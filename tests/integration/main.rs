@@ -25,3 +25,5 @@ mod docs;
 mod federation;
 /// Restart, kill, reload.
 mod lifecycle;
+/// TLS and users of the listener.
+mod web_config;

@@ -17,7 +17,11 @@ async fn malformed_requests_are_refused() {
          content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n",
         BODY_BYTES_MAX + 1
     );
-    let cases: [(&[u8], u16); 7] = [
+    let cases: [(&[u8], u16); 11] = [
+        (b"GET /-/ready HTTP/1.1\nhost: pi\n\n", 400),
+        (b"GET /-/ready HTTP/1.1\r\nhost: pi\r\n\n", 400),
+        (b"POST /api/v1/labels HTTP/1.1\r\nhost: pi\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na", 400),
+        (b"POST /api/v1/labels HTTP/1.1\r\nhost: pi\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"nonsense\r\n\r\n", 400),
         (b"GET / HTTP/9.9\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: pi\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400),

@@ -43,6 +43,12 @@ impl Answer {
 
 /// Sends a request on a connection of its own.
 pub fn exchange(address: &str, ask: &Ask) -> Result<Answer, String> {
+    let answer = send_raw(address, &request_bytes(address, ask))?;
+    parse(&answer, &ask.method).ok_or_else(|| format!("{address}: not HTTP: {}", String::from_utf8_lossy(&answer)))
+}
+
+/// The request as it goes out.
+pub fn request_bytes(address: &str, ask: &Ask) -> Vec<u8> {
     let mut request = format!("{} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n", ask.method, ask.target);
     for (name, value) in &ask.headers {
         request.push_str(&format!("{name}: {value}\r\n"));
@@ -52,8 +58,7 @@ pub fn exchange(address: &str, ask: &Ask) -> Result<Answer, String> {
     }
     let mut bytes = (request + "\r\n").into_bytes();
     bytes.extend_from_slice(ask.body.as_deref().unwrap_or_default());
-    let answer = send_raw(address, &bytes)?;
-    parse(&answer, &ask.method).ok_or_else(|| format!("{address}: not HTTP: {}", String::from_utf8_lossy(&answer)))
+    bytes
 }
 
 /// Sends these bytes and reads to the end of the connection.

@@ -5,12 +5,15 @@ mod http;
 mod peers;
 mod process;
 mod target;
+mod tls;
 
 pub use exchange::{Answer, Ask, exchange};
 pub use http::{Reply, encode, get, get_json, post, query_value};
 pub use peers::{alertmanager, node_exporter, program, prometheus, prometheus_with};
 pub use process::{Outpost, Process, run_to_end};
 pub use target::{PageServer, WebhookServer};
+
+pub use tls::{exchange_tls, fixture};
 
 use std::time::{Duration, Instant};
 

@@ -121,6 +121,15 @@ impl Outpost {
         Self { process, address, folder, extra }
     }
 
+    /// Starts where a plain request gets no answer: the caller waits until it is ready.
+    pub fn start_guarded(folder: TempDir, config: &str, arguments: &[&str]) -> Self {
+        std::fs::write(folder.path().join("outpost.yml"), config).unwrap();
+        let mut extra: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        extra.push("--config.file=outpost.yml".to_owned());
+        let (process, address) = spawn(folder.path(), &extra);
+        Self { process, address, folder, extra }
+    }
+
     /// Starts it again in the same folder after it has ended or was killed.
     pub fn restart(&mut self) {
         (self.process, self.address) = launch(self.folder.path(), &self.extra);
@@ -132,11 +141,16 @@ impl Outpost {
     }
 }
 
-fn launch(folder: &Path, arguments: &[String]) -> (Process, String) {
+fn spawn(folder: &Path, arguments: &[String]) -> (Process, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
     command.current_dir(folder).args(["--web.listen-address=127.0.0.1:0", "--storage.path=data"]).args(arguments);
     let mut process = Process::start("outpost", &mut command);
     let address = process.wait_for_field("listening", "address=");
+    (process, address)
+}
+
+fn launch(folder: &Path, arguments: &[String]) -> (Process, String) {
+    let (process, address) = spawn(folder, arguments);
     eventually(PATIENCE, "outpost is ready", || match get(&address, "/-/ready") {
         Ok(reply) if reply.status == 200 => Ok(()),
         other => Err(format!("{other:?}")),
