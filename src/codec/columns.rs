@@ -34,7 +34,12 @@ struct Sections {
 
 /// Appends the columns to `out`, one value per row each. Their presences go into `shared` if there is
 /// one, else into the segment itself.
-pub(super) fn encode(columns: &[&[f64]], shared: Option<&mut PresencesWriter>, out: &mut Vec<u8>) {
+pub(super) fn encode(
+    columns: &[&[f64]],
+    shared: Option<&mut PresencesWriter>,
+    candidates_max: usize,
+    out: &mut Vec<u8>,
+) {
     let mut sections = Sections::default();
     let mut own = PresencesWriter::default();
     let is_own = shared.is_none();
@@ -52,7 +57,7 @@ pub(super) fn encode(columns: &[&[f64]], shared: Option<&mut PresencesWriter>, o
         if numbers.kind.is_varying() {
             let differences = numbers.integers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
             let mut candidate = Candidate::new(index, presence, differences);
-            let residual = residual::take_apart(&mut candidate, &candidates);
+            let residual = residual::take_apart(&mut candidate, &candidates, candidates_max);
             head |= (residual.order as u8) << ORDER_SHIFT | (residual.references.len() as u8) << REFERENCES_SHIFT;
             sections.push_residual(&residual);
             if numbers.kind == Kind::NearDecimal {

@@ -84,7 +84,7 @@ fn near_decimal(values: &[f64]) -> Option<Numbers> {
         let Some((integers, ulps)) = split_near(sample, exponent) else { continue };
         let cost = cost_of_differences(&integers) + cost_of_differences(&ulps);
         // A longer exponent has to earn it.
-        if cost < best.0 * 0.97 {
+        if cost < best.0 / 32 * 31 {
             best = (cost, Some(exponent));
         }
     }
@@ -111,29 +111,33 @@ fn split_near(values: &[f64], exponent: usize) -> Option<(Vec<i64>, Vec<i64>)> {
     Some((integers, ulps))
 }
 
-fn cost_of_differences(integers: &[i64]) -> f32 {
+fn cost_of_differences(integers: &[i64]) -> u32 {
     integers.windows(2).map(|pair| cost(pair[1].wrapping_sub(pair[0]))).sum()
 }
 
-/// About how many bits a small integer takes when it is packed with others like it.
+/// What one bit counts in costs.
+pub(super) const BIT: u32 = 16;
+
+/// About how many sixteenths of a bit a small integer takes when it is packed with others like it. A
+/// million of them stay below 2^32.
 #[inline]
-pub(super) fn cost(integer: i64) -> f32 {
-    COSTS[64 - integer.unsigned_abs().leading_zeros() as usize]
+pub(super) fn cost(integer: i64) -> u32 {
+    u32::from(COSTS[64 - integer.unsigned_abs().leading_zeros() as usize])
 }
 
 /// By the number of binary digits: sign and digits, and about as much to say how many there are.
-const COSTS: [f32; 65] = {
-    let mut costs = [0.3; 65];
+const COSTS: [u16; 65] = {
+    let mut costs = [5; 65];
     let mut digits = 1;
     while digits <= 64 {
         let length = if digits < 4 {
-            2.0
+            2
         } else if digits < 16 {
-            4.0
+            4
         } else {
-            5.0
+            5
         };
-        costs[digits] = 1.0 + digits as f32 + length;
+        costs[digits] = BIT as u16 * (1 + digits as u16 + length);
         digits += 1;
     }
     costs

@@ -140,30 +140,66 @@ struct PresenceBytes {
 /// Puts the plain values into `plain` and says what else there is.
 fn split(values: &[f64], plain: &mut Vec<f64>) -> PresenceBytes {
     plain.clear();
-    let (mut holes, mut specials, mut special_count) = (Holes::default(), Vec::new(), 0u64);
-    let (mut present, mut last_special) = (0u64, 0u64);
-    for &value in values {
-        holes.push(is_absent(value));
-        if is_absent(value) {
-            continue;
-        }
-        if is_special(value) {
-            write_unsigned(&mut specials, present - last_special);
-            write_special(&mut specials, value);
-            last_special = present;
-            special_count += 1;
-        } else {
-            plain.push(value);
-        }
-        present += 1;
+    // Nearly all columns are plain throughout. The absent value is not finite.
+    if !has_special(values) {
+        plain.extend_from_slice(values);
+        return PresenceBytes { holes: None, specials: None };
     }
-    let counted = |specials: Vec<u8>| {
-        let mut bytes = Vec::with_capacity(specials.len() + 1);
-        write_unsigned(&mut bytes, special_count);
-        bytes.extend_from_slice(&specials);
-        bytes
-    };
-    PresenceBytes { holes: holes.any.then(|| holes.finish()), specials: (special_count > 0).then(|| counted(specials)) }
+    let (mut runs, mut specials) = (Vec::new(), Specials::default());
+    let (mut rest, mut is_hole, mut has_holes) = (values, false, false);
+    while !rest.is_empty() {
+        let run = rest.iter().position(|value| is_absent(*value) != is_hole).unwrap_or(rest.len());
+        write_unsigned(&mut runs, run as u64);
+        if is_hole {
+            has_holes = true;
+        } else {
+            specials.split(&rest[..run], plain);
+        }
+        rest = &rest[run..];
+        is_hole = !is_hole;
+    }
+    PresenceBytes { holes: has_holes.then_some(runs), specials: specials.finish() }
+}
+
+#[inline]
+fn has_special(values: &[f64]) -> bool {
+    values.iter().fold(false, |has, value| has | is_special(*value))
+}
+
+/// The special values of a column in the making.
+#[derive(Default)]
+struct Specials {
+    bytes: Vec<u8>,
+    count: u64,
+    /// Present values so far, and at the last special.
+    present: u64,
+    last: u64,
+}
+
+impl Specials {
+    fn split(&mut self, values: &[f64], plain: &mut Vec<f64>) {
+        for &value in values {
+            if is_special(value) {
+                write_unsigned(&mut self.bytes, self.present - self.last);
+                write_special(&mut self.bytes, value);
+                self.last = self.present;
+                self.count += 1;
+            } else {
+                plain.push(value);
+            }
+            self.present += 1;
+        }
+    }
+
+    fn finish(self) -> Option<Vec<u8>> {
+        if self.count == 0 {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(self.bytes.len() + 1);
+        write_unsigned(&mut bytes, self.count);
+        bytes.extend_from_slice(&self.bytes);
+        Some(bytes)
+    }
 }
 
 impl Presence {
@@ -219,33 +255,6 @@ impl Presence {
     }
 }
 
-#[derive(Default)]
-struct Holes {
-    runs: Vec<u64>,
-    any: bool,
-}
-
-impl Holes {
-    fn push(&mut self, is_absent: bool) {
-        self.any |= is_absent;
-        // An even number of runs means that the next run is a present one.
-        if self.runs.is_empty() {
-            self.runs.push(0);
-        }
-        let in_absent_run = self.runs.len().is_multiple_of(2);
-        if in_absent_run != is_absent {
-            self.runs.push(0);
-        }
-        *self.runs.last_mut().expect("pushed above") += 1;
-    }
-
-    fn finish(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.runs.len() * 2);
-        self.runs.iter().for_each(|run| write_unsigned(&mut bytes, *run));
-        bytes
-    }
-}
-
 /// The runs and how many rows are present.
 fn read_holes(input: &mut &[u8], rows: usize) -> Result<(Vec<u32>, usize), CodecError> {
     let (mut runs, mut total, mut present) = (Vec::new(), 0usize, 0usize);
@@ -263,8 +272,12 @@ fn read_holes(input: &mut &[u8], rows: usize) -> Result<(Vec<u32>, usize), Codec
     Ok((runs, present))
 }
 
+#[inline]
 fn is_special(value: f64) -> bool {
-    !value.is_finite() || (value == 0.0 && value.is_sign_negative())
+    const EXPONENT: u64 = f64::INFINITY.to_bits();
+    let bits = value.to_bits();
+    // Not finite, or -0.0; without a branch, so that a column is looked through quickly.
+    (bits & EXPONENT == EXPONENT) | (bits == 1 << 63)
 }
 
 fn write_special(out: &mut Vec<u8>, value: f64) {

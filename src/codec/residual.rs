@@ -5,16 +5,14 @@
 //! what a column shares with earlier ones is taken off first (*references*), then what its own course
 //! tells (*order*), then what all that is left have in common (*unit*).
 
-use super::numbers::cost;
+use super::numbers::{BIT, cost};
 
 /// References of one column at most.
 pub(super) const REFERENCES_MAX: usize = 3;
 /// Columns that a reader of one column decodes at most, itself and all that it refers to included.
 pub(super) const CHAIN_MAX: u32 = 8;
-/// References are looked for among this many varying columns before.
-const CANDIDATES_MAX: usize = 40;
-/// Bits that a reference has to win.
-const REFERENCE_BITS: f32 = 14.0;
+/// What a reference has to win.
+const REFERENCE_COST: u32 = 14 * BIT;
 
 /// How a column's own past predicts its next difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +69,11 @@ impl Candidate {
     }
 }
 
-/// Takes a column apart that has at least one difference; `earlier` are the varying columns before it.
-/// Sets the column's chain.
-pub(super) fn take_apart(column: &mut Candidate, earlier: &[Candidate]) -> Residual {
+/// Takes a column apart that has at least one difference; `earlier` are the varying columns before it, the
+/// last `candidates_max` of which it may refer to. Sets the column's chain.
+pub(super) fn take_apart(column: &mut Candidate, earlier: &[Candidate], candidates_max: usize) -> Residual {
     let mut left = column.differences.clone();
-    let references = take_off_earlier(column, earlier, &mut left);
+    let references = take_off_earlier(column, earlier, candidates_max, &mut left);
     let unit = common_unit(&left);
     if unit > 1 {
         left.iter_mut().for_each(|difference| *difference /= unit as i64);
@@ -159,7 +157,7 @@ fn best_order(differences: &[i64]) -> Order {
     if differences.len() < 3 {
         return Order::First;
     }
-    let (mut first, mut second, mut averaged) = (0.0, 0.0, 0.0);
+    let (mut first, mut second, mut averaged) = (0u32, 0u32, 0u32);
     let (mut last, mut average) = (differences[0], Average::new(differences[0]));
     for &difference in &differences[1..] {
         first += cost(difference);
@@ -169,9 +167,9 @@ fn best_order(differences: &[i64]) -> Order {
         average.push(difference);
     }
     // A tie goes to the lower order, whose bytes repeat more.
-    if averaged < f32::min(first, second) - 16.0 {
+    if averaged + 16 * BIT < first.min(second) {
         Order::Average
-    } else if second < first * 0.98 {
+    } else if second < first - first / 50 {
         Order::Second
     } else {
         Order::First
@@ -179,13 +177,18 @@ fn best_order(differences: &[i64]) -> Order {
 }
 
 /// Takes off what earlier columns tell, greedily.
-fn take_off_earlier(column: &mut Candidate, earlier: &[Candidate], left: &mut Vec<i64>) -> Vec<Reference> {
+fn take_off_earlier(
+    column: &mut Candidate,
+    earlier: &[Candidate],
+    candidates_max: usize,
+    left: &mut Vec<i64>,
+) -> Vec<Reference> {
     let fits = |candidate: &&Candidate| {
         candidate.presence == column.presence && candidate.unit.is_multiple_of(column.unit.max(1))
     };
     let mut references = Vec::new();
-    let own_cost: f32 = total(left, column.unit);
-    if own_cost < REFERENCE_BITS + 0.31 * left.len() as f32 {
+    let own_cost = total(left, column.unit);
+    if own_cost < REFERENCE_COST + left.len() as u32 * cost(0) {
         return references;
     }
     let twin = earlier.iter().find(|candidate| {
@@ -200,7 +203,7 @@ fn take_off_earlier(column: &mut Candidate, earlier: &[Candidate], left: &mut Ve
         return vec![Reference { distance: (column.index - twin.index) as u32, is_negative: false }];
     }
     let best_own = own_cost.min(own_order_cost(left, column.unit));
-    let candidates: Vec<&Candidate> = earlier.iter().rev().filter(fits).take(CANDIDATES_MAX).collect();
+    let candidates: Vec<&Candidate> = earlier.iter().rev().filter(fits).take(candidates_max).collect();
     let (mut current, mut trial, mut chain) = (own_cost, left.clone(), 1);
     while references.len() < REFERENCES_MAX {
         let Some((best, candidate, is_negative)) = best_reference(&trial, &candidates, column.unit, current, chain)
@@ -212,7 +215,7 @@ fn take_off_earlier(column: &mut Candidate, earlier: &[Candidate], left: &mut Ve
         take_off(&mut trial, &candidate.differences, is_negative);
         references.push(Reference { distance: (column.index - candidate.index) as u32, is_negative });
     }
-    if current < (best_own - REFERENCE_BITS).min(best_own * 0.96) {
+    if current + REFERENCE_COST.max(best_own / 25) < best_own {
         column.chain = chain;
         *left = trial;
         references
@@ -225,10 +228,10 @@ fn best_reference<'a>(
     left: &[i64],
     candidates: &[&'a Candidate],
     unit: u64,
-    current: f32,
+    current: u32,
     chain: u32,
-) -> Option<(f32, &'a Candidate, bool)> {
-    let mut best = current - REFERENCE_BITS;
+) -> Option<(u32, &'a Candidate, bool)> {
+    let mut best = current.checked_sub(REFERENCE_COST)?;
     let mut found = None;
     let affordable = candidates.iter().filter(|candidate| candidate.chain + chain <= CHAIN_MAX);
     for candidate in affordable {
@@ -243,9 +246,9 @@ fn best_reference<'a>(
 }
 
 /// What would be left after a reference, if it is less than `limit`.
-fn cost_without(left: &[i64], reference: &[i64], is_negative: bool, unit: u64, limit: f32) -> Option<f32> {
+fn cost_without(left: &[i64], reference: &[i64], is_negative: bool, unit: u64, limit: u32) -> Option<u32> {
     let scale = unit.max(1).ilog2();
-    let mut sum = 0.0;
+    let mut sum = 0;
     for (left, reference) in left.chunks(16).zip(reference.chunks(16)) {
         for (left, reference) in left.iter().zip(reference) {
             let rest = if is_negative { left.wrapping_add(*reference) } else { left.wrapping_sub(*reference) };
@@ -273,15 +276,15 @@ pub(super) fn add(differences: &mut [i64], reference: &[i64], is_negative: bool)
     }
 }
 
-fn total(differences: &[i64], unit: u64) -> f32 {
+fn total(differences: &[i64], unit: u64) -> u32 {
     let scale = unit.max(1).ilog2();
     differences.iter().map(|difference| cost(difference >> scale)).sum()
 }
 
-fn own_order_cost(differences: &[i64], unit: u64) -> f32 {
+fn own_order_cost(differences: &[i64], unit: u64) -> u32 {
     let scale = unit.max(1).ilog2();
     let mut last = differences[0];
-    let mut sum = 0.0;
+    let mut sum = 0;
     for difference in differences {
         sum += cost(difference.wrapping_sub(last) >> scale);
         last = *difference;

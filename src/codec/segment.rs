@@ -51,6 +51,15 @@ impl Effort {
             Self::Thorough => 15,
         }
     }
+
+    /// Among how many earlier columns references are looked for: in 16 rows they win little.
+    fn candidates_max(self) -> usize {
+        match self {
+            Self::Quick => 1,
+            Self::Usual => 24,
+            Self::Thorough => 40,
+        }
+    }
 }
 
 /// Appends one segment: `timestamps`, and for each series a column with one value per time, or the
@@ -90,7 +99,7 @@ fn encode(
     write_unsigned(out, packed_times.len() as u64);
     out.extend_from_slice(&packed_times);
     scratch.clear();
-    columns::encode(columns, presences, &mut scratch);
+    columns::encode(columns, presences, effort.candidates_max(), &mut scratch);
     push_body(&scratch, effort, out);
     let checksum = crc32fast::hash(&out[start..]);
     out.extend_from_slice(&checksum.to_le_bytes());
