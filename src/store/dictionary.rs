@@ -69,7 +69,7 @@ impl Postings {
     fn push(&mut self, id: SeriesId) {
         match self {
             Self::One(first) => *self = Self::Many(vec![*first, id]),
-            Self::Many(ids) => ids.push(id),
+            Self::Many(ids) => push_tight(ids, id),
         }
     }
 }
@@ -203,11 +203,11 @@ impl Dictionary {
         let pairs_at = self.arena.len();
         for (name, value) in labels {
             let pair = self.intern_pair(name, value, id);
-            self.arena.push(pair);
+            push_tight(&mut self.arena, pair);
         }
         let pairs_len = (self.arena.len() - pairs_at) as u32;
         let record = Record { id, group, column: NO_COLUMN, pairs_at: pairs_at as u32, pairs_len };
-        self.records.push(record);
+        push_tight(&mut self.records, record);
         self.next_id = id.0 + 1;
         let Self { arena, records, series_table, hasher, .. } = self;
         let hash_at = |position: u32| hasher.hash_one(slice_of(arena, &records[position as usize]));
@@ -228,13 +228,13 @@ impl Dictionary {
         }
         let (name, value) = (self.symbols.intern(name), self.symbols.intern(value));
         let pair = self.pairs.len() as u32;
-        self.pairs.push(Pair { name, value, postings: Postings::One(id) });
+        push_tight(&mut self.pairs, Pair { name, value, postings: Postings::One(id) });
         let Self { pairs, pair_table, by_name, hasher, .. } = self;
         let hash_of = |pair: u32| hasher.hash_one((pairs[pair as usize].name, pairs[pair as usize].value));
         pair_table.insert_unique(hash_of(pair), pair, |pair| hash_of(*pair));
         // Few label names exist (tens), so a scan does.
         match by_name.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, listed)) => listed.push(pair),
+            Some((_, listed)) => push_tight(listed, pair),
             None => by_name.push((name, vec![pair])),
         }
         pair
@@ -271,6 +271,14 @@ impl Dictionary {
     }
 }
 
+/// Appends with room for an eighth more at most: doubling would leave a quarter of all this unused.
+pub(super) fn push_tight<T>(list: &mut Vec<T>, item: T) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 8 + 4);
+    }
+    list.push(item);
+}
+
 fn slice_of<'a>(arena: &'a [u32], record: &Record) -> &'a [u32] {
     &arena[record.pairs_at as usize..(record.pairs_at + record.pairs_len) as usize]
 }
@@ -299,9 +307,12 @@ impl Symbols {
             return symbol;
         }
         let symbol = self.ends.len() as u32;
+        if self.text.capacity() - self.text.len() < text.len() {
+            self.text.reserve_exact(text.len() + self.text.len() / 8);
+        }
         self.text.push_str(text);
         // Bodies and label lengths are bounded far below: 4 GiB of label text cannot come together.
-        self.ends.push(u32::try_from(self.text.len()).expect("label text stays below 4 GiB"));
+        push_tight(&mut self.ends, u32::try_from(self.text.len()).expect("label text stays below 4 GiB"));
         let Self { text: all, ends, table, hasher } = self;
         let hash_of = |symbol: &u32| hasher.hash_one(text_of(all, ends, *symbol));
         table.insert_unique(hash_of(&symbol), symbol, hash_of);

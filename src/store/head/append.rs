@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Column, Group, Head, Row, STRAY_LOG_MAX, StraySample};
 use crate::codec::{absent, is_absent};
 use crate::model::Timestamp;
-use crate::store::dictionary::NO_COLUMN;
+use crate::store::dictionary::{NO_COLUMN, push_tight};
 use crate::store::{AppendReport, Batch, GroupId, Rejection, SeriesId};
 
 /// The times that are taken: both ends are.
@@ -195,7 +195,7 @@ impl Head {
             let group = &mut self.groups[group_id.0 as usize];
             record.column = group.columns.len() as u32;
             let (newest_at, newest) = self.strays.get(&series).map_or((Timestamp::MIN, absent()), |stray| stray.newest);
-            group.columns.push(Column { series, newest_at, newest });
+            push_tight(&mut group.columns, Column { series, newest_at, newest });
         }
         record.column
     }
