@@ -13,6 +13,8 @@ mod index;
 mod log;
 mod memory;
 
+#[cfg(fuzzing)]
+pub use blocks::{read_untrusted_directory, read_untrusted_names};
 pub use disk::{DiskStore, RetentionRule, StoreHealth, StoreSettings};
 pub use error::StoreError;
 pub use memory::MemoryStore;

@@ -19,6 +19,18 @@ pub(super) use read::{BlockSeries, Selection};
 pub(super) use retention::Retention;
 pub(super) use write::BlockWriter;
 
+/// The reader of a directory, for fuzzing.
+#[cfg(fuzzing)]
+pub fn read_untrusted_directory(bytes: &[u8]) {
+    drop(part::Directory::decode(bytes));
+}
+
+/// The reader of names, for fuzzing.
+#[cfg(fuzzing)]
+pub fn read_untrusted_names(bytes: &[u8]) {
+    drop(names::decode(bytes, |_, _| {}));
+}
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
