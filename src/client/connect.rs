@@ -10,9 +10,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::auth::basic_credentials;
 use super::error::io_reason;
-use super::proxy::Proxies;
+use super::proxy::{Proxies, Proxy, ProxyKind};
 use super::resolve::Resolver;
-use super::tls::{Tls, tls_reason};
+use super::socks;
+use super::tls::{ALPN_HTTP2, Tls, tls_reason};
 use super::url::{Url, bracketed};
 use super::{ClientError, ClientSettings, Deadline, ProxySettings, Scheme};
 
@@ -30,6 +31,14 @@ pub(super) struct Connected {
     pub(super) stream: Box<dyn Stream>,
     /// Set where a proxy is given whole addresses: its `Proxy-Authorization`, perhaps empty.
     pub(super) forward_proxy: Option<String>,
+    /// The server has chosen HTTP/2.
+    pub(super) is_http2: bool,
+}
+
+impl Connected {
+    fn plain(stream: Box<dyn Stream>) -> Self {
+        Self { stream, forward_proxy: None, is_http2: false }
+    }
 }
 
 /// Opens connections.
@@ -47,7 +56,7 @@ impl Connector {
     pub(super) fn new(settings: &ClientSettings, unix_socket: Option<PathBuf>) -> Result<Self, ClientError> {
         Ok(Self {
             resolver: Resolver::new(),
-            tls: Tls::new(&settings.tls)?,
+            tls: Tls::new(&settings.tls, settings.enable_http2)?,
             proxies: Proxies::new(&settings.proxy)?,
             proxy_settings: settings.proxy.clone(),
             unix_socket,
@@ -63,11 +72,7 @@ impl Connector {
             Some(proxy) => self.connect_through(proxy, url, deadline).await,
             None => {
                 let stream = self.open(url, deadline).await?;
-                let stream = match url.scheme {
-                    Scheme::Http => stream,
-                    Scheme::Https => self.secure(stream, &url.host, deadline).await?,
-                };
-                Ok(Connected { stream, forward_proxy: None })
+                self.speak_to(url, stream, deadline).await
             }
         }
     }
@@ -77,20 +82,38 @@ impl Connector {
         self.tls.config()
     }
 
-    async fn connect_through(&self, proxy: &Url, url: &Url, deadline: &Deadline) -> Result<Connected, ClientError> {
-        let mut stream = self.open(proxy, deadline).await?;
-        if proxy.scheme == Scheme::Https {
-            stream = self.secure(stream, &proxy.host, deadline).await?;
+    /// What is said on a stream that leads to the server of `url`.
+    async fn speak_to(
+        &self,
+        url: &Url,
+        stream: Box<dyn Stream>,
+        deadline: &Deadline,
+    ) -> Result<Connected, ClientError> {
+        match url.scheme {
+            Scheme::Http => Ok(Connected::plain(stream)),
+            Scheme::Https => self.secure(stream, &url.host, self.tls.config()?, deadline).await,
         }
-        let authorization =
-            proxy.user.as_ref().map(|(user, password)| basic_credentials(user, password.expose())).unwrap_or_default();
+    }
+
+    async fn connect_through(&self, proxy: &Proxy, url: &Url, deadline: &Deadline) -> Result<Connected, ClientError> {
+        let address = &proxy.url;
+        let mut stream = self.open(address, deadline).await?;
+        if proxy.kind == ProxyKind::Socks5 {
+            let asked = socks::ask(&mut stream, address, url);
+            deadline.within("asking the SOCKS proxy for a connection", asked).await?;
+            return self.speak_to(url, stream, deadline).await;
+        }
+        if address.scheme == Scheme::Https {
+            stream = self.secure(stream, &address.host, self.tls.config_for_proxy()?, deadline).await?.stream;
+        }
+        let user = address.user.as_ref();
+        let authorization = user.map(|(user, password)| basic_credentials(user, password.expose())).unwrap_or_default();
         if url.scheme == Scheme::Http {
-            return Ok(Connected { stream, forward_proxy: Some(authorization) });
+            return Ok(Connected { forward_proxy: Some(authorization), ..Connected::plain(stream) });
         }
         let request = self.tunnel_request(url, &authorization);
-        deadline.within("asking the proxy for a tunnel", open_tunnel(&mut stream, proxy, &request)).await?;
-        let stream = self.secure(stream, &url.host, deadline).await?;
-        Ok(Connected { stream, forward_proxy: None })
+        deadline.within("asking the proxy for a tunnel", open_tunnel(&mut stream, address, &request)).await?;
+        self.speak_to(url, stream, deadline).await
     }
 
     fn tunnel_request(&self, url: &Url, authorization: &str) -> String {
@@ -118,12 +141,15 @@ impl Connector {
         &self,
         stream: Box<dyn Stream>,
         host: &str,
+        config: Arc<rustls::ClientConfig>,
         deadline: &Deadline,
-    ) -> Result<Box<dyn Stream>, ClientError> {
-        let connector = tokio_rustls::TlsConnector::from(self.tls.config()?);
+    ) -> Result<Connected, ClientError> {
+        let connector = tokio_rustls::TlsConnector::from(config);
         let handshake = connector.connect(self.tls.server_name(host)?, stream);
         let done = async { handshake.await.map_err(|error| tls_error(host, &error)) };
-        Ok(Box::new(deadline.within("the TLS handshake", done).await?))
+        let stream = deadline.within("the TLS handshake", done).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+        Ok(Connected { is_http2, ..Connected::plain(Box::new(stream)) })
     }
 }
 
@@ -135,7 +161,7 @@ async fn connect_unix(path: &PathBuf) -> Result<Connected, ClientError> {
     let stream = UnixStream::connect(path)
         .await
         .map_err(|error| ClientError::Connect { address: path.display().to_string(), reason: io_reason(&error) })?;
-    Ok(Connected { stream: Box::new(stream), forward_proxy: None })
+    Ok(Connected::plain(Box::new(stream)))
 }
 
 /// Tries the addresses in turn; each gets its share of the time that is left.

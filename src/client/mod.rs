@@ -1,7 +1,7 @@
 //! The outgoing HTTP client: TLS, authentication, proxies, redirects, bounded bodies.
 //!
-//! HTTP/1.1 alone is spoken: every server that is scraped, asked or alerted understands it, and HTTP/2 would cost
-//! more memory per connection than a whole scrape. `enable_http2` is therefore accepted and without effect.
+//! HTTP/1.1, and HTTP/2 where TLS negotiates it and `enable_http2` allows it. A connection carries one request at a
+//! time in either: closing it is how a server that never stops sending is stopped.
 
 mod auth;
 mod body;
@@ -19,9 +19,11 @@ mod request;
 mod resolve;
 mod send;
 mod settings;
+mod socks;
 mod tls;
 /// Addresses.
 pub mod url;
+mod wire;
 
 pub use error::ClientError;
 pub use request::{Request, Response};

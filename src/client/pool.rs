@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
+
+use super::wire::Requests;
 
 /// How long an idle connection is kept, as in Prometheus: longer than any usual scrape interval.
 const IDLE_MAX: Duration = Duration::from_secs(300);
@@ -16,7 +15,7 @@ const IDLE_PER_SERVER: usize = 2;
 
 /// Sends requests over one connection; the connection ends when this is dropped.
 pub(super) struct Sender {
-    pub(super) requests: SendRequest<Full<Bytes>>,
+    pub(super) requests: Requests,
     /// `Some` where requests carry whole addresses: the proxy's `Proxy-Authorization`, perhaps empty.
     pub(super) forward_proxy: Option<String>,
 }

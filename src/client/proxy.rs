@@ -8,9 +8,27 @@ use super::{ClientError, ProxySettings, Scheme};
 /// The way out, checked.
 #[derive(Debug, Default)]
 pub(super) struct Proxies {
-    http: Option<Url>,
-    https: Option<Url>,
+    http: Option<Proxy>,
+    https: Option<Proxy>,
     exceptions: Option<Exceptions>,
+}
+
+/// One proxy.
+#[derive(Clone, Debug)]
+pub(super) struct Proxy {
+    /// How it is asked.
+    pub(super) kind: ProxyKind,
+    /// Where it is, with user and password. The scheme of a SOCKS proxy means nothing.
+    pub(super) url: Url,
+}
+
+/// The protocols of proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProxyKind {
+    /// Forwarding and CONNECT, perhaps over TLS.
+    Http,
+    /// SOCKS 5; the proxy resolves names, as with Go.
+    Socks5,
 }
 
 #[derive(Debug)]
@@ -54,7 +72,7 @@ impl Proxies {
     }
 
     /// The proxy for `url`, if there is one.
-    pub(super) fn choose(&self, url: &Url) -> Option<&Url> {
+    pub(super) fn choose(&self, url: &Url) -> Option<&Proxy> {
         let proxy = match url.scheme {
             Scheme::Http => self.http.as_ref(),
             Scheme::Https => self.https.as_ref(),
@@ -64,8 +82,15 @@ impl Proxies {
     }
 }
 
-fn parse_proxy(text: &str) -> Result<Url, ClientError> {
-    if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) }
+fn parse_proxy(text: &str) -> Result<Proxy, ClientError> {
+    const SOCKS_PORT: u16 = 1080;
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    if matches!(scheme.to_ascii_lowercase().as_str(), "socks5" | "socks5h") {
+        let mut url = Url::parse(&format!("http://{rest}"))?;
+        url.port = url.port.or(Some(SOCKS_PORT));
+        return Ok(Proxy { kind: ProxyKind::Socks5, url });
+    }
+    Ok(Proxy { kind: ProxyKind::Http, url: Url::parse(&format!("{scheme}://{rest}"))? })
 }
 
 impl Exceptions {

@@ -6,22 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode};
-use hyper_util::rt::TokioIo;
 
 use super::auth::{Credentials, secret_value};
 use super::body::{Body, Inflater};
 use super::connect::Connector;
 use super::error::http_reason;
 use super::pool::{Lease, Pool, Sender};
+use super::wire::shake_hands;
 use super::{ClientError, ClientSettings, Deadline, Request, Response, Scheme, Url};
 
 /// How many redirects are followed, as in Prometheus.
 pub const REDIRECTS_MAX: usize = 10;
-/// The buffer of a connection, and with it the bound of a response's headers.
-const BUFFER_BYTES_MAX: usize = 16 * 1024;
 const USER_AGENT: &str = concat!("outpost/", env!("CARGO_PKG_VERSION"));
 const WAITING: &str = "waiting for the response";
 
@@ -111,9 +108,11 @@ impl Inner {
         deadline.within(WAITING, ready).await.map_err(|error| (error, true))?;
         let mut unsent = false;
         let sending = async {
-            sender.requests.try_send_request(message).await.map_err(|mut failure| {
+            let is_http2 = sender.requests.is_http2();
+            sender.requests.send(message).await.map_err(|mut failure| {
                 unsent = failure.take_message().is_some();
-                let broken = failure.error().is_incomplete_message() || failure.error().is_closed();
+                // HTTP/2 says good-bye in a frame, which arrives as an error of the request.
+                let broken = failure.error().is_incomplete_message() || failure.error().is_closed() || is_http2;
                 unsent |= broken && request.method.is_idempotent();
                 http_error(failure.error())
             })
@@ -144,15 +143,10 @@ impl Inner {
 
     async fn open(&self, url: &Url, deadline: &Deadline) -> Result<Sender, ClientError> {
         let connected = self.connector.connect(url, deadline).await?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(BUFFER_BYTES_MAX);
-        let (requests, connection) =
-            builder.handshake(TokioIo::new(connected.stream)).await.map_err(|error| http_error(&error))?;
-        // Ends by itself when its sender is dropped; what goes wrong on it reaches the request that waits.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Sender { requests, forward_proxy: connected.forward_proxy })
+        let forward_proxy = connected.forward_proxy.clone();
+        let began = async { shake_hands(connected).await.map_err(|error| http_error(&error)) };
+        let requests = deadline.within(WAITING, began).await?;
+        Ok(Sender { requests, forward_proxy })
     }
 
     async fn headers(&self, request: &Request, trusted: bool, deadline: &Deadline) -> Result<HeaderMap, ClientError> {
@@ -217,9 +211,10 @@ fn wire_request(
     headers: &HeaderMap,
     sender: &Sender,
 ) -> Result<hyper::Request<Full<Bytes>>, ClientError> {
-    let target = match sender.forward_proxy {
-        Some(_) => request.url.to_string(),
-        None => request.url.path_and_query.clone(),
+    let is_http2 = sender.requests.is_http2();
+    let target = match sender.forward_proxy.is_some() || is_http2 {
+        true => request.url.to_string(),
+        false => request.url.path_and_query.clone(),
     };
     let mut message = hyper::Request::new(Full::new(request.body.clone()));
     *message.method_mut() = request.method.clone();
@@ -227,7 +222,8 @@ fn wire_request(
         .parse()
         .map_err(|_| ClientError::Url { url: request.url.to_string(), reason: "its path is not valid" })?;
     *message.headers_mut() = headers.clone();
-    if !headers.contains_key(header::HOST) {
+    // HTTP/2 names the host in the address.
+    if !headers.contains_key(header::HOST) && !is_http2 {
         message.headers_mut().insert(header::HOST, secret_value("Host", &request.url.authority())?);
     }
     if let Some(authorization) = sender.forward_proxy.as_deref().filter(|text| !text.is_empty()) {

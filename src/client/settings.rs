@@ -21,7 +21,7 @@ pub struct ClientSettings {
     pub proxy: ProxySettings,
     /// `follow_redirects`
     pub follow_redirects: bool,
-    /// `enable_http2`
+    /// `enable_http2`: whether HTTP/2 is offered in the TLS handshake.
     pub enable_http2: bool,
     /// `http_headers`
     pub headers: BTreeMap<String, HeaderValues>,
@@ -123,7 +123,7 @@ pub enum TlsVersion {
 /// The way to the server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProxySettings {
-    /// `proxy_url`: `http://` or `https://`, perhaps with user and password.
+    /// `proxy_url`: `http://`, `https://` or `socks5://`, perhaps with user and password.
     pub url: Option<Secret>,
     /// `no_proxy`: comma-separated hosts, domains, addresses and CIDR ranges.
     pub no_proxy: String,

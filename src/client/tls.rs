@@ -24,6 +24,10 @@ const SYSTEM_BUNDLES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// What a server answers in the handshake if it is to be spoken to in HTTP/2.
+pub(super) const ALPN_HTTP2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
 /// The system's roots are about 100 KB in memory: all clients share them.
 static SYSTEM_ROOTS: Mutex<Weak<RootCertStore>> = Mutex::new(Weak::new());
 
@@ -34,12 +38,13 @@ pub(super) struct Tls {
     ca: Option<SecretText>,
     cert: Option<SecretText>,
     key: Option<SecretText>,
+    enable_http2: bool,
     made: Mutex<Option<(Vec<Stamp>, Arc<ClientConfig>)>>,
 }
 
 impl Tls {
     /// Checks what can be checked without opening a file.
-    pub(super) fn new(settings: &TlsSettings) -> Result<Self, ClientError> {
+    pub(super) fn new(settings: &TlsSettings, enable_http2: bool) -> Result<Self, ClientError> {
         if settings.cert.is_some() != settings.key.is_some() {
             return Err(ClientError::Settings("a client certificate needs both cert and key".to_owned()));
         }
@@ -48,6 +53,7 @@ impl Tls {
             ca: settings.ca.as_ref().map(|source| SecretText::new("CA", source)),
             cert: settings.cert.as_ref().map(|source| SecretText::new("certificate", source)),
             key: settings.key.as_ref().map(|source| SecretText::new("key", source)),
+            enable_http2,
             made: Mutex::new(None),
         };
         tls.versions()?;
@@ -70,9 +76,20 @@ impl Tls {
         {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.build()?);
+        let mut config = self.build()?;
+        if self.enable_http2 {
+            config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+        }
+        let config = Arc::new(config);
         *made = Some((stamps, Arc::clone(&config)));
         Ok(config)
+    }
+
+    /// The same towards a proxy, which is asked in HTTP/1.1.
+    pub(super) fn config_for_proxy(&self) -> Result<Arc<ClientConfig>, ClientError> {
+        let mut config = (*self.config()?).clone();
+        config.alpn_protocols = Vec::new();
+        Ok(Arc::new(config))
     }
 
     fn stamps(&self) -> Vec<Stamp> {
@@ -334,7 +351,7 @@ mod tests {
         let path = folder.path().join("ca.pem");
         std::fs::write(&path, SERVER[0]).expect("written");
         let settings = TlsSettings { ca: Some(SecretSource::File(path.clone())), ..TlsSettings::default() };
-        let tls = Tls::new(&settings).expect("valid");
+        let tls = Tls::new(&settings, true).expect("valid");
         let first = tls.config().expect("a certificate");
         assert!(Arc::ptr_eq(&first, &tls.config().expect("the same")));
         std::fs::write(&path, CA).expect("written");

@@ -229,10 +229,10 @@ fn check_proxy(section: &Section<'_>, proxy: &ProxySettings) {
 fn check_proxy_url(section: &Section<'_>, text: &str) {
     match url::split(text).map(|parts| parts.scheme.to_ascii_lowercase()).as_deref() {
         None => section.problem("proxy_url", "is not a URL; write for example http://proxy:3128"),
-        Some("http" | "https") => {}
+        Some("http" | "https" | "socks5" | "socks5h") => {}
         Some(scheme) => section.warning(
             "proxy_url",
-            format!("{scheme} proxies are not supported: every request will fail; use an http:// proxy"),
+            format!("{scheme} proxies are not supported: every request will fail; use http://, https:// or socks5://"),
         ),
     }
 }
