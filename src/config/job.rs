@@ -7,7 +7,7 @@ use super::paths::Folder;
 use super::{client, discovery, relabel, size, unsupported};
 use crate::collect::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};
 use crate::model::format_duration;
-use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol};
+use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol, bounds};
 use crate::yaml::{Field, Section};
 
 /// Reads a job; what it leaves out comes from `defaults`. `None` if there is nothing to go on with.
@@ -63,15 +63,30 @@ pub fn protocols(section: &Section<'_>) -> Option<Vec<ScrapeProtocol>> {
 
 /// The limits that are written and not 0; `defaults` for the others.
 pub fn limits(section: &Section<'_>, defaults: &JobLimits) -> JobLimits {
-    let limit = |key, inherited| section.unsigned(key).filter(|limit| *limit > 0).unwrap_or(inherited);
+    let limit = |key, inherited, bound: usize| {
+        let written = section.unsigned(key).filter(|limit| *limit > 0);
+        written.inspect(|limit| check_bound(section, key, *limit, bound)).unwrap_or(inherited)
+    };
     JobLimits {
         body_size_bytes: body_size(section).filter(|limit| *limit > 0).unwrap_or(defaults.body_size_bytes),
-        samples: limit("sample_limit", defaults.samples),
-        targets: limit("target_limit", defaults.targets),
-        labels: limit("label_limit", defaults.labels),
-        label_name_bytes: limit("label_name_length_limit", defaults.label_name_bytes),
-        label_value_bytes: limit("label_value_length_limit", defaults.label_value_bytes),
-        keep_dropped_targets: limit("keep_dropped_targets", defaults.keep_dropped_targets),
+        samples: limit("sample_limit", defaults.samples, bounds::SAMPLES_PER_PAGE_MAX),
+        targets: limit("target_limit", defaults.targets, bounds::TARGETS_PER_JOB_MAX),
+        labels: limit("label_limit", defaults.labels, bounds::LABELS_PER_SERIES_MAX),
+        label_name_bytes: limit("label_name_length_limit", defaults.label_name_bytes, bounds::SERIES_BYTES_MAX),
+        label_value_bytes: limit("label_value_length_limit", defaults.label_value_bytes, bounds::SERIES_BYTES_MAX),
+        keep_dropped_targets: limit(
+            "keep_dropped_targets",
+            defaults.keep_dropped_targets,
+            bounds::DROPPED_TARGETS_KEPT,
+        ),
+    }
+}
+
+/// A limit beyond what is ever taken must not make its author believe that more is.
+fn check_bound(section: &Section<'_>, key: &'static str, limit: u64, bound: usize) {
+    if limit > bound as u64 {
+        let text = format!("is above what outpost takes anyway, {bound}: that bound holds; set at most {bound}");
+        section.warning(key, text);
     }
 }
 
@@ -108,7 +123,8 @@ fn body_size(section: &Section<'_>) -> Option<u64> {
     if text.starts_with('-') {
         field.warning("a negative size means no limit");
     }
-    size::parse_size(&text).map_err(|error| field.problem(error.to_string())).ok()
+    let size = size::parse_size(&text).map_err(|error| field.problem(error.to_string())).ok();
+    size.inspect(|size| check_bound(section, "body_size_limit", *size, bounds::BODY_BYTES_MAX))
 }
 
 fn protocol(field: &Field<'_>) -> Option<ScrapeProtocol> {

@@ -101,6 +101,13 @@ fn what_is_ignored_is_told() {
         "remote_write[0]",
         "scrape_configs[0].native_histogram_bucket_limit",
         "scrape_configs[0].proxy_url",
+        "scrape_configs[2].body_size_limit",
+        "scrape_configs[2].sample_limit",
+        "scrape_configs[2].target_limit",
+        "scrape_configs[2].label_limit",
+        "scrape_configs[2].label_name_length_limit",
+        "scrape_configs[2].label_value_length_limit",
+        "scrape_configs[2].keep_dropped_targets",
     ];
     assert_eq!(told, expected);
 }
