@@ -1,18 +1,16 @@
 //! What `check config` looks at beyond the file itself: the files that it names, and whether the targets written in
 //! it can be scraped. As promtool does, and with a warning where promtool is silent.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Config;
 use super::discovery::check_address;
 use crate::client::{ClientSettings, SecretSource};
-use crate::discovery::{DiscoverySettings, TargetGroup};
+use crate::discovery::{DiscoverySettings, TargetGroup, read_target_file};
 use crate::glob::glob;
-use crate::model::{Labels, LabelsBuilder, RelabelRule, format_duration, relabel};
+use crate::model::{LabelsBuilder, RelabelRule, format_duration, relabel};
 use crate::notify::AlertmanagerSettings;
 use crate::scrape::{JobSettings, JobSource};
-use crate::yaml;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -158,55 +156,9 @@ fn check_target_files(
                     findings.problems.push(format!("{place}: {}: {message}", file.display()));
                 }
             }
-            Err(messages) => findings.problems.extend(messages),
+            Err(error) => findings.problems.extend(error.to_string().lines().map(str::to_owned)),
         }
     }
-}
-
-/// Reads a target file strictly: unknown keys in YAML are mistakes.
-fn read_target_file(path: &Path) -> Result<Vec<TargetGroup>, Vec<String>> {
-    let text = std::fs::read_to_string(path).map_err(|error| vec![format!("{}: {error}", path.display())])?;
-    let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-    if is_json { read_json(&text, path) } else { read_yaml(&text, path) }
-}
-
-#[derive(serde::Deserialize)]
-struct JsonGroup {
-    #[serde(default)]
-    targets: Vec<String>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-}
-
-fn read_json(text: &str, path: &Path) -> Result<Vec<TargetGroup>, Vec<String>> {
-    let groups: Vec<JsonGroup> =
-        serde_json::from_str(text).map_err(|error| vec![format!("{}: {error}", path.display())])?;
-    Ok(groups.into_iter().map(|group| target_group(group.targets, Labels::from_pairs(group.labels))).collect())
-}
-
-fn read_yaml(text: &str, path: &Path) -> Result<Vec<TargetGroup>, Vec<String>> {
-    let document = yaml::parse(text).map_err(|error| vec![format!("{}:{error}", path.display())])?;
-    let report = yaml::Report::new(path.display().to_string());
-    let mut groups = Vec::new();
-    for item in report.root(&document).items() {
-        if item.is_null() {
-            item.problem("an empty group; remove it or give it `targets`");
-            continue;
-        }
-        let section = item.section();
-        let targets = section.get("targets").map(|field| field.texts()).unwrap_or_default();
-        let pairs = section.get("labels").map(|field| field.pairs()).unwrap_or_default();
-        let labels = pairs.into_iter().filter_map(|(name, value)| Some((name, value.text()?)));
-        groups.push(target_group(targets, Labels::from_pairs(labels)));
-        section.finish(|_| None);
-    }
-    let (problems, _) = report.into_parts();
-    if problems.is_empty() { Ok(groups) } else { Err(problems.iter().map(ToString::to_string).collect()) }
-}
-
-fn target_group(targets: Vec<String>, labels: Labels) -> TargetGroup {
-    let targets = targets.into_iter().map(|address| Labels::from_pairs([("__address__", address)])).collect();
-    TargetGroup { source: String::new(), targets, labels }
 }
 
 /// The labels that a job gives its targets before relabeling.

@@ -34,14 +34,9 @@ pub enum DiscoveryError {
         /// Why not.
         reason: String,
     },
-    /// A list of groups that is not one.
-    #[error("{path}: {reason}")]
-    Malformed {
-        /// Where it came from.
-        path: String,
-        /// What is wrong.
-        reason: String,
-    },
+    /// A file with a list of groups that is not one: its mistakes, one a line, each with the file's name.
+    #[error("{0}")]
+    Malformed(String),
     /// A name server could not be asked, or did not answer well.
     #[error("cannot look up {name}: {reason}")]
     Dns {

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::group_list::{make_group, parse_json, parse_yaml};
 use super::provider::Refresh;
 use super::{DiscoveryError, FileSettings, TargetGroup};
+use crate::glob::glob;
 
 /// How often files are looked at.
 const POLL: Duration = Duration::from_secs(5);
@@ -71,7 +72,7 @@ struct Looked {
 }
 
 fn look(patterns: &[PathBuf], known: BTreeMap<PathBuf, Stamp>) -> Looked {
-    let mut present: Vec<PathBuf> = patterns.iter().flat_map(|pattern| expand(pattern)).collect();
+    let mut present: Vec<PathBuf> = patterns.iter().filter_map(|pattern| glob(pattern).ok()).flatten().collect();
     present.sort();
     present.dedup();
     present.truncate(FILES_MAX);
@@ -80,50 +81,27 @@ fn look(patterns: &[PathBuf], known: BTreeMap<PathBuf, Stamp>) -> Looked {
         let metadata = std::fs::metadata(path).ok();
         let stamp = metadata.and_then(|found| Some((found.modified().ok()?, found.len())));
         if known.get(path) != Some(&stamp) || stamp.is_none() {
-            changed.push((path.clone(), stamp, read(path, stamp)));
+            changed.push((path.clone(), stamp, read_target_file(path)));
         }
     }
     Looked { present, changed }
 }
 
-/// The files that a path with a `*` in its last part means.
-fn expand(pattern: &Path) -> Vec<PathBuf> {
-    let name = pattern.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if !name.contains('*') {
-        return if pattern.exists() { vec![pattern.to_owned()] } else { Vec::new() };
-    }
-    let folder = pattern.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let names = entries.flatten().map(|entry| entry.file_name());
-    names.filter(|found| matches(&name, &found.to_string_lossy())).map(|found| folder.join(found)).collect()
-}
-
-/// Whether a name satisfies a pattern whose `*` stand for any text.
-fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-fn read(path: &Path, stamp: Stamp) -> Result<Vec<TargetGroup>, DiscoveryError> {
+/// Reads a target file: JSON if its name ends so, else YAML.
+pub fn read_target_file(path: &Path) -> Result<Vec<TargetGroup>, DiscoveryError> {
     let failed = |reason: String| DiscoveryError::File { path: path.to_owned(), reason };
-    if stamp.is_some_and(|(_, len)| len > FILE_BYTES_MAX) {
+    let len = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
+    if len > FILE_BYTES_MAX {
         return Err(failed(format!("it is longer than {FILE_BYTES_MAX} bytes")));
     }
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let name = path.display().to_string();
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let groups = if is_json { parse_json(text.as_bytes()) } else { parse_yaml(&text) };
-    let groups = groups.map_err(|reason| DiscoveryError::Malformed { path: name.clone(), reason })?;
-    let numbered = groups.into_iter().enumerate();
+    let groups = match is_json {
+        true => parse_json(text.as_bytes()).map_err(|reason| format!("{name}: {reason}")),
+        false => parse_yaml(&text, &name),
+    };
+    let numbered = groups.map_err(DiscoveryError::Malformed)?.into_iter().enumerate();
     Ok(numbered
         .map(|(index, group)| make_group(format!("{name}:{index}"), group, ("__meta_filepath", &name)))
         .collect())
@@ -132,23 +110,6 @@ fn read(path: &Path, stamp: Stamp) -> Result<Vec<TargetGroup>, DiscoveryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn globs() {
-        let cases = [
-            ("*.json", "a.json", true),
-            ("*.json", ".json", true),
-            ("*.json", "a.jsonx", false),
-            ("a*b*c", "axxbyyc", true),
-            ("a*b*c", "abc", true),
-            ("a*b*c", "ac", false),
-            ("a*a", "a", false),
-            ("a", "a", true),
-        ];
-        for (pattern, name, expected) in cases {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
 
     #[tokio::test]
     async fn one_bad_file_does_not_hide_the_others() {

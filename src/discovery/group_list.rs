@@ -26,21 +26,22 @@ pub(super) fn parse_json(text: &[u8]) -> Result<Vec<Group>, String> {
     check(groups)
 }
 
-/// Reads YAML, strictly: a mistake is named with line and column.
-pub(super) fn parse_yaml(text: &str) -> Result<Vec<Group>, String> {
+/// Reads YAML, strictly: every mistake is named with the file's `name`, line and column, one a line.
+pub(super) fn parse_yaml(text: &str, name: &str) -> Result<Vec<Group>, String> {
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let document = yaml::parse(text).map_err(|error| error.to_string())?;
-    let report = yaml::Report::new("targets");
+    let document = yaml::parse(text).map_err(|error| format!("{name}:{error}"))?;
+    let report = yaml::Report::new(name);
     let root = report.root(&document);
     let items = if root.is_null() { Vec::new() } else { root.items() };
     let groups = items.into_iter().map(|item| (!item.is_null()).then(|| raw_group(&item))).collect();
     let (problems, _) = report.into_parts();
-    match problems.first() {
-        None => check(groups),
-        Some(problem) => Err(problem.to_string()),
+    if problems.is_empty() {
+        return check(groups).map_err(|problem| format!("{name}: {problem}"));
     }
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Err(lines.join("\n"))
 }
 
 fn raw_group(item: &yaml::Field<'_>) -> RawGroup {
@@ -81,12 +82,12 @@ mod tests {
     fn reads_both_spellings() {
         let json = br#"[{"targets": ["a:1", "b:1"], "labels": {"x": "1"}}, {"targets": []}]"#;
         let yaml = "- targets: ['a:1', 'b:1']\n  labels:\n    x: '1'\n- targets: []\n";
-        assert_eq!(parse_json(json), parse_yaml(yaml));
+        assert_eq!(parse_json(json), parse_yaml(yaml, "t.yml"));
         assert_eq!(parse_json(json).expect("valid")[0].0, ["a:1", "b:1"]);
-        assert_eq!(parse_yaml("# none\n").map(|groups| groups.len()), Ok(0));
+        assert_eq!(parse_yaml("# none\n", "t.yml").map(|groups| groups.len()), Ok(0));
         for bad in ["{}", "[null]", r#"[{"target": []}]"#, "["] {
             assert!(parse_json(bad.as_bytes()).is_err(), "{bad}");
-            assert!(parse_yaml(bad).is_err(), "{bad}");
+            assert!(parse_yaml(bad, "t.yml").is_err(), "{bad}");
         }
         assert!(parse_json(br#"[{"targets": [1]}]"#).is_err(), "JSON tells numbers from texts");
     }

@@ -23,6 +23,7 @@ mod resolv_conf;
 
 pub use discover::Discovery;
 pub use error::DiscoveryError;
+pub use file::read_target_file;
 pub use settings::{
     DiscoverySettings, DnsRecordType, DnsSettings, DockerFilter, DockerSettings, FileSettings, HttpSettings, SwarmRole,
     SwarmSettings, TargetGroup,
