@@ -56,7 +56,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     let urls = Urls::new(&options, &server);
     let store = open_store(store_settings(&options, &config), &clock, &registry).await?;
     let engine = Arc::new(Engine::new(engine_settings(&options, &config)));
-    let scrape = ScrapeManager::new(scrape_deps(&store, &clock, &registry, &config));
+    let scrape = ScrapeManager::new(scrape_deps(&store, &clock, &registry));
     let notifier = Arc::new(Notifier::new(clock.clone(), &registry));
     notifier.reload(&config.notify, &config.global.external_labels)?;
     let rules = RuleManager::new(
@@ -85,7 +85,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     let api = Api {
         clock: clock.clone(),
         store: Arc::clone(&store) as _,
-        engine,
+        engine: Arc::clone(&engine),
         queries: query_settings(&options),
         targets: Arc::new(scrape.clone()),
         rules: rules.view(),
@@ -100,7 +100,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
         readiness: ready,
         lifecycle: options.enable_lifecycle.then_some(Lifecycle { reload, quit }),
     };
-    let watch = FileWatch::new(options.auto_reload_interval, &watched_files(&options, &config));
+    let watch = FileWatch::new(options.auto_reload_interval, watched_files(&options, &config)).await;
     Ok(App {
         screen: screen::text(&options, &config, &urls),
         server,
@@ -110,6 +110,8 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
             options,
             clock,
             first_jobs: config.jobs,
+            external_labels: config.global.external_labels,
+            engine,
             external_url: urls.external,
             store,
             scrape,
@@ -253,14 +255,13 @@ fn query_settings(options: &RunOptions) -> QuerySettings {
     }
 }
 
-fn scrape_deps(store: &Arc<DiskStore>, clock: &Clock, registry: &Registry, config: &Config) -> ScrapeDeps {
+fn scrape_deps(store: &Arc<DiskStore>, clock: &Clock, registry: &Registry) -> ScrapeDeps {
     ScrapeDeps {
         store: Arc::clone(store) as _,
         clock: clock.clone(),
         collectors: collectors(clock, registry),
         registry: registry.clone(),
         host: host_name(),
-        external_labels: config.global.external_labels.clone(),
     }
 }
 

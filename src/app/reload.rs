@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
+use crate::glob::glob;
 use crate::model::Timestamp;
 use crate::telemetry::{Gauge, Registry};
 
@@ -49,42 +50,66 @@ impl ReloadState {
     }
 }
 
-/// Looks at files now and then. Polling also sees changes on network shares, which inotify does not.
-pub struct FileWatch {
-    interval: Option<Duration>,
-    files: Vec<PathBuf>,
-    seen: Vec<Option<(SystemTime, u64)>>,
+/// Which files are watched.
+#[derive(Clone, Debug, Default)]
+pub struct WatchedFiles {
+    /// By name.
+    pub files: Vec<PathBuf>,
+    /// By pattern: a file that comes or goes is a change too.
+    pub patterns: Vec<PathBuf>,
 }
 
+/// Looks at files now and then. Polling also sees changes on network shares, which inotify does not. Looking happens
+/// on a blocking thread: a share that hangs holds up nothing but the next look.
+pub struct FileWatch {
+    interval: Option<Duration>,
+    watched: WatchedFiles,
+    seen: Seen,
+}
+
+/// When each file was changed, and its size; `None` if there is none.
+type Seen = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
 impl FileWatch {
-    /// Watches `files` every `interval`, or never.
-    pub fn new(interval: Option<Duration>, files: &[PathBuf]) -> Self {
-        let mut watch = Self { interval, files: Vec::new(), seen: Vec::new() };
-        watch.follow(files);
+    /// Watches files every `interval`, or never.
+    pub async fn new(interval: Option<Duration>, watched: WatchedFiles) -> Self {
+        let mut watch = Self { interval, watched: WatchedFiles::default(), seen: Seen::new() };
+        watch.follow(watched).await;
         watch
     }
 
     /// Watches these files from now on.
-    pub fn follow(&mut self, files: &[PathBuf]) {
-        self.files = files.to_vec();
-        self.seen = self.files.iter().map(|file| state_of(file)).collect();
+    pub async fn follow(&mut self, watched: WatchedFiles) {
+        self.watched = watched;
+        if self.interval.is_some() {
+            self.seen = self.look().await;
+        }
     }
 
-    /// Ready once a file has changed since it was last looked at.
+    /// Ready once a file has changed since it was last looked at. May be cancelled at any time.
     pub async fn changed(&mut self) {
         let Some(interval) = self.interval else { return std::future::pending().await };
         loop {
             tokio::time::sleep(interval).await;
-            let now: Vec<_> = self.files.iter().map(|file| state_of(file)).collect();
+            let now = self.look().await;
             if now != self.seen {
                 self.seen = now;
                 return;
             }
         }
     }
+
+    async fn look(&self) -> Seen {
+        let watched = self.watched.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let matching = watched.patterns.iter().filter_map(|pattern| glob(pattern).ok()).flatten();
+            let files = watched.files.into_iter().chain(matching);
+            files.map(|file| (file.clone(), state_of(&file))).collect()
+        });
+        looked.await.unwrap_or_else(|_| self.seen.clone())
+    }
 }
 
-/// When the file was changed, and its size; `None` if there is none.
 fn state_of(file: &Path) -> Option<(SystemTime, u64)> {
     let metadata = std::fs::metadata(file).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -94,17 +119,31 @@ fn state_of(file: &Path) -> Option<(SystemTime, u64)> {
 mod tests {
     use super::*;
 
+    async fn is_quiet(watch: &mut FileWatch) -> bool {
+        tokio::time::timeout(Duration::from_secs(100), watch.changed()).await.is_err()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_changed_file_is_seen_once() {
+    async fn each_change_is_seen_once() {
         let folder = tempfile::TempDir::new().expect("a folder");
-        let file = folder.path().join("a.yml");
-        std::fs::write(&file, "a").expect("writable");
-        let mut watch = FileWatch::new(Some(Duration::from_secs(30)), std::slice::from_ref(&file));
-        let quiet = tokio::time::timeout(Duration::from_secs(100), watch.changed()).await;
-        assert!(quiet.is_err(), "nothing has changed");
-        std::fs::write(&file, "changed").expect("writable");
-        watch.changed().await;
-        let quiet = tokio::time::timeout(Duration::from_secs(100), watch.changed()).await;
-        assert!(quiet.is_err(), "the change was seen already");
+        let (main, rules) = (folder.path().join("a.yml"), folder.path().join("rules"));
+        std::fs::write(&main, "a").expect("writable");
+        std::fs::create_dir(&rules).expect("writable");
+        let watched = WatchedFiles { files: vec![main.clone()], patterns: vec![rules.join("*.yml")] };
+        let mut watch = FileWatch::new(Some(Duration::from_secs(30)), watched).await;
+        assert!(is_quiet(&mut watch).await, "nothing has changed");
+        let changes: [&dyn Fn() -> std::io::Result<()>; 4] = [
+            &|| std::fs::write(&main, "changed"),
+            &|| std::fs::write(rules.join("new.yml"), "new"),
+            &|| std::fs::write(rules.join("new.yml"), "newer"),
+            &|| std::fs::remove_file(rules.join("new.yml")),
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            change().expect("writable");
+            watch.changed().await;
+            assert!(is_quiet(&mut watch).await, "change {index} was seen already");
+        }
+        std::fs::write(rules.join("other.txt"), "").expect("writable");
+        assert!(is_quiet(&mut watch).await, "another file is no matter");
     }
 }

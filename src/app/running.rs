@@ -1,6 +1,5 @@
 //! The parts that run: started, reloaded and stopped together.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,13 +8,15 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::build;
-use super::reload::{FileWatch, ReloadState};
+use super::reload::{FileWatch, ReloadState, WatchedFiles};
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::federation::Federation;
 use crate::http::{ConfigSnapshot, Readiness};
+use crate::model::Labels;
 use crate::notify::Notifier;
+use crate::promql::Engine;
 use crate::rules::{RuleManager, load_groups};
 use crate::scrape::{JobSettings, ScrapeManager};
 use crate::store::DiskStore;
@@ -28,6 +29,10 @@ pub struct Running {
     pub clock: Clock,
     /// The jobs to start with.
     pub first_jobs: Vec<JobSettings>,
+    /// `global.external_labels` to start with.
+    pub external_labels: Labels,
+    /// Evaluates queries.
+    pub engine: Arc<Engine>,
     /// Where users reach this server.
     pub external_url: String,
     /// Keeps the samples.
@@ -53,7 +58,8 @@ pub struct Running {
 impl Running {
     /// Starts scraping and rules.
     pub async fn start(&mut self) -> Result<()> {
-        self.scrape.reload(std::mem::take(&mut self.first_jobs)).await?;
+        let jobs = std::mem::take(&mut self.first_jobs);
+        self.scrape.apply(self.scrape.prepare(jobs, &self.external_labels).await?).await;
         self.rules.start();
         self.readiness.send_replace(Readiness::Ready);
         Ok(())
@@ -88,10 +94,13 @@ impl Running {
         })
         .await
         .context("loading the configuration ended unexpectedly")??;
+        // What can be refused comes first; from the notifier on, everything takes effect.
+        let jobs = self.scrape.prepare(config.jobs.clone(), &config.global.external_labels).await?;
         self.notifier.reload(&config.notify, &config.global.external_labels)?;
-        self.scrape.reload(config.jobs.clone()).await?;
+        self.scrape.apply(jobs).await;
+        self.engine.set_default_step(config.global.evaluation_interval);
         self.rules.reload(rule_settings).await?;
-        self.watch.follow(&watched_files(&self.options, &config));
+        self.watch.follow(watched_files(&self.options, &config)).await;
         self.snapshot.send_replace(Arc::new(build::snapshot(&config)));
         Ok(())
     }
@@ -125,7 +134,10 @@ impl Running {
     }
 }
 
-/// The files that make up the configuration.
-pub fn watched_files(options: &RunOptions, config: &Config) -> Vec<PathBuf> {
-    options.config_file.iter().chain(&config.rule_files).cloned().collect()
+/// The files that make up the configuration; the embedded one has none.
+pub fn watched_files(options: &RunOptions, config: &Config) -> WatchedFiles {
+    WatchedFiles {
+        files: options.config_file.iter().cloned().collect(),
+        patterns: config.rule_patterns.iter().chain(&config.scrape_config_patterns).cloned().collect(),
+    }
 }

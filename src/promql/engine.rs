@@ -1,5 +1,7 @@
 //! The query engine: instant and range queries over a store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ast::Expr;
@@ -13,17 +15,30 @@ use crate::store::Select;
 #[derive(Clone, Debug)]
 pub struct Engine {
     settings: EngineSettings,
+    /// Overrides the settings: a reload may change it.
+    default_step_ms: Arc<AtomicU64>,
 }
 
 impl Engine {
     /// An engine with these settings.
     pub fn new(settings: EngineSettings) -> Self {
-        Self { settings }
+        let default_step_ms = Arc::new(AtomicU64::new(whole_ms(settings.default_step)));
+        Self { settings, default_step_ms }
+    }
+
+    /// From now on subqueries that name no step take this one.
+    pub fn set_default_step(&self, step: Duration) {
+        self.default_step_ms.store(whole_ms(step), Ordering::Relaxed);
     }
 
     /// What the engine was made with.
     pub fn settings(&self) -> &EngineSettings {
         &self.settings
+    }
+
+    fn present_settings(&self) -> EngineSettings {
+        let default_step = Duration::from_millis(self.default_step_ms.load(Ordering::Relaxed));
+        EngineSettings { default_step, ..self.settings.clone() }
     }
 
     /// Evaluates an expression at one instant.
@@ -34,7 +49,8 @@ impl Engine {
         at: Timestamp,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let query = Query::new(select, &self.settings, options, (at.0, at.0, 0))?;
+        let settings = self.present_settings();
+        let query = Query::new(select, &settings, options, (at.0, at.0, 0))?;
         let value = match query.evaluate(expr)? {
             Evaluated::Scalar(values) => QueryValue::Scalar(at, values.first().copied().unwrap_or(f64::NAN)),
             Evaluated::Text(text) => QueryValue::String(at, text),
@@ -63,7 +79,8 @@ impl Engine {
         if end < start {
             return Ok(result(QueryValue::Matrix(Vec::new()), Report::default()));
         }
-        let query = Query::new(select, &self.settings, options, (start.0, end.0, step))?;
+        let settings = self.present_settings();
+        let query = Query::new(select, &settings, options, (start.0, end.0, step))?;
         let steps = query.steps();
         let series = match query.evaluate(expr)? {
             Evaluated::Scalar(values) => {
@@ -106,6 +123,10 @@ fn result(value: QueryValue, report: Report) -> QueryResult {
 fn wrong_type(found: &str) -> QueryError {
     let message = format!("invalid expression type \"{found}\" for range query, must be Scalar or instant Vector");
     QueryError::Execution(message)
+}
+
+fn whole_ms(step: Duration) -> u64 {
+    u64::try_from(step.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

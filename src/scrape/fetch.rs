@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderName, HeaderValue};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bounds::{BODY_BYTES_MAX, BODY_BYTES_ORDINARY};
 use super::error::ScrapeError;
@@ -17,8 +17,12 @@ use crate::client::{Client, ClientError, Request, Url};
 use crate::collect::Collector;
 use crate::exposition::{EscapingScheme, Format, accept_header};
 
+/// Held while a large page is in memory; others wait for it.
+pub(super) type Turn = OwnedSemaphorePermit;
+/// A page's format, and the turn that a large page has taken.
+pub(super) type Fetched = Result<(Format, Option<Turn>), ScrapeError>;
 /// What [`Fetch::fetch`] returns.
-pub(super) type FetchFuture<'a> = Pin<Box<dyn Future<Output = Result<Format, ScrapeError>> + Send + 'a>>;
+pub(super) type FetchFuture<'a> = Pin<Box<dyn Future<Output = Fetched> + Send + 'a>>;
 
 /// Fetches one target's page.
 pub(super) trait Fetch: Send {
@@ -78,14 +82,15 @@ impl HttpFetch {
         }
     }
 
-    async fn fetch_page(&self, page: &mut Vec<u8>) -> Result<Format, ScrapeError> {
+    async fn fetch_page(&self, page: &mut Vec<u8>) -> Fetched {
         let mut response = self.client.send(self.request.clone()?).await?;
         if response.status != StatusCode::OK {
             return Err(ScrapeError::Status(response.status));
         }
         let ordinary = BODY_BYTES_ORDINARY.min(self.body_bytes_max);
+        let mut turn = None;
         if !response.read_until(page, ordinary).await? {
-            let _turn = self.turn().await?;
+            turn = Some(self.turn().await?);
             response.read_into(page, self.body_bytes_max.saturating_sub(page.len())).await.map_err(
                 |error| match error {
                     ClientError::BodyTooLarge { .. } => ClientError::BodyTooLarge { limit: self.body_bytes_max },
@@ -94,19 +99,19 @@ impl HttpFetch {
             )?;
         }
         if page.is_empty() {
-            return Ok(Format::PrometheusText004);
+            return Ok((Format::PrometheusText004, None));
         }
         let found = Format::from_content_type(response.header("content-type").unwrap_or(""), self.fallback)?;
         if let Some(warning) = found.warning {
             tracing::debug!(url = %response.url, warning, "content type");
         }
-        Ok(found.format)
+        Ok((found.format, turn))
     }
 
     /// The turn of a large page; others wait for theirs within their own time.
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ClientError> {
+    async fn turn(&self) -> Result<Turn, ClientError> {
         let step = "waiting for another large page to be done with";
-        match tokio::time::timeout(self.timeout, self.pages.large.acquire()).await {
+        match tokio::time::timeout(self.timeout, Arc::clone(&self.pages.large).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(ClientError::Timeout { after: self.timeout, step }),
         }
@@ -136,7 +141,7 @@ impl Fetch for CollectorFetch {
     fn fetch<'a>(&'a mut self, page: &'a mut Vec<u8>) -> FetchFuture<'a> {
         Box::pin(async move {
             match tokio::time::timeout(self.timeout, self.collector.collect(page)).await {
-                Ok(done) => done.map(|()| Format::PrometheusText004).map_err(ScrapeError::from),
+                Ok(done) => done.map(|()| (Format::PrometheusText004, None)).map_err(ScrapeError::from),
                 Err(_) => Err(ScrapeError::CollectTimeout(self.timeout)),
             }
         })

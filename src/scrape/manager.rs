@@ -1,6 +1,7 @@
 //! All jobs: started, reloaded, stopped, shown.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fetch::Pages;
@@ -34,8 +35,13 @@ pub struct ScrapeDeps {
     pub registry: Registry,
     /// This host's name: the `instance` of the built-in collectors.
     pub host: String,
-    /// With the host's name they decide when within its interval each target is scraped.
-    pub external_labels: Labels,
+}
+
+/// Jobs whose clients and discoveries have proved usable; nothing has changed yet.
+pub struct PreparedJobs {
+    names: Vec<String>,
+    changed: Vec<(String, Prepared)>,
+    seed: u64,
 }
 
 /// A job that cannot be started.
@@ -65,12 +71,13 @@ pub(super) struct Environment {
     pub(super) shared: Shared,
     pub(super) collectors: CollectorFactory,
     pub(super) host: String,
-    pub(super) seed: u64,
+    /// What spreads the scrapes; changes with the external labels.
+    pub(super) seed: AtomicU64,
     pub(super) discovery_failures: Counter,
 }
 
 impl ScrapeManager {
-    /// A manager without jobs: [`reload`](Self::reload) starts them.
+    /// A manager without jobs: [`apply`](Self::apply) starts them.
     pub fn new(deps: ScrapeDeps) -> Self {
         let registry = &deps.registry;
         let shared = Shared {
@@ -83,7 +90,7 @@ impl ScrapeManager {
         };
         let discovery_failures =
             registry.counter("outpost_scrape_discovery_failures_total", "Refreshes of scrape targets that failed.");
-        let seed = offset_seed(&deps.host, &deps.external_labels);
+        let seed = AtomicU64::new(0);
         let environment =
             Environment { shared, collectors: deps.collectors, host: deps.host, seed, discovery_failures };
         let manager = Self(Arc::new(Inner { environment, pools: Default::default(), views: Mutex::default() }));
@@ -91,35 +98,47 @@ impl ScrapeManager {
         manager
     }
 
-    /// Makes `jobs` the running ones. Jobs that stay as they are go on undisturbed; of those that changed, targets
-    /// that stay go on under the new settings; the series of what is gone end. If a job cannot be started, nothing
-    /// changes.
-    pub async fn reload(&self, jobs: Vec<JobSettings>) -> Result<(), JobError> {
-        let mut pools = self.0.pools.lock().await;
-        let mut prepared = Vec::new();
+    /// Checks jobs and makes what they need. `external_labels` decide, with the host's name, when within its interval
+    /// each target is scraped.
+    pub async fn prepare(&self, jobs: Vec<JobSettings>, external_labels: &Labels) -> Result<PreparedJobs, JobError> {
+        let pools = self.0.pools.lock().await;
         let names: Vec<String> = jobs.iter().map(|job| job.job_name.clone()).collect();
+        let mut changed = Vec::new();
         for job in jobs {
             if pools.get(&job.job_name).is_some_and(|pool| *pool.job == job) {
                 continue;
             }
             let name = job.job_name.clone();
             let made = Prepared::new(job, &self.0.environment);
-            prepared.push((name.clone(), made.map_err(|source| JobError { job: name, source })?));
+            changed.push((name.clone(), made.map_err(|source| JobError { job: name, source })?));
         }
-        let gone: Vec<String> = pools.keys().filter(|name| !names.contains(name)).cloned().collect();
+        Ok(PreparedJobs { names, changed, seed: offset_seed(&self.0.environment.host, external_labels) })
+    }
+
+    /// Makes the prepared jobs the running ones. Jobs that stay as they are go on undisturbed; of those that changed,
+    /// targets that stay go on under the new settings; the series of what is gone end. Other external labels move
+    /// every target to another moment of its interval.
+    pub async fn apply(&self, prepared: PreparedJobs) {
+        let mut pools = self.0.pools.lock().await;
+        let moved = self.0.environment.seed.swap(prepared.seed, Ordering::Relaxed) != prepared.seed;
+        let gone: Vec<String> = pools.keys().filter(|name| !prepared.names.contains(name)).cloned().collect();
         for name in gone {
             if let Some(pool) = pools.remove(&name) {
                 pool.stop().await;
             }
         }
-        for (name, prepared) in prepared {
+        if moved {
+            for pool in pools.values() {
+                pool.move_slots(prepared.seed).await;
+            }
+        }
+        for (name, prepared) in prepared.changed {
             match pools.get_mut(&name) {
                 Some(pool) => pool.reload(prepared).await,
                 None => drop(pools.insert(name, PoolHandle::start(prepared, &self.0.environment))),
             }
         }
         *self.0.lock_views() = pools.iter().map(|(name, pool)| (name.clone(), Arc::clone(&pool.view))).collect();
-        Ok(())
     }
 
     /// Stops all jobs; every series gets its stale marker. Takes a few seconds at most.

@@ -9,7 +9,7 @@ mod manager;
 mod settings;
 mod status;
 
-pub use manager::{CollectorFactory, JobError, ScrapeDeps, ScrapeManager};
+pub use manager::{CollectorFactory, JobError, PreparedJobs, ScrapeDeps, ScrapeManager};
 pub use settings::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol};
 pub use status::{DroppedTarget, PoolStatus, TargetHealth, TargetMetadata, TargetStatus, TargetsView};
 
@@ -20,6 +20,7 @@ mod target;
 // One target.
 mod error;
 mod fetch;
+mod intake;
 mod metrics;
 mod report;
 mod scrape_loop;

@@ -5,17 +5,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::bounds::{DROPPED_TARGETS_KEPT, TARGETS_PER_JOB_MAX};
 use super::cache::SeriesCache;
 use super::fetch::{CollectorFetch, Fetch, HttpFetch};
 use super::manager::Environment;
-use super::scrape_loop::{LastScrape, ScrapeLoop, Shared, Stop, TargetState};
+use super::scrape_loop::{HAND_OVER_PATIENCE, LastScrape, ScrapeLoop, Shared, Stop, TargetState};
 use super::target::{Outcome, Target, collector_group, make_target};
 use super::{JobSettings, JobSource};
 use crate::client::Client;
@@ -25,11 +27,15 @@ use crate::model::Labels;
 
 /// How long the end of one loop is waited for: appending its markers takes no time to speak of.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a loop's cache is waited for.
+const HAND_OVER_TIMEOUT: Duration = HAND_OVER_PATIENCE.saturating_add(STOP_TIMEOUT);
 
 /// What the pool's task is told.
 pub(super) enum Command {
     /// Go on with other settings.
     Reload(Box<Prepared>),
+    /// Scrape at the moments that another seed gives.
+    MoveSlots(u64),
     /// End all targets.
     Stop,
 }
@@ -89,12 +95,11 @@ impl PoolHandle {
         let job = Arc::clone(&prepared.job);
         let pool = Pool {
             shared: environment.shared.clone(),
-            seed: environment.seed,
+            seed: environment.seed.load(Ordering::Relaxed),
             job: Arc::clone(&job),
             source: prepared.source,
             discovery: prepared.discovery,
             running: HashMap::new(),
-            outdated: false,
             refusal: Arc::default(),
             view: Arc::clone(&view),
         };
@@ -106,6 +111,11 @@ impl PoolHandle {
         self.job = Arc::clone(&prepared.job);
         // The pool's task ends only after a stop.
         let _ = self.commands.send(Command::Reload(Box::new(prepared))).await;
+    }
+
+    /// Goes on at other moments.
+    pub(super) async fn move_slots(&self, seed: u64) {
+        let _ = self.commands.send(Command::MoveSlots(seed)).await;
     }
 
     /// Ends all targets.
@@ -122,8 +132,6 @@ struct Pool {
     source: Source,
     discovery: Discovery,
     running: HashMap<u64, Running>,
-    /// The running loops still have the settings of before.
-    outdated: bool,
     refusal: Arc<Mutex<Option<(usize, u64)>>>,
     view: Arc<Mutex<PoolView>>,
 }
@@ -132,7 +140,7 @@ struct Running {
     state: Arc<TargetState>,
     job: Arc<JobSettings>,
     stop: oneshot::Sender<Stop>,
-    task: JoinHandle<SeriesCache>,
+    task: JoinHandle<Option<SeriesCache>>,
 }
 
 /// What the groups come to.
@@ -150,6 +158,7 @@ impl Pool {
                 biased;
                 command = commands.recv() => match command {
                     Some(Command::Reload(prepared)) => self.reload(*prepared),
+                    Some(Command::MoveSlots(seed)) => self.move_slots(seed).await,
                     Some(Command::Stop) | None => break,
                 },
                 groups = self.discovery.next() => self.sync(&groups).await,
@@ -165,7 +174,13 @@ impl Pool {
         self.job = prepared.job;
         self.source = prepared.source;
         self.discovery = prepared.discovery;
-        self.outdated = true;
+    }
+
+    async fn move_slots(&mut self, seed: u64) {
+        self.seed = seed;
+        let running = std::mem::take(&mut self.running).into_iter();
+        self.replace_all(running.map(|(key, running)| (key, running.state.target.clone(), running)).collect()).await;
+        self.show_active();
     }
 
     /// Makes the running loops those of the given groups.
@@ -175,16 +190,18 @@ impl Pool {
         let gone: Vec<u64> = self.running.keys().filter(|key| !found.targets.contains_key(key)).copied().collect();
         let gone = gone.iter().filter_map(|key| self.running.remove(key)).collect();
         end_all(gone).await;
+        let mut changed = Vec::new();
         for (key, target) in found.targets {
             match self.running.remove(&key) {
-                Some(running) if !self.outdated && running.state.target == target => {
+                Some(mut running) if running.state.target == target && same_scrape(&running.job, &self.job) => {
+                    running.job = Arc::clone(&self.job);
                     self.running.insert(key, running);
                 }
-                Some(running) => self.replace(key, running, target).await,
+                Some(running) => changed.push((key, target, running)),
                 None => self.start(key, target, new_cache(), LastScrape::default()),
             }
         }
-        self.outdated = false;
+        self.replace_all(changed).await;
         self.show(found.dropped, found.dropped_count);
     }
 
@@ -227,18 +244,26 @@ impl Pool {
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
-    /// Another loop takes over a target, with its predecessor's cache.
-    async fn replace(&mut self, key: u64, running: Running, target: Target) {
-        let keeps_spellings = same_series(&running.job, &self.job);
-        let _ = running.stop.send(Stop::HandOver);
-        let mut cache = match tokio::time::timeout(STOP_TIMEOUT, running.task).await {
-            Ok(Ok(cache)) => cache,
-            _ => new_cache(),
-        };
-        if !keeps_spellings {
-            cache.forget_spellings();
+    /// Other loops take over targets, with their predecessors' caches. All are told first, so that slow scrapes are
+    /// waited for together.
+    async fn replace_all(&mut self, changed: Vec<(u64, Target, Running)>) {
+        let mut ending = Vec::new();
+        for (key, target, running) in changed {
+            let Running { state, job, stop, task } = running;
+            let _ = stop.send(Stop::HandOver);
+            ending.push((key, target, state, job, task));
         }
-        self.start(key, target, cache, running.state.last());
+        let deadline = Instant::now() + HAND_OVER_TIMEOUT;
+        for (key, target, state, job, task) in ending {
+            let mut cache = match timeout_at(deadline, task).await {
+                Ok(Ok(Some(cache))) => cache,
+                _ => new_cache(),
+            };
+            if !same_series(&job, &self.job) {
+                cache.forget_spellings();
+            }
+            self.start(key, target, cache, state.last());
+        }
     }
 
     fn start(&mut self, key: u64, target: Target, cache: SeriesCache, last: LastScrape) {
@@ -266,9 +291,17 @@ impl Pool {
     }
 
     fn show(&self, dropped: Vec<Labels>, dropped_count: usize) {
+        *self.lock_view() = PoolView { active: self.active(), dropped, dropped_count };
+    }
+
+    fn show_active(&self) {
+        self.lock_view().active = self.active();
+    }
+
+    fn active(&self) -> Vec<Arc<TargetState>> {
         let mut active: Vec<Arc<TargetState>> = self.running.values().map(|one| Arc::clone(&one.state)).collect();
         active.sort_by(|a, b| (&a.target.labels, &a.target.url).cmp(&(&b.target.labels, &b.target.url)));
-        *self.lock_view() = PoolView { active, dropped, dropped_count };
+        active
     }
 
     fn lock_view(&self) -> MutexGuard<'_, PoolView> {
@@ -283,6 +316,22 @@ fn collector_name(settings: &CollectorSettings) -> &'static str {
         CollectorSettings::Docker(_) => "docker",
         CollectorSettings::Own => "outpost",
     }
+}
+
+/// Whether a target that has not changed is scraped in the same way under both settings: how targets are found, and
+/// how many there may be, does not concern its loop.
+fn same_scrape(old: &JobSettings, new: &JobSettings) -> bool {
+    fn concerning_a_loop(job: &JobSettings) -> JobSettings {
+        let mut job = job.clone();
+        if let JobSource::Http { discovery, .. } = &mut job.source {
+            discovery.clear();
+        }
+        job.relabel_rules.clear();
+        job.limits.targets = 0;
+        job.limits.keep_dropped_targets = 0;
+        job
+    }
+    std::ptr::eq(old, new) || concerning_a_loop(old) == concerning_a_loop(new)
 }
 
 /// Whether a line of the page means the same series under both settings.

@@ -1,7 +1,7 @@
-//! One target's task: wait for the slot, fetch, read, append, report.
+//! One target's task: wait for the slot, fetch, hand the page to the intake.
 //!
-//! The loop owns what belongs to its target alone: the cache, the report, the fetcher. Fetching may be abandoned at
-//! any moment; reading and appending happen at one go, so that a stopped loop never leaves half a scrape.
+//! Fetching may be abandoned at any moment; reading and appending happen at one go, so that a stopped loop never
+//! leaves half a scrape.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,23 +11,23 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::cache::SeriesCache;
 use super::error::ScrapeError;
-use super::fetch::{Fetch, Pages};
-use super::metadata::{Digest, MetadataTable, Tables, empty_digest};
-use super::metrics::{Rejections, ScrapeMetrics};
-use super::page::{PageCounts, PageReader, PageSettings, Scratch};
-use super::report::{Outcome, Report};
-use super::sample_labels::LabelRules;
+use super::fetch::{Fetch, Fetched, Pages};
+use super::intake::Intake;
+use super::metadata::{MetadataTable, Tables};
+use super::metrics::ScrapeMetrics;
+use super::page::Scratch;
 use super::target::Target;
 use super::{JobSettings, TargetHealth};
-use crate::client::ClientError;
 use crate::clock::Clock;
-use crate::exposition::Format;
 use crate::model::Timestamp;
-use crate::store::{Append, AppendReport, Batch, GroupId, Rejection, SeriesId};
+use crate::store::{Append, GroupId};
 
 /// A scrape that starts this much late, at most, gets its slot's exact time: even steps compress better. Never more
 /// than a hundredth of the interval. The value is Prometheus's.
 const ALIGNMENT_MS: i64 = 2;
+
+/// How long a scrape that is under way may still take when another loop is to go on.
+pub(super) const HAND_OVER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What all loops share. Cloning shares it.
 #[derive(Clone)]
@@ -67,7 +67,8 @@ impl TargetState {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, LastScrape> {
+    /// To be changed.
+    pub(super) fn lock(&self) -> MutexGuard<'_, LastScrape> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,18 +84,13 @@ pub(super) enum Stop {
 
 /// A loop that has not started yet.
 pub(super) struct ScrapeLoop {
-    pub(super) shared: Shared,
-    pub(super) state: Arc<TargetState>,
     pub(super) fetcher: Box<dyn Fetch>,
-    pub(super) cache: SeriesCache,
     /// Why no target of the job is to be scraped, if so.
     pub(super) refusal: Arc<Mutex<Option<(usize, u64)>>>,
-    pub(super) group: GroupId,
-    settings: PageSettings,
-    rules: LabelRules,
-    report: Report,
-    digest: Digest,
-    last_lost: Option<String>,
+    pub(super) shared: Shared,
+    pub(super) state: Arc<TargetState>,
+    /// Everything that pages are read with. Away while another thread reads a large one.
+    intake: Option<Box<Intake>>,
 }
 
 impl ScrapeLoop {
@@ -107,15 +103,12 @@ impl ScrapeLoop {
         refusal: Arc<Mutex<Option<(usize, u64)>>>,
         group: GroupId,
     ) -> Self {
-        let settings = PageSettings::new(job);
-        let rules = LabelRules::new(job, &state.target.labels);
-        let report = Report::new(job, state.target.timeout);
-        let digest = empty_digest();
-        Self { shared, state, fetcher, cache, refusal, group, settings, rules, report, digest, last_lost: None }
+        let intake = Some(Box::new(Intake::new(shared.clone(), job, Arc::clone(&state), cache, group)));
+        Self { fetcher, refusal, shared, state, intake }
     }
 
     /// Scrapes until it is stopped; gives the cache to whoever goes on.
-    pub(super) async fn run(mut self, offset: Duration, mut stop: oneshot::Receiver<Stop>) -> SeriesCache {
+    pub(super) async fn run(mut self, offset: Duration, mut stop: oneshot::Receiver<Stop>) -> Option<SeriesCache> {
         let interval = self.state.target.interval;
         let mut ticks = interval_at(Instant::now() + offset, interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -127,226 +120,82 @@ impl ScrapeLoop {
                 _ = ticks.tick() => {}
             }
             let at = slots.scrape_time(self.shared.clock.now());
-            tokio::select! {
-                biased;
-                how = &mut stop => break how.unwrap_or(Stop::End),
-                () = self.scrape(at) => {}
+            if let Some(how) = self.scrape_unless_stopped(at, &mut stop).await {
+                break how;
             }
         };
+        let mut intake = self.intake?;
         if how == Stop::End {
-            self.end();
+            intake.end();
         }
-        self.cache
+        Some(intake.into_cache())
     }
 
     /// One scrape, stamped `at`.
+    #[cfg(test)]
     pub(super) async fn scrape(&mut self, at: Timestamp) {
+        let (_keep, mut stop) = oneshot::channel();
+        self.scrape_unless_stopped(at, &mut stop).await;
+    }
+
+    /// One scrape, stamped `at`. Fetching may be abandoned when the loop is told to stop, the rest is always done.
+    async fn scrape_unless_stopped(&mut self, at: Timestamp, stop: &mut oneshot::Receiver<Stop>) -> Option<Stop> {
         let started = Instant::now();
         let mut page = self.shared.pages.take();
-        let refusal = *self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        let fetched = match refusal {
-            Some((count, limit)) => Err(ScrapeError::TargetLimit { count, limit }),
-            None => self.fetcher.fetch(&mut page).await,
+        let mut told = None;
+        let fetched = {
+            let mut fetch = std::pin::pin!(fetch(&mut *self.fetcher, &self.refusal, &mut page));
+            tokio::select! {
+                biased;
+                how = stop => {
+                    let how = *told.insert(how.unwrap_or(Stop::End));
+                    match how {
+                        Stop::End => None,
+                        // A reload costs no scrape that has begun, unless it is a slow one.
+                        Stop::HandOver => tokio::time::timeout(HAND_OVER_PATIENCE, fetch).await.ok(),
+                    }
+                }
+                fetched = &mut fetch => Some(fetched),
+            }
         };
-        self.finish(at, started, fetched, &page);
+        if let Some(fetched) = fetched {
+            page = self.take_in(at, started, fetched, page).await;
+        }
         self.shared.pages.put(page);
+        told
     }
 
-    fn finish(&mut self, at: Timestamp, started: Instant, fetched: Result<Format, ScrapeError>, page: &[u8]) {
-        let shared = Arc::clone(&self.shared.scratch);
-        let mut scratch = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut counts = PageCounts::default();
-        let format = fetched.as_ref().ok().copied().unwrap_or(Format::PrometheusText004);
-        let result = fetched.and_then(|_| self.read(&mut scratch, format, page, &mut counts));
-        let outcome = Outcome {
-            up: result.is_ok(),
-            duration: started.elapsed(),
-            scraped: counts.scraped,
-            post_relabel: counts.post_relabel,
-            series_added: counts.series_added,
-            body_bytes: body_bytes(&result, page),
+    /// Reads and stores a page. A large one is read on a thread of its own: thousands of new series would hold up all
+    /// other scrapes. There is one such page at a time.
+    async fn take_in(&mut self, at: Timestamp, started: Instant, fetched: Fetched, page: Vec<u8>) -> Vec<u8> {
+        let Some(mut intake) = self.intake.take() else { return page };
+        let (result, turn) = match fetched {
+            Ok((format, turn)) => (Ok(format), turn),
+            Err(error) => (Err(error), None),
         };
-        let lost = self.append(&mut scratch, at, format, page, &outcome, &counts);
-        self.log(&result, &lost);
-        self.note_metadata(&result, counts.metadata, format, page);
-        self.note(at, &outcome, result);
-        scratch.clear();
-    }
-
-    /// Reads the page, or ends all series if there is none or it is bad.
-    fn read(
-        &mut self,
-        scratch: &mut Scratch,
-        format: Format,
-        page: &[u8],
-        counts: &mut PageCounts,
-    ) -> Result<(), ScrapeError> {
-        let mut reader = self.reader(scratch);
-        if page.is_empty() {
-            reader.end_all();
-            return Ok(());
+        if turn.is_none() {
+            let scratch = Arc::clone(&self.shared.scratch);
+            intake.take_in(at, started, result, &page, &mut scratch.lock().unwrap_or_else(PoisonError::into_inner));
+            self.intake = Some(intake);
+            return page;
         }
-        reader.read(format, page, counts)
-    }
-
-    fn reader<'a>(&'a mut self, scratch: &'a mut Scratch) -> PageReader<'a> {
-        PageReader {
-            settings: &self.settings,
-            rules: &self.rules,
-            cache: &mut self.cache,
-            scratch,
-            store: &*self.shared.store,
-            group: self.group,
-        }
-    }
-
-    /// Gives the samples and the report to the store.
-    fn append(
-        &mut self,
-        scratch: &mut Scratch,
-        at: Timestamp,
-        format: Format,
-        page: &[u8],
-        outcome: &Outcome,
-        counts: &PageCounts,
-    ) -> Rejections {
-        if !outcome.up {
-            self.reader(scratch).end_all();
-        }
-        let mut lost = Rejections::default();
-        lost.add_duplicates(counts.duplicates);
-        lost.add_refused(counts.refused);
-        self.push_report(outcome, scratch, &mut lost);
-        let gone = self.give(scratch, at, &mut lost, false);
-        if gone.is_empty() {
-            return lost;
-        }
-        // The store has dropped series that were long silent. They come back under new ids.
-        if gone.iter().any(|id| self.report.contains(*id)) {
-            self.report.forget();
-        }
-        if outcome.up && self.reader(scratch).read_again(format, page, &gone).is_err() {
-            scratch.clear();
-        }
-        self.push_report(outcome, scratch, &mut lost);
-        self.give(scratch, at, &mut lost, true);
-        lost
-    }
-
-    fn push_report(&mut self, outcome: &Outcome, scratch: &mut Scratch, lost: &mut Rejections) {
-        let store = &*self.shared.store;
-        if self.report.push(outcome, store, self.group, &self.rules, &mut scratch.samples).is_err() {
-            lost.add_refused(1);
-        }
-    }
-
-    /// Appends the scratch's samples and gives the series that the store no longer knows, unless this is the last try.
-    fn give(
-        &self,
-        scratch: &mut Scratch,
-        timestamp: Timestamp,
-        lost: &mut Rejections,
-        is_last_try: bool,
-    ) -> Vec<SeriesId> {
-        let batch = Batch {
-            group: self.group,
-            timestamp,
-            samples: std::mem::take(&mut scratch.samples),
-            explicit: std::mem::take(&mut scratch.explicit),
-        };
-        let report = self.shared.store.append(&batch);
-        self.shared.metrics.samples.add(report.appended as u64);
-        let gone = if report.rejected.is_empty() { Vec::new() } else { sort_out(&batch, &report, lost, is_last_try) };
-        (scratch.samples, scratch.explicit) = (batch.samples, batch.explicit);
-        scratch.samples.clear();
-        scratch.explicit.clear();
-        gone
-    }
-
-    /// The target is gone: a stale marker for each of its series.
-    fn end(&mut self) {
-        if self.state.last().at.is_none() {
-            return;
-        }
-        let shared = Arc::clone(&self.shared.scratch);
-        let mut scratch = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reader(&mut scratch).end_all();
-        let mut lost = Rejections::default();
-        let store = &*self.shared.store;
-        if self.report.push_end(store, self.group, &self.rules, &mut scratch.samples).is_err() {
-            lost.add_refused(1);
-        }
-        self.give(&mut scratch, self.shared.clock.now(), &mut lost, true);
-        scratch.clear();
-    }
-
-    fn note_metadata(&mut self, result: &Result<(), ScrapeError>, digest: Digest, format: Format, page: &[u8]) {
-        if result.is_ok() && !page.is_empty() && digest != self.digest {
-            let table = self.shared.tables.table(digest, format, page);
-            self.state.lock().metadata = table;
-            self.digest = digest;
-        }
-    }
-
-    fn note(&self, at: Timestamp, outcome: &Outcome, result: Result<(), ScrapeError>) {
-        self.shared.metrics.scrapes.inc();
-        let mut last = self.state.lock();
-        last.at = Some(at);
-        last.duration = outcome.duration;
-        match result {
-            Ok(()) => {
-                last.health = TargetHealth::Up;
-                last.error.clear();
-            }
-            Err(error) => {
-                self.shared.metrics.failures.inc();
-                last.health = TargetHealth::Down;
-                last.error = error.to_string();
-            }
-        }
-    }
-
-    /// A failure is logged when it begins, a loss when it changes: both can last for days.
-    fn log(&mut self, result: &Result<(), ScrapeError>, lost: &Rejections) {
-        let target = &self.state.target;
-        if let Err(error) = result {
-            let text = error.to_string();
-            if self.state.last().error != text {
-                tracing::warn!(url = target.url, labels = %target.labels, error = text, "scrape failed");
-            }
-        }
-        self.shared.metrics.reject(lost);
-        let lost = lost.text();
-        if lost != self.last_lost
-            && let Some(lost) = &lost
-        {
-            tracing::warn!(url = target.url, labels = %target.labels, lost, "samples were not kept");
-        }
-        self.last_lost = lost;
+        let work = tokio::task::spawn_blocking(move || {
+            // The shared one would make the others wait.
+            intake.take_in(at, started, result, &page, &mut Scratch::default());
+            (intake, page)
+        });
+        // The pages that wait for their turn must not come before this one is gone.
+        let (intake, page) = work.await.map_or_else(|_| (None, Vec::new()), |(intake, page)| (Some(intake), page));
+        self.intake = intake;
+        page
     }
 }
 
-/// Counts what was rejected and gives the series that are to be asked for again.
-fn sort_out(batch: &Batch, report: &AppendReport, lost: &mut Rejections, is_last_try: bool) -> Vec<SeriesId> {
-    let mut gone = Vec::new();
-    for (position, rejection) in &report.rejected {
-        if *rejection != Rejection::UnknownSeries || is_last_try {
-            lost.add(*rejection);
-            continue;
-        }
-        let id = match batch.samples.get(*position) {
-            Some((id, _)) => Some(*id),
-            None => batch.explicit.get(position - batch.samples.len()).map(|(id, ..)| *id),
-        };
-        gone.extend(id);
-    }
-    gone
-}
-
-fn body_bytes(result: &Result<(), ScrapeError>, page: &[u8]) -> f64 {
-    match result {
-        Err(ScrapeError::Client(ClientError::BodyTooLarge { .. })) => -1.0,
-        _ => page.len() as f64,
+async fn fetch(fetcher: &mut dyn Fetch, refusal: &Mutex<Option<(usize, u64)>>, page: &mut Vec<u8>) -> Fetched {
+    let refusal = *refusal.lock().unwrap_or_else(PoisonError::into_inner);
+    match refusal {
+        Some((count, limit)) => Err(ScrapeError::TargetLimit { count, limit }),
+        None => fetcher.fetch(page).await,
     }
 }
 

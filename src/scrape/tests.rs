@@ -1,6 +1,7 @@
 //! Scrapes of scripted pages into a store in memory: what is written, and when it ends.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ impl Fetch for Script {
                 return Err(ScrapeError::Status(status.parse().expect("a status")));
             }
             page.extend_from_slice(next.as_bytes());
-            Ok(Format::PrometheusText004)
+            Ok((Format::PrometheusText004, None))
         })
     }
 }
@@ -344,8 +345,12 @@ fn manager(store: &Arc<MemoryStore>, page: &'static str, clock: &Clock) -> Scrap
         collectors: Arc::new(move |_| Arc::new(Fixed(page))),
         registry: Registry::new(),
         host: "pi".to_owned(),
-        external_labels: Labels::empty(),
     })
+}
+
+async fn apply(manager: &ScrapeManager, jobs: Vec<JobSettings>) {
+    let prepared = manager.prepare(jobs, &Labels::empty()).await.expect("they can be started");
+    manager.apply(prepared).await;
 }
 
 fn own_job(name: &str, interval_s: u64) -> JobSettings {
@@ -377,7 +382,7 @@ async fn collectors_are_jobs_like_others() {
     let store = Arc::new(MemoryStore::new());
     let clock = Clock::manual(Timestamp(1_000_000));
     let manager = manager(&store, "# TYPE a counter\n# HELP a All.\na_total 1\n", &clock);
-    manager.reload(vec![own_job("own", 15)]).await.expect("starts");
+    apply(&manager, vec![own_job("own", 15)]).await;
     pass(&clock, 20).await;
     let status = only_target(&manager, "own");
     assert_eq!((status.health, status.scrape_url.as_str()), (TargetHealth::Up, "collector://outpost"));
@@ -396,14 +401,14 @@ async fn reload_keeps_what_stays() {
     let store = Arc::new(MemoryStore::new());
     let clock = Clock::manual(Timestamp(1_000_000));
     let manager = manager(&store, "a 1\nb 1\n", &clock);
-    manager.reload(vec![own_job("kept", 10), own_job("changed", 10), own_job("gone", 10)]).await.expect("starts");
+    apply(&manager, vec![own_job("kept", 10), own_job("changed", 10), own_job("gone", 10)]).await;
     pass(&clock, 25).await;
     let reloaded = clock.now();
     let changed = JobSettings {
         metric_relabel_rules: vec![rule(METRIC_NAME, "b", RelabelAction::Drop, "", "$1")],
         ..own_job("changed", 10)
     };
-    manager.reload(vec![own_job("kept", 10), changed]).await.expect("reloads");
+    apply(&manager, vec![own_job("kept", 10), changed]).await;
     pass(&clock, 1).await;
     assert_eq!(only_target(&manager, "changed").health, TargetHealth::Up, "it is known from before");
     pass(&clock, 24).await;
@@ -431,6 +436,76 @@ async fn reload_keeps_what_stays() {
     }
 }
 
+/// A collector that takes a while; tells whether it is at work.
+struct Slow(Arc<AtomicBool>);
+
+impl Collector for Slow {
+    fn collect<'a>(&'a self, page: &'a mut Vec<u8>) -> CollectFuture<'a> {
+        Box::pin(async move {
+            self.0.store(true, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            self.0.store(false, Ordering::Relaxed);
+            page.extend_from_slice(b"a 1\nb 1\n");
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_waits_for_the_scrape_in_flight() {
+    let store = Arc::new(MemoryStore::new());
+    let clock = Clock::manual(Timestamp(1_000_000));
+    let busy = Arc::new(AtomicBool::new(false));
+    let at_work = Arc::clone(&busy);
+    let manager = ScrapeManager::new(ScrapeDeps {
+        store: Arc::clone(&store) as Arc<dyn Append>,
+        clock: clock.clone(),
+        collectors: Arc::new(move |_| Arc::new(Slow(Arc::clone(&at_work)))),
+        registry: Registry::new(),
+        host: "pi".to_owned(),
+    });
+    let job = own_job("own", 10);
+    apply(&manager, vec![job.clone()]).await;
+    pass(&clock, 15).await;
+    while !busy.load(Ordering::Relaxed) {
+        pass(&clock, 1).await;
+    }
+    let drops_b = vec![rule(METRIC_NAME, "b", RelabelAction::Drop, "", "$1")];
+    apply(&manager, vec![JobSettings { metric_relabel_rules: drops_b, ..job }]).await;
+    pass(&clock, 25).await;
+    let written = samples(&store, TimeRange::ALL);
+    let times = |name: &str| -> Vec<i64> {
+        let lines = written.iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix("{instance=\"pi\"} 1 @"));
+        lines.map(|at| at.parse().expect("milliseconds")).collect()
+    };
+    let (kept, dropped) = (times("a"), times("b"));
+    assert!(kept.len() >= 4 && kept.windows(2).all(|pair| pair[1] - pair[0] == 10_000), "{written:?}");
+    assert!(dropped.len() < kept.len(), "the new rules hold: {written:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_external_labels_move_the_slots() {
+    let store = Arc::new(MemoryStore::new());
+    let clock = Clock::manual(Timestamp(1_000_000));
+    let manager = manager(&store, "a 1\n", &clock);
+    let job = own_job("own", 60);
+    apply(&manager, vec![job.clone()]).await;
+    pass(&clock, 61).await;
+    let before = only_target(&manager, "own").last_scrape.expect("scraped");
+    apply(&manager, vec![job.clone()]).await;
+    pass(&clock, 60).await;
+    let unmoved = only_target(&manager, "own").last_scrape.expect("scraped");
+    assert_eq!(unmoved.since(before), 60_000, "nothing has changed");
+    let labels = Labels::from_pairs([("site", "garage")]);
+    manager.apply(manager.prepare(vec![job], &labels).await.expect("the same job")).await;
+    assert_eq!(only_target(&manager, "own").health, TargetHealth::Up, "it is known from before");
+    pass(&clock, 120).await;
+    let moved = only_target(&manager, "own").last_scrape.expect("scraped");
+    assert_ne!(moved.since(before) % 60_000, 0, "{before:?} {moved:?}");
+    let ended = samples(&store, TimeRange::ALL).iter().any(|line| line.contains("stale"));
+    assert!(!ended, "no series ends on the way");
+}
+
 #[tokio::test(start_paused = true)]
 async fn targets_of_static_groups() {
     let store = Arc::new(MemoryStore::new());
@@ -450,7 +525,7 @@ async fn targets_of_static_groups() {
         scrape_interval: Duration::from_secs(10),
         ..JobSettings::default()
     };
-    manager.reload(vec![job]).await.expect("starts");
+    apply(&manager, vec![job]).await;
     pass(&clock, 15).await;
     let pool = manager.pools().remove(0);
     assert_eq!((pool.active.len(), pool.dropped.len(), pool.dropped_count), (2, 1, 1));
