@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("promql", &["model", "store"]),
     ("exposition", &["model"]),
     ("client", &["model", "clock", "telemetry", "backoff"]),
-    ("discovery", &["model", "yaml", "client", "clock", "telemetry", "backoff"]),
+    ("discovery", &["model", "yaml", "glob", "client", "clock", "telemetry", "backoff"]),
     ("collect", &["model", "client", "exposition", "clock", "telemetry", "backoff"]),
     ("scrape", &["model", "store", "exposition", "client", "discovery", "collect", "clock", "telemetry", "backoff"]),
     ("rules", &["model", "store", "promql", "yaml", "glob", "clock", "telemetry"]),
