@@ -8,9 +8,9 @@ use super::discovery::check_address;
 use crate::client::{ClientSettings, SecretSource};
 use crate::discovery::{DiscoverySettings, TargetGroup, read_target_file};
 use crate::glob::glob;
-use crate::model::{LabelsBuilder, RelabelRule, format_duration, relabel};
+use crate::model::{LabelsBuilder, RelabelRule, relabel};
 use crate::notify::AlertmanagerSettings;
-use crate::scrape::{JobSettings, JobSource};
+use crate::scrape::{JobSettings, JobSource, check_group};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -50,9 +50,8 @@ fn check_job(job: &JobSettings, findings: &mut Findings) {
     let JobSource::Http { discovery, client } = &job.source else { return };
     let place = format!("job {:?}", job.job_name);
     check_client(client, &place, findings);
-    let base = job_labels(job);
     for source in discovery {
-        check_discovery(source, &place, findings, |group| check_targets(group, &base, &job.relabel_rules));
+        check_discovery(source, &place, findings, |group| check_group(job, group));
     }
 }
 
@@ -159,23 +158,6 @@ fn check_target_files(
             Err(error) => findings.problems.extend(error.to_string().lines().map(str::to_owned)),
         }
     }
-}
-
-/// The labels that a job gives its targets before relabeling.
-fn job_labels(job: &JobSettings) -> Vec<(String, String)> {
-    let mut labels = vec![
-        ("job".to_owned(), job.job_name.clone()),
-        ("__scheme__".to_owned(), job.scheme.clone()),
-        ("__metrics_path__".to_owned(), job.metrics_path.clone()),
-        ("__scrape_interval__".to_owned(), format_duration(job.scrape_interval)),
-        ("__scrape_timeout__".to_owned(), format_duration(job.scrape_timeout)),
-    ];
-    for (name, values) in &job.params {
-        if let Some(first) = values.first() {
-            labels.push((format!("__param_{name}"), first.clone()));
-        }
-    }
-    labels
 }
 
 /// Whether every target that relabeling keeps has an address.

@@ -12,6 +12,7 @@ mod status;
 pub use manager::{CollectorFactory, JobError, PreparedJobs, ScrapeDeps, ScrapeManager};
 pub use settings::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol};
 pub use status::{DroppedTarget, PoolStatus, TargetHealth, TargetMetadata, TargetStatus, TargetsView};
+pub use target::check_group;
 
 // A job and its targets.
 mod pool;

@@ -44,9 +44,9 @@ pub(super) enum Outcome {
 /// A discovered target that cannot be scraped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TargetError {
-    #[error("no address")]
+    #[error("no address is left after relabeling")]
     NoAddress,
-    #[error("{0:?} is not a valid hostname")]
+    #[error("{0:?} is not a host and port; the scheme belongs into __scheme__, the path into __metrics_path__")]
     Address(String),
     #[error("error parsing scrape {what}: {reason}")]
     Duration { what: &'static str, reason: String },
@@ -79,6 +79,14 @@ pub(super) fn make_target(job: &JobSettings, group: &TargetGroup, own: &Labels) 
     let url = target_url(job, &labels);
     labels.retain(|name, _| !name.starts_with("__"));
     Ok(Outcome::Kept(Target { discovered, labels: labels.build(), url, interval, timeout }))
+}
+
+/// Whether every target of a group could be scraped; else the first that could not, and why.
+pub fn check_group(job: &JobSettings, group: &TargetGroup) -> Result<(), String> {
+    for (index, own) in group.targets.iter().enumerate() {
+        make_target(job, group, own).map_err(|error| format!("target {index}: {error}"))?;
+    }
+    Ok(())
 }
 
 /// The one target of a built-in collector.
@@ -253,8 +261,13 @@ mod tests {
                 r#"{instance="i", job="k", site="garage", x="v1"}"#,
                 "https://h/a%3Fb?module=a+b&module=c",
             ),
-            (vec![], &[], "no address", ""),
-            (vec![], &[("__address__", "http://h")], r#""http://h" is not a valid hostname"#, ""),
+            (vec![], &[], "no address is left after relabeling", ""),
+            (
+                vec![],
+                &[("__address__", "http://h")],
+                r#""http://h" is not a host and port; the scheme belongs into __scheme__, the path into __metrics_path__"#,
+                "",
+            ),
         ];
         for (rules, own, expected, url) in cases {
             match made(rules, own) {
