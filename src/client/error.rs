@@ -137,8 +137,9 @@ pub(super) fn io_reason(error: &io::Error) -> String {
 
 /// The reason of a failed exchange, in words that say what the server did.
 pub(super) fn http_reason(error: &hyper::Error) -> String {
+    const CLOSED: &str = "the server closed the connection before the end";
     if error.is_incomplete_message() {
-        return "the server closed the connection before the end".to_owned();
+        return CLOSED.to_owned();
     }
     if error.is_parse_too_large() {
         return "the response's headers are too large".to_owned();
@@ -146,7 +147,10 @@ pub(super) fn http_reason(error: &hyper::Error) -> String {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
     while let Some(inner) = cause {
         if let Some(io_error) = inner.downcast_ref::<io::Error>() {
-            return io_reason(io_error);
+            return match io_error.kind() {
+                io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+                _ => io_reason(io_error),
+            };
         }
         if inner.source().is_none() {
             return format!("{error}: {inner}");

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use tokio::time::Instant;
 
+use super::bounds::{BODY_BYTES_ORDINARY, SAMPLES_PER_PAGE_MAX};
 use super::cache::SeriesCache;
 use super::error::ScrapeError;
 use super::metadata::{Digest, empty_digest};
@@ -92,6 +93,9 @@ impl Intake {
         if page.is_empty() {
             reader.end_all();
             return Ok(());
+        }
+        if page.len() > BODY_BYTES_ORDINARY && format != Format::PrometheusProto && has_too_many_samples(page) {
+            return Err(ScrapeError::TooManySamples(SAMPLES_PER_PAGE_MAX));
         }
         reader.read(format, page, counts)
     }
@@ -248,6 +252,16 @@ fn sort_out(batch: &Batch, report: &AppendReport, lost: &mut Rejections, is_last
         gone.extend(id);
     }
     gone
+}
+
+/// Whether a large text has more lines that begin as samples do than a page may have: counting takes little time and
+/// no memory, learning half a million new series takes much of both.
+fn has_too_many_samples(page: &[u8]) -> bool {
+    let starts = std::iter::once(0).chain(memchr::memchr_iter(b'\n', page).map(|end| end + 1));
+    let is_sample = |start: &usize| {
+        page.get(*start).is_some_and(|first| first.is_ascii_alphabetic() || matches!(first, b'_' | b':' | b'{'))
+    };
+    starts.filter(is_sample).nth(SAMPLES_PER_PAGE_MAX).is_some()
 }
 
 fn body_bytes(result: &Result<(), ScrapeError>, page: &[u8]) -> f64 {

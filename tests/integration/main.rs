@@ -23,6 +23,8 @@ mod default_job;
 mod docs;
 /// A stock Prometheus as the central.
 mod federation;
+/// Targets that misbehave in every way at once.
+mod hostile_targets;
 /// Restart, kill, reload.
 mod lifecycle;
 /// TLS and users of the listener.

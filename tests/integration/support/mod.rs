@@ -1,6 +1,7 @@
 //! Starting programs, asking them over HTTP, waiting for conditions.
 
 mod exchange;
+mod hostile;
 mod http;
 mod peers;
 mod process;
@@ -8,6 +9,7 @@ mod target;
 mod tls;
 
 pub use exchange::{Answer, Ask, exchange};
+pub use hostile::HostileServer;
 pub use http::{Reply, encode, get, get_json, post, query_value};
 pub use peers::{alertmanager, node_exporter, program, prometheus, prometheus_with};
 pub use process::{Outpost, Process, run_to_end};

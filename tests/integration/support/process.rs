@@ -52,6 +52,11 @@ impl Process {
         assert!(status.success(), "kill -{signal} {}", self.name);
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the end.
     pub fn wait(&mut self) -> ExitStatus {
         eventually(PATIENCE, &format!("{} ends", self.name), || {
