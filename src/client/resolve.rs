@@ -1,11 +1,12 @@
 //! Host names to addresses: the system's resolver in a blocking thread, multicast for `.local`.
 //!
 //! The last good addresses of each name are kept: when the name server is down, a site's own targets are still
-//! reachable, so the old addresses are used and the failure is forgotten.
+//! reachable, so the old addresses are used and the failure is forgotten. All clients share them: a reload makes new
+//! clients, and must not forget where the targets are.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -23,27 +24,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long old addresses are used without asking again once a look-up has failed.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// The addresses of names that were found.
+static KNOWN: LazyLock<Mutex<HashMap<String, Known>>> = LazyLock::new(Mutex::default);
+
 /// Resolves names and remembers. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(super) struct Resolver(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    known: Mutex<HashMap<String, Known>>,
-    lookups: Semaphore,
+pub(super) struct Resolver {
+    /// One client's own, so that the names of one job do not hold up those of another.
+    lookups: Arc<Semaphore>,
 }
 
+/// Ports are 0; a link-local address comes with its interface.
 #[derive(Clone, Debug)]
 struct Known {
-    addresses: Vec<IpAddr>,
+    addresses: Vec<SocketAddr>,
     found: Instant,
     failed: Option<Instant>,
 }
 
 impl Resolver {
-    /// A resolver that knows nothing yet.
+    /// A resolver that knows what others have found.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Inner { known: Mutex::default(), lookups: Semaphore::new(LOOKUPS_MAX) }))
+        Self { lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 
     /// The addresses of a host, at least one. The caller bounds the time.
@@ -51,63 +53,65 @@ impl Resolver {
         if let Some(address) = host_address(host) {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let addresses = match self.known(host) {
+        let mut addresses = match known_addresses(host) {
             Some(known) if known.failed.is_some_and(|at| at.elapsed() < RETRY_AFTER) => known.addresses,
             Some(known) => match timeout(PATIENCE, self.look_up(host)).await {
                 Ok(Ok(addresses)) => addresses,
                 Ok(Err(_)) | Err(_) => {
-                    self.mark_failed(host);
+                    mark_failed(host);
                     known.addresses
                 }
             },
             None => self.look_up(host).await?,
         };
-        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+        addresses.iter_mut().for_each(|address| address.set_port(port));
+        Ok(addresses)
     }
 
-    async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, ClientError> {
+    async fn look_up(&self, host: &str) -> Result<Vec<SocketAddr>, ClientError> {
         let failed = |reason: String| ClientError::Resolve { host: host.to_owned(), reason };
-        let _permit = self.0.lookups.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let _permit = self.lookups.acquire().await.map_err(|error| failed(error.to_string()))?;
         let mut addresses = Vec::new();
         if mdns::is_local_name(host) {
-            addresses = mdns::query(host).await.unwrap_or_default();
+            let found = mdns::query(host).await.unwrap_or_default();
+            addresses.extend(found.into_iter().map(|address| SocketAddr::new(address, 0)));
         }
         if addresses.is_empty() {
             addresses = system_addresses(host).await.map_err(failed)?;
         }
-        self.remember(host, &addresses);
+        remember(host, &addresses);
         Ok(addresses)
-    }
-
-    fn known(&self, host: &str) -> Option<Known> {
-        self.lock().get(host).cloned()
-    }
-
-    fn remember(&self, host: &str, addresses: &[IpAddr]) {
-        let mut known = self.lock();
-        if known.len() >= NAMES_MAX && !known.contains_key(host) {
-            let oldest = known.iter().min_by_key(|(_, entry)| entry.found).map(|(name, _)| name.clone());
-            oldest.and_then(|name| known.remove(&name));
-        }
-        known.insert(host.to_owned(), Known { addresses: addresses.to_vec(), found: Instant::now(), failed: None });
-    }
-
-    fn mark_failed(&self, host: &str) {
-        if let Some(entry) = self.lock().get_mut(host) {
-            entry.failed = Some(Instant::now());
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn known_addresses(host: &str) -> Option<Known> {
+    lock_known().get(host).cloned()
+}
+
+fn remember(host: &str, addresses: &[SocketAddr]) {
+    let mut known = lock_known();
+    if known.len() >= NAMES_MAX && !known.contains_key(host) {
+        let oldest = known.iter().min_by_key(|(_, entry)| entry.found).map(|(name, _)| name.clone());
+        oldest.and_then(|name| known.remove(&name));
+    }
+    known.insert(host.to_owned(), Known { addresses: addresses.to_vec(), found: Instant::now(), failed: None });
+}
+
+fn mark_failed(host: &str) {
+    if let Some(entry) = lock_known().get_mut(host) {
+        entry.failed = Some(Instant::now());
+    }
+}
+
+fn lock_known() -> std::sync::MutexGuard<'static, HashMap<String, Known>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What the system's resolver says, each address once, in its order of preference.
-async fn system_addresses(host: &str) -> Result<Vec<IpAddr>, String> {
+async fn system_addresses(host: &str) -> Result<Vec<SocketAddr>, String> {
     let found = tokio::net::lookup_host((host, 0)).await.map_err(|error| reason(&error))?;
-    let mut addresses: Vec<IpAddr> = Vec::new();
-    for address in found.map(|found| found.ip()) {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in found {
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -129,11 +133,13 @@ mod tests {
         let resolver = Resolver::new();
         let gone = "no-such-host.invalid";
         assert!(resolver.resolve(gone, 1).await.is_err());
-        resolver.remember(gone, &["192.0.2.1".parse().expect("valid")]);
+        remember(gone, &["192.0.2.1:0".parse().expect("valid")]);
         for _ in 0..2 {
+            // As after a reload.
+            let resolver = Resolver::new();
             assert_eq!(resolver.resolve(gone, 1).await.expect("remembered"), ["192.0.2.1:1".parse().expect("valid")]);
         }
-        assert!(resolver.known(gone).expect("kept").failed.is_some());
+        assert!(known_addresses(gone).expect("kept").failed.is_some());
     }
 
     #[tokio::test]
@@ -141,5 +147,7 @@ mod tests {
         let resolver = Resolver::new();
         assert_eq!(resolver.resolve("::1", 9).await.expect("an address"), ["[::1]:9".parse().expect("valid")]);
         assert!(resolver.resolve("localhost", 9).await.is_ok());
+        let link_local = resolver.resolve("fe80::1%lo", 9).await.expect("every host has a loopback interface");
+        assert!(matches!(link_local[0], SocketAddr::V6(address) if address.scope_id() != 0), "{link_local:?}");
     }
 }

@@ -105,11 +105,12 @@ impl Url {
         self.port.unwrap_or(self.scheme.default_port())
     }
 
-    /// Host and port as the `Host` header has them.
+    /// Host and port as the `Host` header has them: the interface of a link-local address is this machine's own.
     pub fn authority(&self) -> String {
+        let host = bracketed(self.host.split('%').next().unwrap_or(""));
         match self.port {
-            Some(port) => format!("{}:{port}", bracketed(&self.host)),
-            None => bracketed(&self.host),
+            Some(port) => format!("{host}:{port}"),
+            None => host,
         }
     }
 
