@@ -71,7 +71,8 @@ impl Intake {
             duration: started.elapsed(),
             scraped: counts.scraped,
             post_relabel: counts.post_relabel,
-            series_added: counts.series_added,
+            // Nothing of a bad page is kept, so it adds nothing, however often it comes.
+            series_added: if result.is_ok() { counts.series_added } else { 0 },
             body_bytes: body_bytes(&result, page),
         };
         let lost = self.append(scratch, at, format, page, &outcome, &counts);

@@ -68,7 +68,7 @@ fn hostile_targets_hurt_only_themselves() {
         let count = page.lines().find_map(|found| found.strip_prefix(&line)).expect("the reason is counted");
         assert_ne!(count, "0", "{reason}");
     }
-    eventually(PATIENCE, "ten good scrapes each", || scrape_times(&outpost).map(|times| drop(times)));
+    eventually(PATIENCE, "ten good scrapes each", || scrape_times(&outpost).map(drop));
     for times in scrape_times(&outpost).unwrap() {
         let late = times.windows(2).find(|pair| pair[1] - pair[0] >= 2 * GOOD_INTERVAL_MS);
         assert!(late.is_none(), "a scrape is missing: {times:?}");

@@ -75,6 +75,42 @@ fn a_reload_takes_a_good_file_and_refuses_a_bad_one() {
 }
 
 #[test]
+fn reloads_cost_no_scrape() {
+    const INTERVAL_MS: i64 = 1_000;
+    let (kept, other) = (PageServer::start("kept 1\n"), PageServer::start("other 1\n"));
+    let config = |number: usize| {
+        let more = if number.is_multiple_of(2) { String::new() } else { format!(", '{}'", other.address) };
+        format!(
+            "global: {{scrape_interval: 1s}}\nscrape_configs:\n\
+             - {{job_name: same, static_configs: [{{targets: ['{kept}']}}]}}\n\
+             - {{job_name: grows, static_configs: [{{targets: ['{kept}'{more}]}}]}}\n\
+             - {{job_name: changes, metric_relabel_configs: [{{target_label: n, replacement: '{number}'}}], \
+                static_configs: [{{targets: ['{kept}']}}]}}\n",
+            kept = kept.address
+        )
+    };
+    let outpost = Outpost::start(&config(0));
+    let up = "sum(count_over_time(up{instance=\"%\"}[1h]))".replace('%', &kept.address);
+    for number in 1..=8 {
+        std::fs::write(outpost.folder().join("outpost.yml"), config(number)).unwrap();
+        outpost.process.signal("HUP");
+        // A few scrapes of the three between two reloads, at no fixed distance.
+        let so_far = query_value(&outpost.address, &up).unwrap_or(0.0);
+        eventually(PATIENCE, "more scrapes", || at_least(&outpost, &up, so_far + 4.0));
+    }
+    let answer = get_json(&outpost.address, "/api/v1/query?query=up%5B1h%5D").unwrap();
+    for one in answer["data"]["result"].as_array().unwrap() {
+        if one["metric"]["instance"] != kept.address.as_str() {
+            continue;
+        }
+        let samples = one["values"].as_array().unwrap();
+        let times: Vec<i64> = samples.iter().map(|pair| (pair[0].as_f64().unwrap() * 1000.0) as i64).collect();
+        let gap = times.windows(2).find(|pair| pair[1] - pair[0] >= 2 * INTERVAL_MS);
+        assert!(times.len() >= 8 && gap.is_none(), "{}: {times:?}", one["metric"]);
+    }
+}
+
+#[test]
 fn a_real_node_exporter_is_scraped_behind_its_name() {
     let folder = tempfile::TempDir::new().unwrap();
     let (_exporter, address) = node_exporter(folder.path());
