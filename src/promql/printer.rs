@@ -5,7 +5,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
-use crate::model::{METRIC_NAME, MatchOp, format_duration, format_float, is_legacy_label_name, quote};
+use crate::model::{METRIC_NAME, MatchOp, format_duration, format_float, is_legacy_metric_name, quote};
 
 use super::ast::{
     AggregateExpr, AtModifier, BinaryExpr, Cardinality, DurationExpr, Expr, Extent, MatrixSelector, Node,
@@ -282,7 +282,7 @@ impl Display for LabelList<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         for (index, label) in self.0.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { ", " })?;
-            match is_legacy_label_name(label) {
+            match is_legacy_metric_name(label) {
                 true => f.write_str(label)?,
                 false => f.write_str(&quote(label))?,
             }

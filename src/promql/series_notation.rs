@@ -257,11 +257,15 @@ impl<'a> Reader<'a> {
         if !self.accept("[") {
             return Err(self.error("expected [ and numbers"));
         }
-        let mut numbers = Vec::new();
+        // At least one number, and space between them, as upstream.
+        let mut numbers = vec![self.number()?];
         loop {
-            self.skip_space();
+            let has_space = self.skip_space();
             if self.accept("]") {
                 return Ok(numbers);
+            }
+            if !has_space {
+                return Err(self.error("expected a space or ]"));
             }
             numbers.push(self.number()?);
         }
@@ -368,6 +372,9 @@ mod tests {
             ("{{sum:1 sum:2}}", "given twice"),
             ("{{schema:9}}", "schema must be"),
             ("{{offset:2000000 buckets:[1]}}", "offset out of range"),
+            ("{{buckets:[]}}", "expected a number"),
+            ("{{buckets:[ 1]}}", "expected a number"),
+            ("{{buckets:[1-2]}}", "expected a space or ]"),
             ("{{sum:1", "expected a part of a histogram"),
             ("{{schema:1}}+{{schema:0}}x3", "cannot merge from schema 0 to 1"),
             ("{{schema:0}}-{{schema:-53 custom_values:[1]}}x3", "cannot merge"),

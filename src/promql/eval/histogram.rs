@@ -222,12 +222,13 @@ fn rank_below(histogram: &FloatHistogram, buckets: &[Bucket], value: f64) -> Opt
             return Some(rank);
         }
         if bucket.upper > value {
-            let share = if is_linear {
-                (value - bucket.lower) / (bucket.upper - bucket.lower)
+            // In this order, as upstream: it shows in the last digit.
+            let below = if is_linear {
+                bucket.count * (value - bucket.lower) / (bucket.upper - bucket.lower)
             } else {
-                logarithmic_share(&bucket, value)
+                bucket.count * logarithmic_share(&bucket, value)
             };
-            return Some(rank + bucket.count * share);
+            return Some(rank + below);
         }
         rank += bucket.count;
     }
