@@ -30,14 +30,12 @@ impl MemoryStore {
     }
 
     /// Appends one native histogram, which [`Batch`] cannot carry yet. Like Prometheus's store, it
-    /// notes whether the histogram was reset since the one before.
+    /// notes whether the histogram certainly was not reset since the one before.
     pub fn append_histogram(&self, labels: &Labels, timestamp: Timestamp, mut histogram: FloatHistogram) {
         let mut inner = self.lock();
         let id = inner.id(labels);
         let samples = &mut inner.series[id.0 as usize];
-        if let Some(before) = last_histogram(samples) {
-            histogram.counter_reset_hint = hint_after(before, &histogram);
-        }
+        histogram.counter_reset_hint = hint_after(last_histogram(samples), &histogram);
         samples.push_histogram(timestamp, Arc::new(histogram));
     }
 
@@ -216,17 +214,24 @@ fn last_histogram(samples: &Samples) -> Option<&FloatHistogram> {
     (*position as usize + 1 == samples.len() && !is_stale_marker(histogram.sum)).then_some(histogram)
 }
 
-fn hint_after(before: &FloatHistogram, now: &FloatHistogram) -> CounterResetHint {
-    match (before.counter_reset_hint, now.counter_reset_hint) {
-        (_, CounterResetHint::Gauge) => CounterResetHint::Gauge,
-        (CounterResetHint::Gauge, hint) => hint,
-        (_, CounterResetHint::CounterReset) => CounterResetHint::CounterReset,
-        _ if now.count < before.count => CounterResetHint::CounterReset,
+/// Gauges stay gauges. A counter that begins a chunk in Prometheus's store, be it because it was reset, comes out of
+/// it with nothing known; all others were not reset.
+fn hint_after(before: Option<&FloatHistogram>, now: &FloatHistogram) -> CounterResetHint {
+    use CounterResetHint::{CounterReset, Gauge, NotCounterReset, Unknown};
+    let Some(before) = before.filter(|before| before.counter_reset_hint != Gauge) else {
+        return if now.counter_reset_hint == Gauge { Gauge } else { Unknown };
+    };
+    // What the histogram itself says of having had no reset is not believed.
+    let compared = FloatHistogram { counter_reset_hint: Unknown, ..now.clone() };
+    match now.counter_reset_hint {
+        Gauge => Gauge,
+        CounterReset => Unknown,
+        _ if now.count < before.count => Unknown,
         // Another layout begins a new chunk, which knows nothing of the one before.
-        _ if (now.schema, now.zero_threshold) != (before.schema, before.zero_threshold) => CounterResetHint::Unknown,
-        _ if now.custom_values != before.custom_values => CounterResetHint::Unknown,
-        _ if now.is_reset_after(before) => CounterResetHint::CounterReset,
-        _ => CounterResetHint::NotCounterReset,
+        _ if (now.schema, now.zero_threshold) != (before.schema, before.zero_threshold) => Unknown,
+        _ if now.custom_values != before.custom_values => Unknown,
+        _ if compared.is_reset_after(before) => Unknown,
+        _ => NotCounterReset,
     }
 }
 
@@ -254,6 +259,24 @@ fn slice(samples: &Samples, positions: std::ops::Range<usize>) -> Samples {
 mod tests {
     use super::*;
     use crate::model::stale_marker;
+
+    #[test]
+    fn only_a_compared_histogram_is_said_not_to_be_reset() {
+        use CounterResetHint::{CounterReset, Gauge, NotCounterReset, Unknown};
+        let of = |count: f64, hint| FloatHistogram { count, counter_reset_hint: hint, ..FloatHistogram::default() };
+        // The one before, the one now, what is kept of its hint.
+        let cases = [
+            (None, of(1.0, NotCounterReset), Unknown),
+            (None, of(1.0, Gauge), Gauge),
+            (Some(of(1.0, Unknown)), of(2.0, Unknown), NotCounterReset),
+            (Some(of(1.0, Unknown)), of(2.0, CounterReset), Unknown),
+            (Some(of(2.0, Unknown)), of(1.0, NotCounterReset), Unknown),
+            (Some(of(1.0, Gauge)), of(2.0, Unknown), Unknown),
+        ];
+        for (before, now, expected) in cases {
+            assert_eq!(hint_after(before.as_ref(), &now), expected, "{before:?} {now:?}");
+        }
+    }
 
     #[test]
     fn newest_leaves_out_what_has_ended() {
