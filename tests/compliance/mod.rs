@@ -5,10 +5,16 @@
 
 /// Drawing and shrinking.
 mod choices;
+/// What the fuzz targets check.
+mod fuzzed;
 /// Random queries.
 mod grammar;
+/// Any bytes as a query.
+mod hostile;
 /// outpost over a store in memory.
 mod local;
+/// Native histograms in rule unit tests.
+mod notation;
 /// Two servers, and comparing what they answer.
 mod pair;
 /// Queries drawn from the grammar.
@@ -17,8 +23,15 @@ mod random;
 mod reasons;
 /// Samples for Prometheus.
 mod remote_write;
+/// A list of queries over scraped samples.
+mod suite;
+/// Queries broken here and there.
+mod syntax;
 /// The samples.
 mod world;
+
+/// Differences shown before a test gives up.
+const SHOWN_MAX: usize = 25;
 
 /// How many cases to draw: `OUTPOST_COMPLIANCE_ROUNDS`, or the few of an ordinary run.
 fn rounds(ordinary: u64) -> u64 {

@@ -1,8 +1,12 @@
 //! Prometheus and outpost, asked the same.
 
+use outpost::promql::Features;
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::support::{Reply, encode, get};
+use super::world::Series;
+use super::{local, remote_write};
+use crate::support::{Process, Reply, encode, get, post, prometheus_with};
 
 /// Two servers with the same samples.
 pub struct Pair {
@@ -29,6 +33,26 @@ pub enum Closeness {
 }
 
 impl Pair {
+    /// Starts both with the same samples and every experimental function; Prometheus lives as long as what comes first.
+    pub fn start(series: Vec<Series>) -> ((Process, TempDir), Self) {
+        let folder = TempDir::new().unwrap();
+        let arguments = [
+            "--web.enable-remote-write-receiver",
+            "--enable-feature=promql-experimental-functions,native-histograms",
+            "--storage.tsdb.retention.time=100y",
+        ];
+        let (process, prometheus) = prometheus_with(folder.path(), "global: {evaluation_interval: 1m}\n", &arguments);
+        let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
+                       X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+        for request in remote_write::requests(&series) {
+            let reply = post(&prometheus, "/api/v1/write", headers, &request).unwrap();
+            assert_eq!(reply.status, 204, "{}", reply.body);
+        }
+        let features = Features { experimental_functions: true, ..Features::default() };
+        let outpost = local::serve(series, features);
+        ((process, folder), Self { prometheus, outpost })
+    }
+
     /// Asks both for this path.
     pub fn ask(&self, path: &str) -> (Reply, Reply) {
         let both = [&self.prometheus, &self.outpost].map(|address| get(address, path));

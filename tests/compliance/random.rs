@@ -2,20 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use outpost::promql::Features;
-use tempfile::TempDir;
-
 use super::choices::{Choices, shrink};
 use super::pair::{Closeness, Outcome, Pair, Query};
-use super::{first_seed, grammar, local, reasons, remote_write, rounds, world};
-use crate::support::{Process, post, prometheus_with};
-
-/// Differences shown before the test gives up.
-const SHOWN_MAX: usize = 25;
+use super::{SHOWN_MAX, first_seed, grammar, reasons, rounds, world};
 
 #[test]
 fn random_queries_have_prometheus_answers() {
-    let (_prometheus, pair) = start();
+    let (_prometheus, pair) = Pair::start(world::series());
     let (first, count) = (first_seed(), rounds(400));
     let mut outcomes = BTreeMap::<String, u64>::new();
     let mut differences = Vec::new();
@@ -30,27 +23,6 @@ fn random_queries_have_prometheus_answers() {
     }
     eprintln!("{count} queries from seed {first}: {outcomes:?}");
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
-}
-
-/// Both with the same world; every experimental function is on.
-fn start() -> ((Process, TempDir), Pair) {
-    let folder = TempDir::new().unwrap();
-    let arguments = [
-        "--web.enable-remote-write-receiver",
-        "--enable-feature=promql-experimental-functions,native-histograms",
-        "--storage.tsdb.retention.time=100y",
-    ];
-    let (process, prometheus) = prometheus_with(folder.path(), "global: {evaluation_interval: 1m}\n", &arguments);
-    let series = world::series();
-    let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
-                   X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
-    for request in remote_write::requests(&series) {
-        let reply = post(&prometheus, "/api/v1/write", headers, &request).unwrap();
-        assert_eq!(reply.status, 204, "{}", reply.body);
-    }
-    let features = Features { experimental_functions: true, ..Features::default() };
-    let outpost = local::serve(series, features);
-    ((process, folder), Pair { prometheus, outpost })
 }
 
 /// One query at a time or over a range, both drawn.

@@ -1,5 +1,6 @@
 //! Why an answer may differ from Prometheus's, each with the queries that it concerns.
 
+use outpost::model::is_legacy_label_name;
 use outpost::promql::ast::{AggregateOp, BinaryOp, Expr, Node};
 use outpost::promql::{Features, parse};
 
@@ -48,6 +49,20 @@ pub fn has_unordered_aggregation(text: &str) -> bool {
         _ => false,
     };
     parse_all(text).is_some_and(|tree| any(&tree, &is_computed))
+}
+
+/// Whether Prometheus prints something that means something else, or nothing: it leaves `ignoring ()` out together
+/// with what follows it, and quotes off the labels of a matching.
+pub fn prints_otherwise(text: &str) -> bool {
+    let is_misprinted = |expr: &Expr| {
+        let Node::Binary(binary) = &expr.node else { return false };
+        binary.matching.as_ref().is_some_and(|matching| {
+            let is_plain = |label: &String| is_legacy_label_name(label);
+            let is_left_out = !matching.on && matching.labels.is_empty();
+            is_left_out || !matching.labels.iter().chain(&matching.include).all(is_plain)
+        })
+    };
+    parse_all(text).is_some_and(|tree| any(&tree, &is_misprinted))
 }
 
 fn parse_all(text: &str) -> Option<Expr> {
