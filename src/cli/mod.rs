@@ -186,7 +186,7 @@ mod tests {
     fn queries_take_a_server_and_a_question() {
         match parsed("query range --start=-5 --step 1m -o json http://x:1 up") {
             Ok(Command::Query(query)) => {
-                assert_eq!((query.server.as_str(), query.format), ("http://x:1", QueryFormat::Json));
+                assert_eq!((query.server.as_str(), query.format), ("http://x:1", Some(QueryFormat::Json)));
                 let (start, step) = (Some("-5".to_owned()), Some("1m".to_owned()));
                 assert_eq!(query.kind, QueryKind::Range { expr: "up".to_owned(), start, end: None, step });
             }

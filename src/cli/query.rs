@@ -11,8 +11,8 @@ pub struct Query {
     pub server: String,
     /// What is asked.
     pub kind: QueryKind,
-    /// `--format`
-    pub format: QueryFormat,
+    /// `--format`; without it, what suits a terminal or a program.
+    pub format: Option<QueryFormat>,
     /// `--http.config.file`: how to talk to the server, as in promtool.
     pub http_config: Option<PathBuf>,
 }
@@ -34,6 +34,12 @@ pub enum QueryFormat {
     Promql,
     /// The API's JSON.
     Json,
+    /// Comma-separated values.
+    Csv,
+    /// A table.
+    Table,
+    /// A picture; of ranges alone.
+    Plot,
 }
 
 /// The subcommand.
@@ -74,18 +80,33 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Query, String> {
         _ => QueryKind::Labels { name: needed("name"), matches: selectors(), start: text("start"), end: text("end") },
     };
     let format = match text("format").as_deref() {
-        Some("json") => QueryFormat::Json,
-        _ => QueryFormat::Promql,
+        Some("json") => Some(QueryFormat::Json),
+        Some("csv") => Some(QueryFormat::Csv),
+        Some("table") => Some(QueryFormat::Table),
+        Some("plot") => Some(QueryFormat::Plot),
+        Some(_) => Some(QueryFormat::Promql),
+        None => None,
     };
+    if format == Some(QueryFormat::Plot) && name != "range" {
+        return Err(format!("--format=plot draws ranges: use query range, or another format for query {name}"));
+    }
     let http_config = matches.get_one::<PathBuf>("http.config.file").cloned();
     Ok(Query { server: needed("server"), kind, format, http_config })
 }
 
 fn sub(name: &'static str, about: &'static str) -> clap::Command {
-    let formats = clap::builder::PossibleValuesParser::new(["promql", "json"]);
+    let formats = clap::builder::PossibleValuesParser::new(["promql", "json", "csv", "table", "plot"]);
     clap::Command::new(name)
         .about(about)
-        .arg(text("format", "FORMAT", "How to print the answer [default: promql]").short('o').value_parser(formats))
+        .arg(
+            text(
+                "format",
+                "FORMAT",
+                "How to print the answer [default: a table or a picture on a terminal, else promql]",
+            )
+            .short('o')
+            .value_parser(formats),
+        )
         .arg(http_config_argument())
         .arg(positional("server", "URL"))
 }

@@ -134,6 +134,17 @@ impl fmt::Display for Url {
     }
 }
 
+/// A URL whose password, if it has one, reads `xxxxx`: angle brackets could not stand there.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_len);
+    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{scheme}://{user}:xxxxx@{host}{path}"),
+        None => url.to_owned(),
+    }
+}
+
 /// A host as it stands in front of a port: an IPv6 address in brackets.
 pub fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::relabel::action_name;
 use super::{Config, GlobalSettings, OutpostSettings};
+use crate::client::url::without_password;
 use crate::client::{Authorization, BasicAuth, ClientSettings, HeaderValues, OAuth2, ProxySettings, SecretSource};
 use crate::client::{TlsSettings, TlsVersion};
 use crate::collect::CollectorSettings;
@@ -210,7 +211,7 @@ fn put_collector(pairs: &mut Pairs, collector: &CollectorSettings) {
         }
         CollectorSettings::Docker(docker) => {
             pairs.put("collector", "docker");
-            pairs.put("docker_host", docker.docker_host.as_str());
+            pairs.put("docker_host", without_password(&docker.docker_host));
             pairs.append(client_keys(&docker.client));
         }
         CollectorSettings::Own => pairs.put("collector", "outpost"),
@@ -295,7 +296,7 @@ fn discovery(settings: &DiscoverySettings) -> (&'static str, Pairs) {
         }
         DiscoverySettings::Docker(docker) => {
             pairs.append(client_keys(&docker.client));
-            pairs.put("host", docker.host.as_str());
+            pairs.put("host", without_password(&docker.host));
             pairs.put("port", u64::from(docker.port));
             pairs.put("filters", filters(&docker.filters));
             pairs.put("host_networking_host", docker.host_networking_host.as_str());
@@ -305,7 +306,7 @@ fn discovery(settings: &DiscoverySettings) -> (&'static str, Pairs) {
         }
         DiscoverySettings::DockerSwarm(swarm) => {
             pairs.append(client_keys(&swarm.client));
-            pairs.put("host", swarm.host.as_str());
+            pairs.put("host", without_password(&swarm.host));
             pairs.put("role", role(swarm.role));
             pairs.put("port", u64::from(swarm.port));
             pairs.put("filters", filters(&swarm.filters));
@@ -453,17 +454,6 @@ fn header(values: &HeaderValues) -> Pairs {
     pairs.put("secrets", list(values.secrets.iter().map(|_| HIDDEN)));
     pairs.put("files", paths(&values.files));
     pairs
-}
-
-/// A URL whose password, if it has one, reads `xxxxx`: angle brackets could not stand there.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_len);
-    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:xxxxx@{host}{path}"),
-        None => url.to_owned(),
-    }
 }
 
 fn retention_rule(rule: &RetentionRule) -> Tree {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{DiscoveryError, DockerFilter};
-use crate::client::url::{bracketed, push_query_part};
+use crate::client::url::{bracketed, push_query_part, without_password};
 use crate::client::{Client, ClientError, ClientSettings, Request, Url};
 use crate::model::is_legacy_label_name;
 
@@ -40,7 +40,7 @@ impl Engine {
         filters: &[DockerFilter],
         interval: Duration,
     ) -> Result<Self, DiscoveryError> {
-        let bad = |reason: &str| DiscoveryError::EngineHost { host: host.to_owned(), reason: reason.to_owned() };
+        let bad = |reason: &str| DiscoveryError::EngineHost { host: without_password(host), reason: reason.to_owned() };
         let (scheme, rest) = host.split_once("://").ok_or_else(|| bad("it has no scheme"))?;
         let (client, base) = match scheme {
             "unix" => {
@@ -63,10 +63,12 @@ impl Engine {
 
     /// A whole list of the engine.
     pub(super) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, DiscoveryError> {
-        let address = format!("{}{path}", self.base);
+        let url = Url::parse(&format!("{}{path}", self.base))?;
+        // As shown, a URL has no user and no password.
+        let address = url.to_string();
         let failed = |reason: ClientError| DiscoveryError::Client { url: address.clone(), reason };
         let answer = |reason: String| DiscoveryError::Answer { url: address.clone(), reason };
-        let mut request = Request::get(Url::parse(&address)?);
+        let mut request = Request::get(url);
         request.timeout = self.timeout;
         let mut response = self.client.send(request).await.map_err(failed)?;
         let status = response.status;

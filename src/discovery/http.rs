@@ -8,6 +8,7 @@ use hyper::header::{ACCEPT, HeaderName, HeaderValue};
 
 use super::group_list::{make_group, parse_json};
 use super::{DiscoveryError, HttpSettings, TargetGroup};
+use crate::client::url::without_password;
 use crate::client::{Client, ClientError, Request, Url};
 
 /// The longest list that is read.
@@ -19,7 +20,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 pub(super) struct HttpProvider {
     client: Client,
     url: Url,
-    /// As configured: what `__meta_url` says.
+    /// As configured but for a password: what `__meta_url` says.
     written_url: String,
     interval: Duration,
 }
@@ -29,7 +30,7 @@ impl HttpProvider {
         Ok(Self {
             client: Client::new(&settings.client)?,
             url: Url::parse(&settings.url)?,
-            written_url: settings.url.clone(),
+            written_url: without_password(&settings.url),
             interval: settings.refresh_interval,
         })
     }

@@ -61,18 +61,21 @@ fn folder() -> std::path::PathBuf {
 }
 
 /// Both servers with the same samples in them.
-struct Site {
-    outpost: Outpost,
-    prometheus: String,
+pub struct Site {
+    /// Outpost.
+    pub outpost: Outpost,
+    /// The address of Prometheus.
+    pub prometheus: String,
     /// The last sample's time in seconds.
-    base: i64,
+    pub base: i64,
     _process: Process,
     _folder: tempfile::TempDir,
     _page: PageServer,
 }
 
 impl Site {
-    fn start() -> Self {
+    /// Starts both and waits until they have scraped and evaluated.
+    pub fn start() -> Self {
         let base = Clock::system().now().0 / 60_000 * 60 - 60;
         let page = PageServer::start(&page(base));
         let config = std::fs::read_to_string(folder().join("site.yml")).unwrap().replace("PAGE", &page.address);

@@ -12,6 +12,8 @@ mod alerting;
 mod api_parity;
 /// What a wrong configuration or a broken target leads to.
 mod bad_input;
+/// promtool and a Python client.
+mod clients;
 /// The same questions as a live Prometheus, the same answers.
 #[path = "../compliance/mod.rs"]
 mod compliance;
@@ -27,5 +29,7 @@ mod federation;
 mod hostile_targets;
 /// Restart, kill, reload.
 mod lifecycle;
+/// What must not be shown is not.
+mod secrets;
 /// TLS and users of the listener.
 mod web_config;

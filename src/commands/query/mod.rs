@@ -1,5 +1,13 @@
-//! `outpost query`: questions to a running outpost or Prometheus, answered as promtool prints them.
+//! `outpost query`: questions to a running outpost or Prometheus, answered as promtool prints them, as JSON or CSV, as
+//! a table or as a picture.
 
+mod csv;
+mod document;
+mod plot;
+mod promql;
+mod table;
+
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,13 +16,18 @@ use super::{ask, fail, print, print_error};
 use crate::cli::{Query, QueryFormat, QueryKind};
 use crate::client::url::{encode_query, push_query_part};
 use crate::clock::Clock;
-use crate::model::{Timestamp, is_legacy_label_name, parse_rfc3339};
+use crate::model::{Timestamp, parse_rfc3339};
+
+use document::Document;
 
 /// Without `--start`, a range begins this long before its end.
 const RANGE_DEFAULT: Duration = Duration::from_secs(5 * 60);
 
 /// Without `--step`, a range has about this many points.
 const POINTS_DEFAULT: i64 = 250;
+
+/// Where neither `COLUMNS` nor a terminal says how wide it is.
+const WIDTH_DEFAULT: usize = 80;
 
 /// Whether the server had an answer.
 pub fn run(query: &Query) -> bool {
@@ -39,10 +52,7 @@ fn answer(query: &Query, now: Timestamp) -> Result<String, String> {
         print_error(&format!("{}\n", note.as_str().unwrap_or_default()));
     }
     let data = &document["data"];
-    match query.format {
-        QueryFormat::Json => Ok(format!("{}\n", json_part(&query.kind, data))),
-        QueryFormat::Promql => shown(&query.kind, data).ok_or_else(|| format!("{}: unexpected JSON", query.server)),
-    }
+    formatted(query, data).ok_or_else(|| format!("{}: unexpected JSON", query.server))
 }
 
 /// Why there is no JSON.
@@ -50,6 +60,20 @@ fn no_answer(server: &str, status: u16) -> String {
     match status {
         401 => format!("{server}: status 401: name and password are needed; give them by --http.config.file"),
         _ => format!("{server}: status {status}, and no JSON: is this a Prometheus API?"),
+    }
+}
+
+fn formatted(query: &Query, data: &Value) -> Option<String> {
+    let typed = || document(&query.kind, data);
+    match query.format.unwrap_or_else(|| usual_format(&query.kind)) {
+        QueryFormat::Json => Some(format!("{}\n", json_part(&query.kind, data))),
+        QueryFormat::Promql => promql::shown(&query.kind, data),
+        QueryFormat::Csv => typed().map(|document| csv::csv(&document)),
+        QueryFormat::Table => typed().map(|document| table::table(&document, width())),
+        QueryFormat::Plot => typed().map(|document| {
+            let width = width();
+            plot::plot(&document, width).unwrap_or_else(|| table::table(&document, width))
+        }),
     }
 }
 
@@ -114,69 +138,28 @@ fn json_part<'d>(kind: &QueryKind, data: &'d Value) -> &'d Value {
     }
 }
 
-fn shown(kind: &QueryKind, data: &Value) -> Option<String> {
+fn document(kind: &QueryKind, data: &Value) -> Option<Document> {
     match kind {
-        QueryKind::Instant { .. } | QueryKind::Range { .. } => result(data),
-        QueryKind::Series { .. } => data.as_array()?.iter().map(|labels| Some(label_set(labels)? + "\n")).collect(),
-        QueryKind::Labels { .. } => {
-            data.as_array()?.iter().map(|value| Some(value.as_str()?.to_owned() + "\n")).collect()
-        }
+        QueryKind::Instant { .. } | QueryKind::Range { .. } => Document::of_query(data),
+        QueryKind::Series { .. } => Document::of_sets(data),
+        QueryKind::Labels { name, .. } => Document::of_values(name, data),
     }
 }
 
-fn result(data: &Value) -> Option<String> {
-    let result = &data["result"];
-    match data["resultType"].as_str()? {
-        "scalar" => Some(format!("scalar: {}\n", point(result, false)?)),
-        "string" => Some(format!("{}\n", result[1].as_str()?)),
-        "vector" => result
-            .as_array()?
-            .iter()
-            .map(|sample| Some(format!("{} => {}\n", metric(&sample["metric"])?, sample_point(sample)?)))
-            .collect(),
-        "matrix" => result.as_array()?.iter().map(series).collect(),
-        _ => None,
+/// What to print where nothing was asked for: pictures and tables for people, promtool's lines for programs.
+fn usual_format(kind: &QueryKind) -> QueryFormat {
+    match (std::io::stdout().is_terminal(), kind) {
+        (false, _) => QueryFormat::Promql,
+        (true, QueryKind::Range { .. }) => QueryFormat::Plot,
+        (true, _) => QueryFormat::Table,
     }
 }
 
-fn series(series: &Value) -> Option<String> {
-    let points = series["values"].as_array().into_iter().flatten().map(|it| point(it, false));
-    let histograms = series["histograms"].as_array().into_iter().flatten().map(|it| point(it, true));
-    let lines: Option<Vec<String>> = points.chain(histograms).collect();
-    Some(format!("{} =>\n{}\n", metric(&series["metric"])?, lines?.join("\n")))
-}
-
-fn sample_point(sample: &Value) -> Option<String> {
-    if sample["value"].is_null() { point(&sample["histogram"], true) } else { point(&sample["value"], false) }
-}
-
-/// `VALUE @[TIME]`
-fn point(pair: &Value, is_histogram: bool) -> Option<String> {
-    let (time, value) = (pair[0].as_number()?, &pair[1]);
-    let value = if is_histogram { value.to_string() } else { value.as_str()?.to_owned() };
-    Some(format!("{value} @[{time}]"))
-}
-
-/// `name{label="value", …}`
-fn metric(labels: &Value) -> Option<String> {
-    let labels = labels.as_object()?;
-    let name = labels.get("__name__").and_then(Value::as_str).unwrap_or("");
-    let pairs: Vec<String> =
-        labels.iter().filter(|(label, _)| *label != "__name__").map(|(label, value)| pair(label, value)).collect();
-    Some(match (name.is_empty(), pairs.is_empty()) {
-        (false, true) => name.to_owned(),
-        _ => format!("{name}{{{}}}", pairs.join(", ")),
-    })
-}
-
-fn label_set(labels: &Value) -> Option<String> {
-    let pairs: Vec<String> = labels.as_object()?.iter().map(|(label, value)| pair(label, value)).collect();
-    Some(format!("{{{}}}", pairs.join(", ")))
-}
-
-fn pair(label: &str, value: &Value) -> String {
-    let value = value.as_str().unwrap_or_default();
-    if is_legacy_label_name(label) { format!("{label}={value:?}") } else { format!("{label:?}={value:?}") }
+/// The terminal's width: what `COLUMNS` says, or what it says itself.
+fn width() -> usize {
+    let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|width| *width > 0);
+    let found = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    told.or_else(|| found().filter(|width| *width > 0)).unwrap_or(WIDTH_DEFAULT)
 }
 
 #[cfg(test)]
@@ -198,26 +181,5 @@ mod tests {
         assert_eq!(path(&labels, now).as_deref(), Ok("/api/v1/label/job/values?match%5B%5D=%7Ba%3D%22b%22%7D&end=5"));
         let bad = QueryKind::Range { expr: String::new(), start: Some("soon".to_owned()), end: None, step: None };
         assert!(path(&bad, now).expect_err("no time").contains("soon"));
-    }
-
-    #[test]
-    fn results_look_like_promtools() {
-        let cases = [
-            (r#"{"resultType":"scalar","result":[1.5,"2"]}"#, "scalar: 2 @[1.5]\n"),
-            (r#"{"resultType":"string","result":[1,"x"]}"#, "x\n"),
-            (
-                r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","a":"b","c":"d"},"value":[1,"NaN"]},{"metric":{},"value":[1,"0"]}]}"#,
-                "up{a=\"b\", c=\"d\"} => NaN @[1]\n{} => 0 @[1]\n",
-            ),
-            (
-                r#"{"resultType":"matrix","result":[{"metric":{"__name__":"up"},"values":[[1,"2"],[3,"4"]]}]}"#,
-                "up =>\n2 @[1]\n4 @[3]\n",
-            ),
-        ];
-        for (data, expected) in cases {
-            let data: Value = serde_json::from_str(data).expect(data);
-            assert_eq!(result(&data).as_deref(), Some(expected));
-        }
-        assert_eq!(result(&Value::Null), None);
     }
 }
