@@ -51,7 +51,7 @@ fn play(targets: Vec<Target>) {
     let registry = Registry::new();
     let store = DiskStore::open(settings.clone(), clock.clone(), &registry).expect("opening succeeds");
     let mut players: Vec<Player> = targets.into_iter().map(|target| Player::new(target, &store)).collect();
-    let steps = players.iter().map(|player| player.target.scrapes.len()).max().unwrap_or(0) as i64;
+    let steps = players.iter().map(Player::steps).max().unwrap_or(0);
     let (mut appending, mut flushing, mut samples) = (Duration::ZERO, Duration::ZERO, 0);
     for step in 0..steps {
         clock.set(Timestamp(START + (step + 1) * STEP_MS));

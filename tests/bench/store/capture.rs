@@ -54,7 +54,9 @@ impl Target {
 
 /// Plays one target.
 pub struct Player {
-    pub target: Target,
+    target: Target,
+    /// The scrape to play next.
+    cursor: usize,
     group: GroupId,
     known: HashMap<Vec<u8>, SeriesId>,
     alive: HashMap<SeriesId, i64>,
@@ -64,12 +66,18 @@ pub struct Player {
 impl Player {
     pub fn new(target: Target, store: &DiskStore) -> Self {
         let group = store.group(&target.name).expect("room");
-        Self { target, group, known: HashMap::new(), alive: HashMap::new(), labels: HashMap::new() }
+        Self { target, cursor: 0, group, known: HashMap::new(), alive: HashMap::new(), labels: HashMap::new() }
     }
 
-    /// The next scrape, with stale markers for what is gone.
+    /// One more than the last step that has a scrape.
+    pub fn steps(&self) -> i64 {
+        self.target.scrapes.last().map_or(0, |(offset, _)| offset / STEP_MS + 1)
+    }
+
+    /// The scrape of a step, with stale markers for what is gone; a recording may have none.
     pub fn next(&mut self, step: i64, store: &DiskStore) -> Option<Batch> {
-        let (offset, body) = self.target.scrapes.get(step as usize)?;
+        let (offset, body) = self.target.scrapes.get(self.cursor).filter(|(offset, _)| offset / STEP_MS == step)?;
+        self.cursor += 1;
         let mut samples = Vec::new();
         let mut parser = Parser::new(Format::PrometheusText004, body);
         while let Some(entry) = parser.next_entry().expect("the page is well formed") {
