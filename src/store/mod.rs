@@ -249,3 +249,17 @@ pub struct StoreStats {
     /// Series per `name=value` pair, most first, at most ten.
     pub series_by_pair: Vec<(String, u64)>,
 }
+
+/// What the fuzz targets call: hostile bytes in the place of the log's.
+#[doc(hidden)]
+pub mod fuzz {
+    /// How many records of a log file's bytes make sense.
+    pub fn count_log_records(bytes: &[u8]) -> usize {
+        super::log::count_records(bytes)
+    }
+
+    /// Whether a record's entries make sense, behind all checksums.
+    pub fn read_log_entries(payload: &[u8]) -> bool {
+        super::log::read_entries(payload)
+    }
+}

@@ -6,6 +6,8 @@
 //! transactions; readers have read-only connections of their own and see a block whole or not at
 //! all. What was replaced or has expired is deleted only when no reader can still be on it.
 
+#[cfg(test)]
+pub(super) mod faults;
 mod merge;
 mod names;
 mod part;
@@ -32,6 +34,7 @@ pub fn read_untrusted_names(bytes: &[u8]) {
 }
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -45,11 +48,14 @@ use crate::telemetry::Counter;
 /// All blocks.
 pub(super) struct Blocks {
     path: PathBuf,
-    writer: Mutex<Connection>,
+    /// None until it could be opened, and again after a failure.
+    writer: Mutex<Option<Connection>>,
     readers: Mutex<Readers>,
     list: Mutex<Arc<Vec<Block>>>,
     retired: Mutex<Vec<Retired>>,
     kept_until: Mutex<retention::KeptUntil>,
+    /// How far the connection is still to be trusted: [`TRUSTED`] and what follows it.
+    trust: AtomicU8,
     /// Damaged segments, directories and name lists met so far.
     pub damaged: Counter,
 }
@@ -81,55 +87,68 @@ struct Retired {
     blocks: Vec<i64>,
 }
 
+/// The write connection works.
+const TRUSTED: u8 = 0;
+/// It was refused something: it is opened anew.
+const REOPEN: u8 = 1;
+/// The device has failed: all pages are looked at too, as the device gives them.
+const CHECK: u8 = 2;
+
 /// Idle read connections that are kept; more are opened when more is asked at once.
 const READERS_IDLE_MAX: usize = 2;
 
 impl Blocks {
-    /// Opens the database at `path`. One that cannot be used is renamed and a new one made: the second
-    /// value says so.
-    pub fn open(path: &Path, damaged: Counter) -> Result<(Self, bool), StoreError> {
-        let (connection, opened) = schema::open_writer(path)?;
-        let is_set_aside = matches!(opened, Opened::SetAside { .. });
+    /// Opens the database at `path`. One that cannot be used is renamed and a new one made. Where the disk
+    /// allows neither, the second value says why: what can be read is read, and each later use tries again.
+    pub fn open(path: &Path, damaged: Counter) -> (Self, Option<StoreError>) {
         let blocks = Self {
             path: path.to_owned(),
-            writer: Mutex::new(connection),
+            writer: Mutex::default(),
             readers: Mutex::default(),
             list: Mutex::default(),
             retired: Mutex::default(),
             kept_until: Mutex::default(),
+            trust: AtomicU8::new(TRUSTED),
             damaged,
         };
-        if let Opened::SetAside { to, reason } = opened {
-            blocks.rescue(&to, &reason);
+        let error = blocks.ensure_open().and_then(|()| blocks.delete_unfinished()).err();
+        if error.is_some()
+            && let Ok(reader) = blocks.reader()
+        {
+            drop(blocks.list_from(&reader));
         }
-        blocks.delete_unfinished()?;
-        blocks.reload()?;
-        Ok((blocks, is_set_aside))
+        (blocks, error)
+    }
+
+    /// Makes sure that the database can be written.
+    pub fn ensure_open(&self) -> Result<(), StoreError> {
+        self.lock().map(drop)
     }
 
     /// Sets the file aside and goes on with a new one, into which all is taken over that can be read:
     /// for when writing has met damage in the file itself.
     pub fn start_over(&self) -> Result<(), StoreError> {
-        {
-            let mut writer = self.lock();
-            let (connection, to) = schema::replace(&self.path)?;
-            *writer = connection;
-            let mut readers = self.readers.lock().expect("no holder of the lock panics");
-            readers.idle.clear();
-            readers.generation += 1;
-            drop(readers);
-            drop(writer);
-            self.rescue(&to, "writing met damage");
-        }
+        let mut writer = self.writer.lock().expect("no holder of the lock panics");
+        *writer = None;
+        let (connection, to) = schema::replace(&self.path)?;
+        let connection = writer.insert(connection);
+        self.forget_readers();
+        self.rescue(connection, &to, "writing met damage");
         self.retired.lock().expect("no holder of the lock panics").clear();
         self.kept_until.lock().expect("no holder of the lock panics").clear();
-        self.reload()
+        self.list_from(connection)
+    }
+
+    fn forget_readers(&self) {
+        let mut readers = self.readers.lock().expect("no holder of the lock panics");
+        readers.idle.clear();
+        readers.generation += 1;
     }
 
     /// Takes over what can be read of a file that was set aside.
-    fn rescue(&self, from: &Path, reason: &str) {
+    fn rescue(&self, connection: &mut Connection, from: &Path, reason: &str) {
         self.damaged.inc();
-        let (taken, lost) = rescue::take_over(from, &mut self.lock());
+        let (taken, lost) = rescue::take_over(from, connection);
         tracing::error!(
             path = %self.path.display(), to = %from.display(), reason, parts_taken = taken, parts_lost = lost,
             "the block database is set aside; what can be read is in a new one"
@@ -153,7 +172,7 @@ impl Blocks {
 
     /// How far the log is in blocks.
     pub fn stored(&self) -> Result<Stored, StoreError> {
-        let connection = self.lock();
+        let connection = self.reader()?;
         let value = |name: &str| {
             connection
                 .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, i64>(0))
@@ -168,7 +187,7 @@ impl Blocks {
 
     /// Bytes of the database file that are in use, and of the file as it is.
     pub fn disk_bytes(&self) -> Result<(u64, u64), StoreError> {
-        let connection = self.lock();
+        let connection = self.lock()?;
         let value = |name| {
             connection
                 .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
@@ -184,7 +203,7 @@ impl Blocks {
             return Ok(());
         }
         {
-            let mut connection = self.lock();
+            let mut connection = self.lock()?;
             let transaction = connection.transaction().map_err(|error| self.error("begin", &error))?;
             for block in blocks {
                 let retired = transaction.execute("UPDATE block SET state = 2 WHERE id = ?1", [block]);
@@ -223,7 +242,10 @@ impl Blocks {
     }
 
     fn reload(&self) -> Result<(), StoreError> {
-        let connection = self.lock();
+        self.list_from(&*self.lock()?)
+    }
+
+    fn list_from(&self, connection: &Connection) -> Result<(), StoreError> {
         let query =
             "SELECT id, start, until, oldest, newest, samples, bytes FROM block WHERE state = 1 ORDER BY start, id";
         let blocks = connection.prepare(query).and_then(|mut statement| {
@@ -248,7 +270,7 @@ impl Blocks {
     /// Blocks that were not finished when the last run ended, or were no longer in force.
     fn delete_unfinished(&self) -> Result<(), StoreError> {
         let found = {
-            let connection = self.lock();
+            let connection = self.lock()?;
             let listed = connection.prepare("SELECT id FROM block WHERE state <> 1").and_then(|mut statement| {
                 let rows = statement.query_map([], |row| row.get::<_, i64>(0))?;
                 rows.collect::<rusqlite::Result<Vec<i64>>>()
@@ -262,7 +284,7 @@ impl Blocks {
         if blocks.is_empty() {
             return Ok(());
         }
-        let mut connection = self.lock();
+        let mut connection = self.lock()?;
         let outcome = connection.transaction().and_then(|transaction| {
             for block in blocks {
                 transaction.execute(
@@ -297,8 +319,25 @@ impl Blocks {
         Ok(Reading { blocks: self, connection: Some(connection), generation })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.writer.lock().expect("no holder of the lock panics")
+    /// The write connection, opened if it is not, and anew if the last write failed.
+    fn lock(&self) -> Result<Writing<'_>, StoreError> {
+        let mut writer = self.writer.lock().expect("no holder of the lock panics");
+        let trust = self.trust.load(Ordering::Relaxed);
+        if trust != TRUSTED {
+            *writer = None;
+            self.forget_readers();
+            schema::forget_pages(&self.path);
+        }
+        if writer.is_none() {
+            let (connection, opened) = schema::open_writer(&self.path, trust == CHECK)?;
+            let connection = writer.insert(connection);
+            if let Opened::SetAside { to, reason } = opened {
+                self.rescue(connection, &to, &reason);
+            }
+            self.list_from(connection)?;
+            self.trust.store(TRUSTED, Ordering::Relaxed);
+        }
+        Ok(Writing(writer))
     }
 
     fn error(&self, action: &'static str, error: &rusqlite::Error) -> StoreError {
@@ -306,6 +345,15 @@ impl Blocks {
             self.damaged.inc();
             return StoreError::Damaged { path: self.path.clone(), reason: error.to_string() };
         }
+        let trust = match error.sqlite_error_code() {
+            // After a failed sync the next one may succeed although the pages never reached the device.
+            Some(rusqlite::ErrorCode::SystemIoFailure) => CHECK,
+            Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::DiskFull) => {
+                REOPEN
+            }
+            _ => TRUSTED,
+        };
+        self.trust.fetch_max(trust, Ordering::Relaxed);
         database(action, &self.path, error)
     }
 
@@ -313,6 +361,23 @@ impl Blocks {
     fn report_damage(&self, block: i64, what: &str, error: &dyn std::fmt::Display) {
         self.damaged.inc();
         tracing::error!(path = %self.path.display(), block, what, %error, "damage in the block database is skipped");
+    }
+}
+
+/// The write connection, held.
+struct Writing<'a>(MutexGuard<'a, Option<Connection>>);
+
+impl std::ops::Deref for Writing<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0.as_ref().expect("opened before it is given out")
+    }
+}
+
+impl std::ops::DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.0.as_mut().expect("opened before it is given out")
     }
 }
 

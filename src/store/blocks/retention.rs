@@ -141,7 +141,7 @@ impl Blocks {
     /// Gives free pages back to the file system, at most `bytes` of them: where the file is larger than it may be.
     /// The pages at its end move into its holes. Databases made before 0.1 keep their size and reuse it.
     pub fn release_free(&self, bytes: u64) -> Result<(), StoreError> {
-        let connection = self.lock();
+        let connection = self.lock()?;
         let released =
             connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0)).and_then(|page_size| {
                 let pages = bytes.div_ceil(page_size.max(512) as u64);

@@ -49,11 +49,17 @@ pub(super) enum Opened {
     },
 }
 
-/// Opens or makes the database, for writing.
-pub(super) fn open_writer(path: &Path) -> Result<(Connection, Opened), StoreError> {
-    match try_open(path) {
+/// Opens or makes the database, for writing. After a failed write all its pages are looked at.
+pub(super) fn open_writer(path: &Path, is_suspect: bool) -> Result<(Connection, Opened), StoreError> {
+    let opened = try_open(path).and_then(|connection| {
+        if is_suspect {
+            check_pages(&connection)?;
+        }
+        Ok(connection)
+    });
+    match opened {
         Ok(connection) => Ok((connection, Opened::Usable)),
-        Err(Refusal::Transient(error)) => Err(database("open", path, &error)),
+        Err(refusal @ (Refusal::Transient(_) | Refusal::ReadOnly)) => Err(database("open", path, &refusal)),
         Err(Refusal::Unusable(reason)) => {
             let to = set_aside(path)?;
             let connection = try_open(path).map_err(|refusal| database("create", path, &refusal))?;
@@ -125,6 +131,8 @@ enum Refusal {
     Unusable(String),
     /// The disk or the system refuses.
     Transient(rusqlite::Error),
+    /// It cannot be written.
+    ReadOnly,
 }
 
 impl std::fmt::Display for Refusal {
@@ -132,6 +140,7 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::Unusable(reason) => f.write_str(reason),
             Self::Transient(error) => error.fmt(f),
+            Self::ReadOnly => f.write_str("it can only be read"),
         }
     }
 }
@@ -142,7 +151,23 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
+/// Drops what the system keeps of the file in memory: the next read is the device's answer.
+pub(super) fn forget_pages(path: &Path) {
+    if let Ok(file) = std::fs::File::open(path) {
+        // Advice: where it is not taken, the check still reads all pages.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
+fn check_pages(connection: &Connection) -> Result<(), Refusal> {
+    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if said == "ok" { Ok(()) } else { Err(Refusal::Unusable(said)) }
+}
+
 fn try_open(path: &Path) -> Result<Connection, Refusal> {
+    if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Refusal::Unusable("it is a folder".to_owned()));
+    }
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -156,6 +181,10 @@ fn try_open(path: &Path) -> Result<Connection, Refusal> {
             "it has format {version} and this version knows {}; the newer version can still read it",
             MIGRATIONS.len()
         )));
+    }
+    // SQLite opens what it cannot write for reading.
+    if connection.is_readonly("main")? {
+        return Err(Refusal::ReadOnly);
     }
     if version == 0 && tables == 0 {
         // Costs one page in 800, and lets a file that has become too large shrink without being copied.
@@ -206,15 +235,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("blocks.db");
         content(&path);
-        let before = std::fs::read(&path).expect("just written");
-        let (connection, opened) = open_writer(&path).expect("opening succeeds");
+        let before = std::fs::read(&path).ok();
+        let (connection, opened) = open_writer(&path, false).expect("opening succeeds");
         let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("readable");
         assert_eq!(version as usize, MIGRATIONS.len());
         match opened {
             Opened::Usable => assert_eq!(expected, ""),
             Opened::SetAside { to, reason } => {
                 assert!(!expected.is_empty() && reason.contains(expected), "{reason}");
-                assert_eq!(std::fs::read(to).expect("kept"), before);
+                assert!(to.exists());
+                assert_eq!(std::fs::read(to).ok(), before);
             }
         }
     }
@@ -222,6 +252,7 @@ mod tests {
     #[test]
     fn unusable_files_are_renamed_with_their_content() {
         check(|path| std::fs::write(path, b"").expect("writable"), "");
+        check(|path| std::fs::create_dir(path).expect("writable"), "a folder");
         check(|path| std::fs::write(path, vec![7; 5000]).expect("writable"), "not a database");
         check(
             |path| {
@@ -233,7 +264,7 @@ mod tests {
         );
         check(
             |path| {
-                let (connection, _) = open_writer(path).expect("opening succeeds");
+                let (connection, _) = open_writer(path, false).expect("opening succeeds");
                 connection.pragma_update(None, "user_version", 99).expect("writable");
             },
             "format 99",
@@ -244,11 +275,11 @@ mod tests {
     fn a_cut_database_is_renamed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("blocks.db");
-        drop(open_writer(&path).expect("opening succeeds"));
+        drop(open_writer(&path, false).expect("opening succeeds"));
         let bytes = std::fs::read(&path).expect("just written");
         for len in (512..bytes.len()).step_by(1536) {
             std::fs::write(&path, &bytes[..len]).expect("writable");
-            let (_, opened) = open_writer(&path).expect("opening succeeds");
+            let (_, opened) = open_writer(&path, false).expect("opening succeeds");
             assert!(matches!(opened, Opened::SetAside { .. }), "cut at {len}: {opened:?}");
         }
     }

@@ -136,7 +136,7 @@ impl<'a> BlockWriter<'a> {
     ) -> Result<(), StoreError> {
         let pending = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
-        let mut connection = self.blocks.lock();
+        let mut connection = self.blocks.lock()?;
         let outcome = connection.transaction().and_then(|transaction| {
             let id = match self.id {
                 Some(id) => id,

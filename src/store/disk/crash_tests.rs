@@ -67,29 +67,78 @@ fn is_whole(bytes: &[u8], torn: &[u8], record: usize) -> bool {
     bytes[record * 4096..(record + 1) * 4096] == torn[record * 4096..(record + 1) * 4096]
 }
 
-#[test]
-fn damage_in_the_middle_costs_the_way_to_the_next_checkpoint() {
+/// Damages pages of a log of 150 flushes of one sample each; gives what is left, and the count of damage.
+fn damage_log(damage: impl Fn(&mut Vec<u8>)) -> (usize, i64, u64) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let clock = Clock::manual(Timestamp(START));
     let settings = StoreSettings { log_segment_bytes: 2 << 20, ..settings(&folder.path().join("store")) };
     let store = DiskStore::open(settings.clone(), clock.clone(), &Registry::new()).expect("opening succeeds");
     for step in 0..150 {
-        scrape(&*store, 0, START + step * 1_000, &[(0, step as f64)]);
+        // The second series begins in the record that is damaged.
+        let values = [(0, step as f64 * 1.25), (1, 7.0)];
+        scrape(&*store, 0, START + step * 1_000, &values[..if step < 9 { 1 } else { 2 }]);
         store.flush().expect("the disk works");
     }
     drop(store);
     let file = log_file(&folder.path().join("store"));
     let mut bytes = std::fs::read(&file).expect("readable");
-    bytes[10 * 4096 + 60] ^= 1;
+    damage(&mut bytes);
     std::fs::write(&file, &bytes).expect("writable");
-    let registry = Registry::new();
-    let reopened = DiskStore::open(settings, clock, &registry).expect("opening succeeds");
-    let (samples, newest) = extent(&reopened);
-    assert_eq!(newest, START + 149_000, "nothing newer than the damage is lost");
-    assert!((90..150).contains(&samples), "{samples}");
-    let mut page = Vec::new();
-    registry.render(&mut page);
-    assert!(String::from_utf8_lossy(&page).contains("outpost_store_corruptions_total 1\n"));
+    let reopened = DiskStore::open(settings, clock, &Registry::new()).expect("opening succeeds");
+    let found = read_all(&*reopened, &[], TimeRange::ALL);
+    for (_, samples) in &found {
+        for (at, bits) in samples {
+            let right = [(at - START) as f64 / 1000.0 * 1.25, 7.0];
+            assert!(right.contains(&f64::from_bits(*bits)), "{at} {}", f64::from_bits(*bits));
+        }
+    }
+    let count = found.iter().map(|(_, samples)| samples.len()).sum();
+    let newest = found.iter().map(|(_, samples)| samples[samples.len() - 1].0).max();
+    (count, newest.unwrap_or(0) - START, reopened.corruptions())
+}
+
+const WHOLE: usize = 150 + 141;
+
+#[test]
+fn a_damaged_record_costs_itself_alone() {
+    // Page 0 is the opening's checkpoint, page 10 the tenth sample.
+    assert_eq!(damage_log(|_| ()), (WHOLE, 149_000, 0));
+    let flip = |page: usize| move |bytes: &mut Vec<u8>| bytes[page * 4096 + 50] ^= 1;
+    assert_eq!(damage_log(flip(10)), (WHOLE - 2, 149_000, 1));
+    assert_eq!(damage_log(flip(120)), (WHOLE - 2, 149_000, 1));
+    // The first checkpoint and the ones in the middle: what they define is defined again.
+    for page in [0, 1, 2, 63, 64, 65, 66, 128, 129] {
+        let (left, newest, damaged) = damage_log(flip(page));
+        assert!(left >= WHOLE - 2 && newest == 149_000 && damaged == 1, "page {page}: {left} {newest} {damaged}");
+    }
+    let two = |bytes: &mut Vec<u8>| [20, 90].iter().for_each(|page| bytes[page * 4096 + 9] ^= 4);
+    assert_eq!(damage_log(two), (WHOLE - 4, 149_000, 2));
+}
+
+#[test]
+fn a_cut_log_file_is_damage() {
+    let (left, newest, damaged) = damage_log(|bytes| bytes.truncate(100 * 4096 + 50));
+    assert_eq!((left, newest, damaged), (99 + 90, 98_000, 1));
+}
+
+#[test]
+fn a_folder_in_the_place_of_the_database_is_set_aside() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store");
+    std::fs::create_dir_all(path.join("blocks.db/inner")).expect("writable");
+    let store = open(&path, &Clock::manual(Timestamp(START)));
+    assert!(store.health().is_good());
+    assert!(path.join("blocks.db.aside-1/inner").is_dir() && store.corruptions() > 0);
+}
+
+#[test]
+fn a_second_instance_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let _store = open(folder.path(), &clock);
+    let second = DiskStore::open(settings(folder.path()), clock, &Registry::new());
+    let error = second.err().expect("refused").to_string();
+    assert!(error.contains("in use by another process") && error.contains("--storage.path"), "{error}");
 }
 
 #[test]
@@ -227,6 +276,9 @@ impl LogFile for FaultyFile {
         check_mode(&self.mode, &[FULL, SYNC_FAILS])?;
         self.inner.sync()
     }
+    fn read_back(&mut self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.inner.read_back(offset, len)
+    }
 }
 
 #[test]
@@ -236,7 +288,7 @@ fn memory_goes_on_while_the_disk_fails_and_is_written_when_it_is_back() {
         let clock = Clock::manual(Timestamp(START));
         let path = folder.path().join("store");
         let mode = Arc::new(AtomicU8::new(GOOD));
-        let log = Faulty { inner: DiskFolder::new(&path.join("log")).expect("writable"), mode: Arc::clone(&mode) };
+        let log = Faulty { inner: DiskFolder::new(&path.join("log")), mode: Arc::clone(&mode) };
         let store =
             DiskStore::open_with(settings(&path), clock.clone(), &Registry::new(), Box::new(log)).expect("opens");
         let run = |from: i64, to: i64, is_good: bool| {
@@ -270,7 +322,7 @@ fn memory_is_bounded_when_nothing_can_be_written() {
     let clock = Clock::manual(Timestamp(START));
     let path = folder.path().join("store");
     let mode = Arc::new(AtomicU8::new(FULL));
-    let log = Faulty { inner: DiskFolder::new(&path.join("log")).expect("writable"), mode };
+    let log = Faulty { inner: DiskFolder::new(&path.join("log")), mode };
     let settings = StoreSettings { memory_bytes_max: 128 * 1024, ..settings(&path) };
     let store = DiskStore::open_with(settings, clock.clone(), &Registry::new(), Box::new(log)).expect("opens");
     let mut random = 1u64;

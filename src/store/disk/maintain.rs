@@ -19,7 +19,7 @@ const SEAL_INTERVAL: Duration = Duration::from_secs(5);
 /// How often blocks are looked at.
 const COMPACT_INTERVAL: Duration = Duration::from_secs(20);
 /// After a failure: each attempt costs a sync on a disk that is in trouble.
-const COMPACT_RETRY_INTERVAL: Duration = Duration::from_secs(120);
+const COMPACT_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// A span is closed this long after its end: slow scrapes still make it.
 const CUT_DELAY: Duration = Duration::from_secs(60);
 /// Unpacked segments kept while a block is made.
@@ -78,7 +78,10 @@ impl Shared {
             (unlogged, value)
         };
         let log_bytes = side.log.disk_bytes();
-        match side.log.write(&self.head, &unlogged) {
+        self.metrics.note_flush(Some(clock_began));
+        let outcome = self.ensure_locked().and_then(|()| side.log.write(&self.head, &unlogged));
+        self.metrics.note_flush(None);
+        match outcome {
             Ok(bytes) => {
                 self.note_flushed(bytes, side.log.disk_bytes().saturating_sub(log_bytes), clock_began);
                 side.durable = unlogged.sequence;
@@ -149,6 +152,8 @@ impl Shared {
     }
 
     fn try_compact(&self) -> Result<(), StoreError> {
+        self.ensure_locked()?;
+        self.blocks.ensure_open()?;
         // First of all room: a full disk then has some.
         self.expire()?;
         self.blocks.delete_retired()?;

@@ -1,10 +1,14 @@
 //! What the store tells of itself, and the state of its disk.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::clock::Clock;
 use crate::model::{MetricType, Timestamp};
 use crate::telemetry::{Counter, Gauge, Registry};
+
+/// A flush that takes longer is shown as a failure while it lasts: slow cards sync within a second or two.
+const STALL_MS: i64 = 3_000;
 
 /// Whether the disk takes what it is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,19 +54,23 @@ pub(super) struct Metrics {
     /// The bound on size was found to be too small.
     pub is_bound_too_small: Flag,
     health: Arc<Mutex<StoreHealth>>,
+    /// When the flush began that is under way, in milliseconds; 0 if none is.
+    flush_began: Arc<AtomicI64>,
+    clock: Clock,
 }
 
 impl Metrics {
-    pub fn new(registry: &Registry) -> Self {
+    pub fn new(registry: &Registry, clock: &Clock) -> Self {
         let counter = |name, help| registry.counter(name, help);
         let health: Arc<Mutex<StoreHealth>> = Arc::default();
-        let shown = Arc::clone(&health);
+        let flush_began: Arc<AtomicI64> = Arc::default();
+        let (shown, began, now) = (Arc::clone(&health), Arc::clone(&flush_began), clock.clone());
         registry.family(
             "outpost_store_disk_healthy",
             "Whether the last write to the log, the tail and the blocks succeeded.",
             MetricType::Gauge,
             move |emit| {
-                let health = shown.lock().expect("no holder of the lock panics").clone();
+                let health = current(&shown, &began, &now);
                 emit(&[("part", "blocks")], f64::from(u8::from(health.blocks_error.is_none())));
                 emit(&[("part", "log")], f64::from(u8::from(health.log_error.is_none())));
                 emit(&[("part", "tail")], f64::from(u8::from(health.tail_error.is_none())));
@@ -111,12 +119,19 @@ impl Metrics {
             ),
             is_bound_too_small: Flag::default(),
             health,
+            flush_began,
+            clock: clock.clone(),
         }
     }
 
     /// The state of the disk.
     pub fn health(&self) -> StoreHealth {
-        self.health.lock().expect("no holder of the lock panics").clone()
+        current(&self.health, &self.flush_began, &self.clock)
+    }
+
+    /// Notes that writing the log has begun, or ended.
+    pub fn note_flush(&self, began: Option<Timestamp>) {
+        self.flush_began.store(began.map_or(0, |began| began.0), Ordering::Relaxed);
     }
 
     /// Notes how writing the log went. Changes are logged once.
@@ -165,6 +180,17 @@ impl Flag {
     pub fn replace(&self, value: bool) -> bool {
         self.0.swap(value, Ordering::Relaxed)
     }
+}
+
+/// What was noted last, and whether the disk has kept a flush waiting since.
+fn current(health: &Mutex<StoreHealth>, flush_began: &AtomicI64, clock: &Clock) -> StoreHealth {
+    let mut health = health.lock().expect("no holder of the lock panics").clone();
+    let (began, now) = (Timestamp(flush_began.load(Ordering::Relaxed)), clock.now());
+    if began.0 != 0 && now.since(began) >= STALL_MS && health.log_error.is_none() {
+        health.log_error = Some(format!("the disk has not answered for {} s", now.since(began) / 1000));
+        health.failing_since.get_or_insert(began);
+    }
+    health
 }
 
 /// An error and all that caused it, in one line.

@@ -12,6 +12,8 @@
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod fault_tests;
 mod footprint;
 mod maintain;
 mod metrics;
@@ -30,6 +32,7 @@ pub use settings::{RetentionRule, StoreSettings};
 
 use std::fs::File;
 use std::hash::BuildHasher;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -42,7 +45,7 @@ use self::wear::Wear;
 use super::blocks::Blocks;
 use super::head::{Bounds, Head};
 use super::log::tail::Tail;
-use super::log::{DiskFolder, Folder, Log, Reader, Replayed};
+use super::log::{DiskFolder, Folder, Log, Reader, Replayed, Stored};
 use super::{Append, AppendReport, Batch, GroupId, SeriesId, StoreError};
 use crate::clock::Clock;
 use crate::model::{Labels, MetricType, Timestamp};
@@ -71,8 +74,8 @@ struct Shared {
     wear: Wear,
     stop: Mutex<bool>,
     stopping: Condvar,
-    /// Held, and locked, for as long as the store is open.
-    _lock: File,
+    /// Held, and locked, for as long as the store is open; `None` while the disk does not take the file.
+    lock: Mutex<Option<File>>,
 }
 
 struct LogSide {
@@ -84,11 +87,11 @@ struct LogSide {
 }
 
 impl DiskStore {
-    /// Opens the store, making it if there is none. Damage does not prevent it: what cannot be read is
-    /// set aside, counted and named. Fails if another process has it open, or if the folder cannot be
-    /// used at all.
+    /// Opens the store, making it if there is none. Neither damage nor a failing disk prevents it: what
+    /// cannot be read is set aside, counted and named, and what cannot be written stays in memory until it
+    /// can. Fails if another process has it open, or if the folder may not be used.
     pub fn open(settings: StoreSettings, clock: Clock, registry: &Registry) -> Result<Arc<Self>, StoreError> {
-        let folder = DiskFolder::new(&settings.path.join("log")).map_err(io("create", &settings.path))?;
+        let folder = DiskFolder::new(&settings.path.join("log"));
         Self::open_with(settings, clock, registry, Box::new(folder))
     }
 
@@ -100,18 +103,22 @@ impl DiskStore {
         folder: Box<dyn Folder>,
     ) -> Result<Arc<Self>, StoreError> {
         let lock = lock(&settings.path)?;
-        let metrics = Metrics::new(registry);
-        let (blocks, _) = Blocks::open(&settings.path.join("blocks.db"), metrics.corruptions.clone())?;
-        let stored = blocks.stored()?;
+        let metrics = Metrics::new(registry, &clock);
+        let (blocks, error) = Blocks::open(&settings.path.join("blocks.db"), metrics.corruptions.clone());
+        if let Some(error) = error {
+            metrics.note_blocks(Err(describe(&error)), clock.now());
+        }
+        // Unknown, the log is replayed whole: what is in blocks too is shown once.
+        let stored = blocks.stored().unwrap_or(Stored { sequence: 0, until: Timestamp::MIN });
         let lineage = new_lineage(&clock);
         let mut head = Head::new(settings.span_ms());
         head.set_cut(stored.until);
         let mut reader = Reader::default();
         let mut sink = Replay::new(&mut head);
-        let (log, replayed) = Log::open(folder, settings.log_segment_bytes, lineage, stored, &mut reader, &mut sink)?;
+        let (log, replayed) = Log::open(folder, settings.log_segment_bytes, lineage, stored, &mut reader, &mut sink);
         metrics.corruptions.add(replayed.damaged);
         let tail_path = tail_folder(&settings);
-        let tail = Tail::new(&tail_path, lineage).map_err(io("create", &tail_path))?;
+        let tail = Tail::new(&tail_path, lineage);
         let durable = sink.mark_durable();
         let appends = tail.replay(replayed.lineage, &mut reader, &mut sink);
         head.drop_ended(Timestamp(stored.until.0.saturating_sub(settings.span_ms() / 2)));
@@ -129,7 +136,7 @@ impl DiskStore {
             wear,
             stop: Mutex::new(false),
             stopping: Condvar::new(),
-            _lock: lock,
+            lock: Mutex::new(lock),
         });
         // The first record of a run defines everything, and makes durable what the tail brought back.
         // A failure is shown by health() and repeated like any other.
@@ -260,10 +267,26 @@ impl Shared {
     }
 
     fn disk_bytes(&self) -> Result<u64, StoreError> {
-        // Asked first, so that an unreadable database is an error as before.
-        self.blocks.disk_bytes()?;
+        // No lock that is held over a write: whoever looks at the metrics must not wait for a stalled disk.
         Ok(footprint::footprint(&self.settings.path))
     }
+
+    /// Nothing is written without the lock file, which may lie on another disk by now: a card was taken out and put
+    /// back, or the folder mounted anew.
+    fn ensure_locked(&self) -> Result<(), StoreError> {
+        let mut held = self.lock.lock().expect("no holder of the lock panics");
+        if !held.as_ref().is_some_and(|file| is_at(file, &self.settings.path.join("lock"))) {
+            *held = None;
+            *held = Some(lock_file(&self.settings.path)?);
+        }
+        Ok(())
+    }
+}
+
+/// Whether an open file is the one at a path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |data: std::fs::Metadata| (data.dev(), data.ino());
+    matches!((file.metadata().map(id), std::fs::metadata(path).map(id)), (Ok(held), Ok(there)) if held == there)
 }
 
 /// Metrics that are computed when they are asked for.
@@ -304,8 +327,30 @@ fn register(shared: &Arc<Shared>, registry: &Registry) {
     });
 }
 
-/// Takes the lock file, which lives as long as the process does.
-fn lock(path: &Path) -> Result<File, StoreError> {
+/// Takes the lock file; `None` where the disk does not take it now. Opening it for reading does for a lock.
+fn lock(path: &Path) -> Result<Option<File>, StoreError> {
+    match lock_file(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(StoreError::Io { source, .. }) if is_of_the_disk(&source) => {
+            let name = path.join("lock");
+            match File::open(&name).map(|file| file.try_lock().map(|()| file)) {
+                Ok(Err(std::fs::TryLockError::WouldBlock)) => Err(StoreError::Locked { path: path.to_owned() }),
+                Ok(Ok(file)) => Ok(Some(file)),
+                _ => Ok(None),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error comes from a disk that may recover, rather than from a path or a permission that is wrong.
+fn is_of_the_disk(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied};
+    !matches!(error.kind(), PermissionDenied | NotADirectory)
+}
+
+/// The lock file, which is locked for as long as the process lives.
+fn lock_file(path: &Path) -> Result<File, StoreError> {
     std::fs::create_dir_all(path).map_err(io("create", path))?;
     let name = path.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&name).map_err(io("open", &name))?;
@@ -333,21 +378,16 @@ fn new_lineage(clock: &Clock) -> u64 {
 }
 
 fn report(replayed: &Replayed, tail_appends: u64, head: &Head) {
-    let Replayed { records, damaged, .. } = replayed;
+    let Replayed { records, damaged, rows_skipped, .. } = replayed;
     tracing::info!(
         records,
         damaged,
+        rows_skipped,
         tail_appends,
         series = head.dictionary.len(),
         samples = head.samples(),
         "store opened"
     );
-    if *damaged > 0 {
-        tracing::warn!(
-            damaged,
-            "the log is damaged: records behind the damage are read again only from the next checkpoint on, what lies between is missing"
-        );
-    }
 }
 
 fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {

@@ -2,14 +2,20 @@
 //!
 //! A [`Scribe`] writes entries and remembers what its file already says, so that a series is named
 //! once and a row is written against the one before. A [`Reader`] holds the same state on the way
-//! back. Both begin anew at a checkpoint, which defines everything.
+//! back.
+//!
+//! In the log every record is read without the records before it, but for *anchors*: the first row of each
+//! group behind a checkpoint. Each record begins from them alone; there is one per group and checkpoint, so
+//! that a reader has the right one or knows that it has none. Anchors and definitions are written again
+//! by the next flush: a lost record costs itself alone.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::row::{decode_row, encode_row, take};
+use super::row::{decode_row, encode_row, skip_row, take};
 use crate::codec::{CodecError, Segment, absent, read_signed, read_unsigned, write_signed, write_unsigned};
 use crate::model::{Labels, Timestamp};
 use crate::store::head::{Frame, GroupView, Head, Row, StraySample};
@@ -21,41 +27,93 @@ const LAYOUT: u8 = 3;
 const ROW: u8 = 4;
 const STRAYS: u8 = 5;
 const FRAME: u8 = 6;
+/// A row that later records lean on.
+const ANCHOR: u8 = 7;
 
 /// Writes entries.
 #[derive(Default)]
 pub(in crate::store) struct Scribe {
-    groups_known: u32,
-    series_known: u32,
-    /// Per group: the generation and the length of the layout that was written.
-    layouts: HashMap<GroupId, (u32, usize), FixedState>,
-    /// Per group: the row that was written last.
-    bases: HashMap<GroupId, Arc<[f64]>, FixedState>,
+    /// Groups and series that are defined.
+    known: Known,
+    /// The same before the flush before this one: from there on all is defined again.
+    known_before: Known,
+    /// Per group: what was written last.
+    written: HashMap<GroupId, Written, FixedState>,
+    /// Per group: the first row behind the checkpoint. `None` in the tail, which is read from its start.
+    anchors: Option<HashMap<GroupId, Row, FixedState>>,
+    /// Groups whose anchors this flush writes.
+    anchored: Vec<GroupId>,
+    /// A group has another layout than its anchor: its rows are written in full.
+    is_outgrown: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    groups: u32,
+    series: u32,
+}
+
+/// Where a group's rows stand.
+struct Written {
+    generation: u32,
+    layout_len: usize,
+    base: Option<Arc<[f64]>>,
 }
 
 impl Scribe {
+    /// For the records from one checkpoint to the next.
+    pub fn with_anchors() -> Self {
+        Self { anchors: Some(HashMap::default()), ..Self::default() }
+    }
+
     /// Forgets rows and layouts, as a new file that leans on known definitions must.
     pub fn forget_rows(&mut self) {
-        self.layouts.clear();
-        self.bases.clear();
+        self.written.clear();
     }
 
     /// Takes over which definitions are known.
     pub fn assume_definitions_of(&mut self, other: &Self) {
-        (self.groups_known, self.series_known) = (other.groups_known, other.series_known);
+        self.known = other.known;
+    }
+
+    /// Whether a checkpoint would make rows shorter.
+    pub fn is_outgrown(&self) -> bool {
+        self.is_outgrown
+    }
+
+    /// Begins the first record of a flush: defines what is new, and once more what the flush before has defined.
+    pub fn begin_flush(&mut self, head: &Head, out: &mut Vec<u8>) {
+        let known = std::mem::replace(&mut self.known, self.known_before);
+        self.known_before = known;
+        self.write_definitions(head, out);
+        self.begin_record();
+        for group in std::mem::take(&mut self.anchored) {
+            if let Some(row) = self.anchors.as_ref().and_then(|anchors| anchors.get(&group)).cloned() {
+                self.written.remove(&group);
+                self.write_row_as(ANCHOR, group, &row, out);
+            }
+        }
+    }
+
+    /// Begins another record: from the anchors alone.
+    pub fn begin_record(&mut self) {
+        self.written.clear();
+        for (group, row) in self.anchors.iter().flatten() {
+            self.written.insert(*group, Written::by(row));
+        }
     }
 
     /// Defines the groups and series that are not known yet.
     pub fn write_definitions(&mut self, head: &Head, out: &mut Vec<u8>) {
-        for id in self.groups_known..head.group_count() as u32 {
+        for id in self.known.groups..head.group_count() as u32 {
             let key = head.group_key(GroupId(id)).expect("ids are dense");
             out.push(GROUP);
             write_unsigned(out, u64::from(id));
             write_text(out, key);
         }
-        self.groups_known = head.group_count() as u32;
+        self.known.groups = head.group_count() as u32;
         let records = head.dictionary.records();
-        let new = records.partition_point(|record| record.id.0 < self.series_known);
+        let new = records.partition_point(|record| record.id.0 < self.known.series);
         for record in &records[new..] {
             out.push(SERIES);
             write_unsigned(out, u64::from(record.id.0));
@@ -66,18 +124,35 @@ impl Scribe {
                 write_text(out, value);
             }
         }
-        self.series_known = head.dictionary.next_id();
+        self.known.series = head.dictionary.next_id();
     }
 
-    /// Writes a row, and its layout where the file does not know it.
+    /// Writes a row, and its layout where the record does not know it.
     pub fn write_row(&mut self, group: GroupId, row: &Row, out: &mut Vec<u8>) {
-        self.write_layout(group, row.generation, &row.layout, out);
-        out.push(ROW);
+        let anchor = self.anchors.as_ref().map(|anchors| anchors.get(&group));
+        match anchor {
+            Some(None) => {
+                self.write_row_as(ANCHOR, group, row, out);
+                self.anchors.get_or_insert_default().insert(group, row.clone());
+                self.anchored.push(group);
+            }
+            Some(Some(anchor)) => {
+                self.is_outgrown |= anchor.generation != row.generation;
+                self.write_row_as(ROW, group, row, out);
+            }
+            None => self.write_row_as(ROW, group, row, out),
+        }
+    }
+
+    fn write_row_as(&mut self, tag: u8, group: GroupId, row: &Row, out: &mut Vec<u8>) {
+        self.write_layout(group, row, out);
+        out.push(tag);
         write_unsigned(out, u64::from(group.0));
         write_signed(out, row.timestamp.0);
-        let base = self.bases.get(&group).map_or(&[][..], |base| base);
+        let written = self.written.get(&group);
+        let base = written.and_then(|written| written.base.as_deref()).unwrap_or_default();
         encode_row(base, &row.values, out);
-        self.bases.insert(group, Arc::clone(&row.values));
+        self.written.insert(group, Written::by(row));
     }
 
     /// Writes strays.
@@ -116,33 +191,38 @@ impl Scribe {
         group: GroupId,
         view: &GroupView,
         out: &mut Vec<u8>,
-        mut split: impl FnMut(&mut Vec<u8>),
+        mut split: impl FnMut(&mut Self, &mut Vec<u8>),
     ) {
         for frame in &view.frames {
             self.write_frame(group, frame, out);
-            split(out);
+            split(self, out);
         }
         for row in &view.rows {
             self.write_row(group, row, out);
-            split(out);
+            split(self, out);
         }
     }
 
-    fn write_layout(&mut self, group: GroupId, generation: u32, layout: &Arc<[SeriesId]>, out: &mut Vec<u8>) {
-        let known = self.layouts.get(&group).copied();
-        let from = match known {
-            Some((known, len)) if known == generation && len >= layout.len() => return,
-            Some((known, len)) if known == generation => len,
-            _ => 0,
-        };
-        if from == 0 {
-            self.bases.remove(&group);
+    fn write_layout(&mut self, group: GroupId, row: &Row, out: &mut Vec<u8>) {
+        let known = self.written.get_mut(&group).filter(|written| written.generation == row.generation);
+        let from = known.as_ref().map_or(0, |written| written.layout_len);
+        if known.is_some() && from >= row.layout.len() {
+            return;
+        }
+        match known {
+            Some(written) => written.layout_len = row.layout.len(),
+            None => drop(self.written.remove(&group)),
         }
         out.push(LAYOUT);
         write_unsigned(out, u64::from(group.0));
         write_unsigned(out, from as u64);
-        write_ids(&layout[from..], out);
-        self.layouts.insert(group, (generation, layout.len()));
+        write_ids(&row.layout[from..], out);
+    }
+}
+
+impl Written {
+    fn by(row: &Row) -> Self {
+        Self { generation: row.generation, layout_len: row.layout.len(), base: Some(Arc::clone(&row.values)) }
     }
 }
 
@@ -175,15 +255,35 @@ pub(in crate::store) trait Sink {
 /// Reads entries.
 #[derive(Default)]
 pub(in crate::store) struct Reader {
-    layouts: HashMap<u32, Vec<u32>, FixedState>,
-    bases: HashMap<u32, Vec<f64>, FixedState>,
+    groups: HashMap<u32, GroupState, FixedState>,
+    anchors: HashMap<u32, GroupState, FixedState>,
+    /// The record whose anchors these are.
+    checkpoint: u64,
+    /// Rows that were passed over, since what they lean on is lost.
+    pub rows_skipped: u64,
+}
+
+/// What is known of a group's rows.
+#[derive(Clone, Default)]
+struct GroupState {
+    layout: Vec<u32>,
+    base: Vec<f64>,
 }
 
 impl Reader {
     /// Forgets rows and layouts, as [`Scribe::forget_rows`] did.
     pub fn forget_rows(&mut self) {
-        self.layouts.clear();
-        self.bases.clear();
+        self.groups.clear();
+        self.anchors.clear();
+    }
+
+    /// Begins a record that leans on the anchors behind the checkpoint `checkpoint`.
+    pub fn begin_record(&mut self, checkpoint: u64) {
+        self.groups.clear();
+        if self.checkpoint != checkpoint {
+            self.anchors.clear();
+            self.checkpoint = checkpoint;
+        }
     }
 
     /// Reads all entries of a payload into `sink`.
@@ -197,7 +297,12 @@ impl Reader {
                 }
                 SERIES => self.read_series(&mut input, sink)?,
                 LAYOUT => self.read_layout(&mut input)?,
-                ROW => self.read_row(&mut input, sink)?,
+                ROW => drop(self.read_row(&mut input, sink)?),
+                ANCHOR => {
+                    if let Some(group) = self.read_row(&mut input, sink)? {
+                        self.anchors.insert(group, self.groups[&group].clone());
+                    }
+                }
                 STRAYS => read_strays(&mut input, sink)?,
                 FRAME => read_frame(&mut input, sink)?,
                 _ => return Err(CodecError::Malformed("unknown entry in the log")),
@@ -220,26 +325,41 @@ impl Reader {
         let (group, from) = (read_u32(input)?, read_unsigned(input)?);
         let ids = read_ids(input)?;
         if from == 0 {
-            self.bases.remove(&group);
+            self.groups.insert(group, GroupState { layout: ids, base: Vec::new() });
+            return Ok(());
         }
-        let layout = self.layouts.entry(group).or_default();
-        if from > layout.len() as u64 {
+        // Without its beginning it says nothing, nor do the rows that follow.
+        let Some(known) = self.known(group) else { return Ok(()) };
+        if from > known.layout.len() as u64 {
             return Err(CodecError::Malformed("a layout continues one that is not known"));
         }
-        layout.truncate(from as usize);
-        layout.extend(ids);
+        known.layout.truncate(from as usize);
+        known.layout.extend(ids);
         Ok(())
     }
 
-    fn read_row(&mut self, input: &mut &[u8], sink: &mut dyn Sink) -> Result<(), CodecError> {
+    /// Gives the group, unless the row had to be passed over.
+    fn read_row(&mut self, input: &mut &[u8], sink: &mut dyn Sink) -> Result<Option<u32>, CodecError> {
         let group = read_u32(input)?;
         let timestamp = Timestamp(read_signed(input)?);
-        let base = self.bases.entry(group).or_default();
-        *base = decode_row(base, input)?;
-        let layout = self.layouts.get(&group).filter(|layout| layout.len() >= base.len());
-        let layout = layout.ok_or(CodecError::Malformed("a row without its layout"))?;
-        sink.row(group, timestamp, &layout[..base.len()], base);
-        Ok(())
+        let Some(known) = self.known(group) else {
+            skip_row(input)?;
+            self.rows_skipped += 1;
+            return Ok(None);
+        };
+        known.base = decode_row(&known.base, input)?;
+        let layout = known.layout.get(..known.base.len());
+        let layout = layout.ok_or(CodecError::Malformed("a row is longer than its layout"))?;
+        sink.row(group, timestamp, layout, &known.base);
+        Ok(Some(group))
+    }
+
+    /// What is known of a group in this record.
+    fn known(&mut self, group: u32) -> Option<&mut GroupState> {
+        match self.groups.entry(group) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) => Some(entry.insert(self.anchors.get(&group)?.clone())),
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! third of what growing a file costs at the device (20 KiB against 35 KiB for one 4 KiB record on
 //! ext4). Every flush adds one aligned, checksummed record ([`record`]) with all new samples and what
 //! they need to be understood ([`entry`]), then waits for the device. A checkpoint record defines
-//! everything anew: at the start of each file and every [`CHECKPOINT_RECORDS`] records, so that damage
-//! in the middle costs no more than the way to the next checkpoint.
+//! everything anew: at the start of each file and every [`CHECKPOINT_RECORDS`] records. What a record defines
+//! is defined again by the next one, so that a damaged record costs itself alone.
 //!
 //! Failing: an error or a failed sync abandons the file. Nothing in it is rewritten or trusted as
 //! durable from then on; the next flush writes the same samples again into another file.
@@ -15,11 +15,13 @@
 mod entry;
 mod folder;
 mod record;
+mod replay;
 mod row;
 pub(super) mod tail;
 
 pub(super) use entry::{Reader, Scribe, Sink};
 pub(super) use folder::{DiskFolder, Folder, LogFile};
+pub(super) use replay::{Replayed, count_records, read_entries};
 
 use std::sync::RwLock;
 
@@ -30,6 +32,8 @@ use crate::model::Timestamp;
 
 /// Records from one checkpoint to the next: half an hour at the default flush interval.
 const CHECKPOINT_RECORDS: u32 = 64;
+/// So many at least where a checkpoint is wanted since layouts have changed.
+const CHECKPOINT_RECORDS_MIN: u32 = 8;
 /// Payloads are split into records at about this size.
 const PAYLOAD_BYTES: usize = 1 << 20;
 /// Recycled files kept beyond what is in use; more are removed.
@@ -49,7 +53,14 @@ pub(super) struct Log {
     closed: Vec<Segment>,
     spare: Vec<String>,
     scribe: Scribe,
+    /// The sequence of the newest checkpoint.
+    checkpoint: u64,
+    /// Flushes since then.
     since_checkpoint: u32,
+    /// The last write failed: what the next one leaves on the device is read back.
+    has_failed: bool,
+    /// All files are known. Where the folder could not be listed none may be made yet.
+    is_listed: bool,
 }
 
 struct Current {
@@ -64,17 +75,6 @@ struct Segment {
     name: String,
     newest: Timestamp,
     last_sequence: u64,
-}
-
-/// What replaying found.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Replayed {
-    /// Records that were read.
-    pub records: u64,
-    /// Places where damage was skipped: a later record was still readable.
-    pub damaged: u64,
-    /// The run that wrote the newest record.
-    pub lineage: u64,
 }
 
 /// Samples that blocks hold already: those in records up to `sequence` that are older than `until`.
@@ -99,7 +99,7 @@ impl Log {
         stored: Stored,
         reader: &mut Reader,
         sink: &mut dyn ReplaySink,
-    ) -> Result<(Self, Replayed), StoreError> {
+    ) -> (Self, Replayed) {
         let segment_bytes = segment_bytes.next_multiple_of(ALIGNMENT as u64);
         let mut log = Self {
             folder,
@@ -111,10 +111,13 @@ impl Log {
             closed: Vec::new(),
             spare: Vec::new(),
             scribe: Scribe::default(),
+            checkpoint: 0,
             since_checkpoint: 0,
+            has_failed: false,
+            is_listed: false,
         };
-        let replayed = log.replay(stored, reader, sink)?;
-        Ok((log, replayed))
+        let replayed = log.replay(stored, reader, sink);
+        (log, replayed)
     }
 
     /// The sequence of the newest record.
@@ -131,6 +134,7 @@ impl Log {
     /// bytes written.
     pub fn write(&mut self, head: &RwLock<Head>, unlogged: &Unlogged) -> Result<u64, StoreError> {
         let outcome = self.try_write(head, unlogged);
+        self.has_failed = outcome.is_err();
         if outcome.is_err() {
             self.abandon();
         }
@@ -159,7 +163,8 @@ impl Log {
     }
 
     fn try_write(&mut self, head: &RwLock<Head>, unlogged: &Unlogged) -> Result<u64, StoreError> {
-        let is_due = self.since_checkpoint >= CHECKPOINT_RECORDS;
+        let is_worth_while = self.scribe.is_outgrown() && self.since_checkpoint >= CHECKPOINT_RECORDS_MIN;
+        let is_due = is_worth_while || self.since_checkpoint >= CHECKPOINT_RECORDS;
         if self.current.is_some() && !is_due {
             let records = self.encode(head, unlogged, false)?;
             if self.fits(&records) {
@@ -189,14 +194,16 @@ impl Log {
         is_checkpoint: bool,
     ) -> Result<Vec<Vec<u8>>, StoreError> {
         if is_checkpoint {
-            self.scribe = Scribe::default();
+            self.scribe = Scribe::with_anchors();
+            self.checkpoint = self.next_sequence;
         }
         let (mut payloads, mut payload) = (Vec::new(), Vec::new());
-        self.scribe.write_definitions(&head.read().expect("no holder of the lock panics"), &mut payload);
+        self.scribe.begin_flush(&head.read().expect("no holder of the lock panics"), &mut payload);
         for (group, view) in &unlogged.groups {
-            self.scribe.write_view(*group, view, &mut payload, |payload| {
+            self.scribe.write_view(*group, view, &mut payload, |scribe, payload| {
                 if payload.len() >= PAYLOAD_BYTES {
                     payloads.push(std::mem::take(payload));
+                    scribe.begin_record();
                 }
             });
         }
@@ -208,6 +215,7 @@ impl Log {
                 sequence: self.next_sequence,
                 lineage: self.lineage,
                 is_checkpoint: is_checkpoint && index == 0,
+                since_checkpoint: u32::try_from(self.next_sequence - self.checkpoint).unwrap_or(u32::MAX),
                 newest: unlogged.newest(),
             };
             records
@@ -226,7 +234,10 @@ impl Log {
             current.at += record.len() as u64;
             written += record.len() as u64;
         }
-        let outcome = outcome.and_then(|()| current.file.sync());
+        let mut outcome = outcome.and_then(|()| current.file.sync());
+        if self.has_failed {
+            outcome = outcome.and_then(|()| verify(current, records));
+        }
         current.segment.newest = current.segment.newest.max(newest);
         current.segment.last_sequence = self.next_sequence - 1;
         self.since_checkpoint += 1;
@@ -238,6 +249,9 @@ impl Log {
     /// Closes the current file and starts another one with room for `len` bytes.
     fn next_segment(&mut self, len: u64) -> Result<(), StoreError> {
         self.abandon();
+        if !self.is_listed {
+            self.find_late_files()?;
+        }
         while let Some(name) = self.spare.pop() {
             let opened = self.folder.open(&name).and_then(|file| Ok((file.len()?, file)));
             match opened {
@@ -251,8 +265,9 @@ impl Log {
         }
         let name = format!("{SEGMENT_PREFIX}{:08}", self.next_file);
         let capacity = self.segment_bytes.max(len);
-        let file = self.folder.create(&name, capacity).map_err(|source| self.error("create", &name, source))?;
+        // A name is used once, whatever became of its file.
         self.next_file += 1;
+        let file = self.folder.create(&name, capacity).map_err(|source| self.error("create", &name, source))?;
         self.start(name, file, capacity);
         Ok(())
     }
@@ -270,139 +285,11 @@ impl Log {
     fn error(&self, action: &'static str, name: &str, source: std::io::Error) -> StoreError {
         StoreError::Io { action, path: self.folder.path(name), source }
     }
-
-    fn replay(
-        &mut self,
-        stored: Stored,
-        reader: &mut Reader,
-        sink: &mut dyn ReplaySink,
-    ) -> Result<Replayed, StoreError> {
-        let names = self.folder.list().map_err(|source| self.error("list", "", source))?;
-        let mut files = Vec::new();
-        for name in names {
-            let Some(number) = name.strip_prefix(SEGMENT_PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
-                continue;
-            };
-            self.next_file = self.next_file.max(number + 1);
-            match self.folder.read(&name) {
-                Ok(bytes) => match first_record(&bytes) {
-                    Some(sequence) => files.push((sequence, name)),
-                    None => self.spare.push(name),
-                },
-                Err(error) => {
-                    tracing::error!(path = %self.folder.path(&name).display(), %error, "cannot read a log file; its samples are lost");
-                }
-            }
-        }
-        files.sort_unstable();
-        let mut replayed = Replayed::default();
-        let last = files.len();
-        for (index, (_, name)) in files.into_iter().enumerate() {
-            self.replay_file(name, index + 1 == last, stored, reader, sink, &mut replayed);
-        }
-        Ok(replayed)
-    }
-
-    fn replay_file(
-        &mut self,
-        name: String,
-        is_last: bool,
-        stored: Stored,
-        reader: &mut Reader,
-        sink: &mut dyn ReplaySink,
-        replayed: &mut Replayed,
-    ) {
-        let Ok(bytes) = self.folder.read(&name) else { return };
-        let mut segment = Segment { name, newest: Timestamp::MIN, last_sequence: 0 };
-        let mut walk = Walk { bytes: &bytes, at: 0, last: None };
-        let records: Vec<record::Found<'_>> = std::iter::from_fn(|| walk.next()).collect();
-        let end = walk.at;
-        for found in &records {
-            segment.newest = segment.newest.max(found.header.newest);
-            segment.last_sequence = found.header.sequence;
-        }
-        self.next_sequence = self.next_sequence.max(segment.last_sequence + 1);
-        if segment.newest < stored.until && segment.last_sequence <= stored.sequence && !is_last {
-            self.spare.push(segment.name);
-            return;
-        }
-        let mut is_readable = false;
-        let mut expected = None;
-        for found in &records {
-            let header = &found.header;
-            let follows = expected == Some(header.sequence);
-            replayed.damaged += u64::from(expected.is_some() && !follows);
-            is_readable = header.is_checkpoint || (is_readable && follows);
-            expected = Some(header.sequence + 1);
-            if !is_readable {
-                continue;
-            }
-            if header.is_checkpoint {
-                reader.forget_rows();
-            }
-            let until = if header.sequence <= stored.sequence { stored.until } else { Timestamp::MIN };
-            sink.begin_record(until, header.is_checkpoint);
-            let outcome = found
-                .payload()
-                .map_err(|error| error.to_string())
-                .and_then(|payload| reader.read(&payload, sink).map_err(|error| error.to_string()));
-            if let Err(error) = outcome {
-                tracing::error!(path = %self.folder.path(&segment.name).display(), sequence = header.sequence, %error, "a log record makes no sense");
-                replayed.damaged += 1;
-                is_readable = false;
-                continue;
-            }
-            replayed.records += 1;
-            replayed.lineage = header.lineage;
-        }
-        self.resume(segment, is_last, end as u64, bytes.len() as u64);
-    }
-
-    /// The newest file is written on from its last good record; the first new record is a checkpoint.
-    fn resume(&mut self, segment: Segment, is_last: bool, at: u64, len: u64) {
-        self.since_checkpoint = CHECKPOINT_RECORDS;
-        match self.folder.open(&segment.name) {
-            Ok(mut file) if is_last => {
-                // A run that was killed may have written what it did not live to sync.
-                if let Err(error) = file.sync() {
-                    tracing::error!(path = %self.folder.path(&segment.name).display(), %error, "cannot sync the log");
-                    self.closed.push(segment);
-                    return;
-                }
-                self.current = Some(Current { segment, file, len, at });
-            }
-            _ => self.closed.push(segment),
-        }
-    }
 }
 
-/// The sequence of the first undamaged record of a file.
-fn first_record(bytes: &[u8]) -> Option<u64> {
-    Walk { bytes, at: 0, last: None }.next().map(|found| found.header.sequence)
-}
-
-/// Goes through the records of a file, over damaged ones, and stops where what an earlier use of the
-/// file left behind begins.
-struct Walk<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    last: Option<u64>,
-}
-
-impl<'a> Walk<'a> {
-    fn next(&mut self) -> Option<record::Found<'a>> {
-        let mut at = self.at;
-        while at < self.bytes.len() {
-            match record::decode(&self.bytes[at..]) {
-                Some(found) if self.last.is_none_or(|last| found.header.sequence > last) => {
-                    self.at = at + found.len();
-                    self.last = Some(found.header.sequence);
-                    return Some(found);
-                }
-                Some(found) => at += found.len(),
-                None => at += ALIGNMENT,
-            }
-        }
-        None
-    }
+/// Whether the device gives back what was just written: after a failure a sync alone is not believed.
+fn verify(current: &mut Current, records: &[Vec<u8>]) -> std::io::Result<()> {
+    let len: usize = records.iter().map(Vec::len).sum();
+    let read = current.file.read_back(current.at - len as u64, len)?;
+    if read == records.concat() { Ok(()) } else { Err(std::io::Error::other("the device gives back something else")) }
 }

@@ -22,8 +22,17 @@ pub(super) struct Header {
     pub lineage: u64,
     /// Whether it defines all that it and its successors use.
     pub is_checkpoint: bool,
+    /// Records since the checkpoint whose anchors it uses; 0 in a checkpoint.
+    pub since_checkpoint: u32,
     /// The newest sample within.
     pub newest: Timestamp,
+}
+
+impl Header {
+    /// The checkpoint whose anchors it uses.
+    pub fn checkpoint(&self) -> u64 {
+        self.sequence.saturating_sub(u64::from(self.since_checkpoint))
+    }
 }
 
 /// Builds a whole record, padding included.
@@ -38,7 +47,7 @@ pub(super) fn encode(header: &Header, payload: &[u8]) -> std::io::Result<Vec<u8>
     record.extend_from_slice(&u32::from(header.is_checkpoint).to_le_bytes());
     record.extend_from_slice(&(packed.len() as u32).to_le_bytes());
     record.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-    record.extend_from_slice(&[0; 4]);
+    record.extend_from_slice(&header.since_checkpoint.to_le_bytes());
     record.extend_from_slice(&packed);
     let checksum = crc32fast::hash(&record[8..]);
     record[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -70,7 +79,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
     let header = bytes.get(..HEADER_LEN)?;
     let u32_at = |at: usize| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| Some(u64::from_le_bytes(header.get(at..at + 8)?.try_into().ok()?));
-    let (flags, packed_len, payload_len) = (u32_at(32)?, u32_at(36)?, u32_at(40)?);
+    let (flags, packed_len, payload_len, since_checkpoint) = (u32_at(32)?, u32_at(36)?, u32_at(40)?, u32_at(44)?);
     if header[..4] != MAGIC || payload_len > PAYLOAD_BYTES_MAX {
         return None;
     }
@@ -84,6 +93,13 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
         lineage: u64_at(16)?,
         newest: Timestamp(u64_at(24)? as i64),
         is_checkpoint: flags & FLAG_CHECKPOINT != 0,
+        since_checkpoint,
     };
     Some(Found { header, packed: &bytes[HEADER_LEN..end], payload_len: payload_len as usize })
+}
+
+/// The sequence that the start of a record claims which is not whole, if it looks like a record at all.
+pub(super) fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
+    let header = bytes.get(..HEADER_LEN)?;
+    (header[..4] == MAGIC).then(|| u64::from_le_bytes(header[8..16].try_into().expect("eight bytes")))
 }

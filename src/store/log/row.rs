@@ -96,6 +96,13 @@ pub(super) fn decode_row(base: &[f64], input: &mut &[u8]) -> Result<Vec<f64>, Co
     if values.len() as u64 == len { Ok(values) } else { Err(CodecError::Malformed("a row has another length")) }
 }
 
+/// Passes over a row.
+pub(super) fn skip_row(input: &mut &[u8]) -> Result<(), CodecError> {
+    read_unsigned(input)?;
+    take(input)?;
+    take(input).map(drop)
+}
+
 fn decode_value(kind: u8, before: Option<f64>, data: &mut &[u8]) -> Result<f64, CodecError> {
     match kind {
         ABSENT => Ok(absent()),

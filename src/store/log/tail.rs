@@ -25,6 +25,7 @@ const TAIL_BYTES_MAX: u64 = 16 << 20;
 
 /// The two files.
 pub(in crate::store) struct Tail {
+    folder: PathBuf,
     paths: [PathBuf; 2],
     active: usize,
     /// The file being written, unless writing it has failed or nothing has begun.
@@ -41,10 +42,10 @@ pub(in crate::store) struct Tail {
 }
 
 impl Tail {
-    /// Tails in `folder`, which is made, closed to others, if it does not exist.
-    pub fn new(folder: &Path, lineage: u64) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        Ok(Self {
+    /// Tails in `folder`, which is made, closed to others, when the first file is.
+    pub fn new(folder: &Path, lineage: u64) -> Self {
+        Self {
+            folder: folder.to_owned(),
             paths: [folder.join("tail-a"), folder.join("tail-b")],
             active: 0,
             file: None,
@@ -55,7 +56,7 @@ impl Tail {
             scribe: Scribe::default(),
             buffer: Vec::new(),
             start_error: None,
-        })
+        }
     }
 
     /// Plays what the run `lineage` left behind; gives how many appends that was.
@@ -171,8 +172,9 @@ impl Tail {
         header.extend_from_slice(&self.lineage.to_le_bytes());
         header.extend_from_slice(&self.order.to_le_bytes());
         let path = &self.paths[self.active];
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-        match opened.and_then(|mut file| file.write_all(&header).map(|()| file)) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        let open = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+        match made.and_then(|()| open()).and_then(|mut file| file.write_all(&header).map(|()| file)) {
             Ok(file) => (self.file, self.start_error) = (Some(file), None),
             Err(error) => (self.file, self.start_error) = (None, Some(error)),
         }

@@ -1,0 +1,281 @@
+//! Reading a log back: what its files hold is found first ([`scan`]), then decided on, then decoded.
+//!
+//! Damage costs the records that it lies in. It is counted and named: which records of which file are
+//! missing, and between which times their samples were.
+
+use super::record::{self, ALIGNMENT, Found};
+use super::{CHECKPOINT_RECORDS, Current, Log, ReplaySink, SEGMENT_PREFIX, Segment, Stored};
+use super::{Reader, Sink, StoreError};
+use crate::model::{Labels, Timestamp};
+
+/// What replaying found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::store) struct Replayed {
+    /// Records that were read.
+    pub records: u64,
+    /// Damaged places, cut files and unreadable files.
+    pub damaged: u64,
+    /// Rows that lean on what is lost.
+    pub rows_skipped: u64,
+    /// The run that wrote the newest record.
+    pub lineage: u64,
+}
+
+/// The records of a file.
+struct Scan<'a> {
+    records: Vec<Found<'a>>,
+    /// Where the last one ends.
+    end: usize,
+    damage: Vec<Damage>,
+}
+
+/// Records that are missing.
+#[derive(Debug, PartialEq, Eq)]
+struct Damage {
+    first: u64,
+    last: u64,
+    /// The newest sample of the record before, and of the one behind.
+    after: Option<Timestamp>,
+    before: Option<Timestamp>,
+}
+
+/// Finds the records of a file, passing over what is damaged and what an earlier use of the file left.
+fn scan(bytes: &[u8]) -> Scan<'_> {
+    let mut scan = Scan { records: Vec::new(), end: 0, damage: Vec::new() };
+    let (mut at, mut broken) = (0, None);
+    while at < bytes.len() {
+        let last = scan.last_sequence();
+        match record::decode(&bytes[at..]) {
+            Some(found) if last.is_none_or(|last| found.header.sequence > last) => {
+                at += found.len();
+                scan.push(found, at);
+                broken = None;
+            }
+            Some(found) => at += found.len(),
+            None => {
+                let claimed = record::claimed_sequence(&bytes[at..]);
+                broken = broken.or(claimed.filter(|claimed| last.is_some_and(|last| *claimed == last + 1)));
+                at += ALIGNMENT;
+            }
+        }
+    }
+    if let Some(first) = broken {
+        let after = scan.records.last().map(|found| found.header.newest);
+        scan.damage.push(Damage { first, last: first, after, before: None });
+    }
+    scan
+}
+
+impl<'a> Scan<'a> {
+    fn last_sequence(&self) -> Option<u64> {
+        self.records.last().map(|found| found.header.sequence)
+    }
+
+    fn newest(&self) -> Timestamp {
+        self.records.iter().map(|found| found.header.newest).max().unwrap_or(Timestamp::MIN)
+    }
+
+    fn push(&mut self, found: Found<'a>, end: usize) {
+        let header = &found.header;
+        // A file begins with a checkpoint.
+        let expected = self.last_sequence().map_or(header.checkpoint(), |last| last + 1);
+        if header.sequence != expected {
+            let after = self.records.last().map(|before| before.header.newest);
+            let before = Some(header.newest);
+            self.damage.push(Damage { first: expected, last: header.sequence - 1, after, before });
+        }
+        self.end = end;
+        self.records.push(found);
+    }
+}
+
+impl Log {
+    /// Plays all files, and goes on with the newest one.
+    pub(super) fn replay(&mut self, stored: Stored, reader: &mut Reader, sink: &mut dyn ReplaySink) -> Replayed {
+        let mut replayed = Replayed::default();
+        let mut files = match self.find_files(&mut replayed) {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::error!(%error, "the log's folder cannot be listed; what it holds is missing");
+                replayed.damaged += 1;
+                return replayed;
+            }
+        };
+        self.is_listed = true;
+        files.sort_unstable();
+        let count = files.len();
+        for (index, (_, name)) in files.into_iter().enumerate() {
+            let is_last = index + 1 == count;
+            match self.folder.read(&name) {
+                Ok(bytes) => self.replay_file(name, &bytes, is_last, stored, reader, sink, &mut replayed),
+                Err(error) => self.report_unreadable(&name, &error, &mut replayed),
+            }
+        }
+        replayed.rows_skipped = reader.rows_skipped;
+        replayed
+    }
+
+    /// Where the folder could not be listed at the start: what is in it stays as it is, for the next start.
+    pub(super) fn find_late_files(&mut self) -> Result<(), StoreError> {
+        let mut ignored = Replayed::default();
+        let found = self.find_files(&mut ignored)?;
+        self.spare.clear();
+        for (_, name) in &found {
+            let bytes = self.folder.read(name).map_err(|source| self.error("read", name, source))?;
+            let last = scan(&bytes).last_sequence().unwrap_or(0);
+            self.next_sequence = self.next_sequence.max(last + 1);
+        }
+        if !found.is_empty() {
+            tracing::error!(
+                files = found.len(),
+                "the log can be listed again: restart outpost to have its samples read"
+            );
+        }
+        self.is_listed = true;
+        Ok(())
+    }
+
+    /// Files with records, by their first sequences. Others are free to be used.
+    fn find_files(&mut self, replayed: &mut Replayed) -> Result<Vec<(u64, String)>, StoreError> {
+        let names = self.folder.list().map_err(|source| self.error("list", "", source))?;
+        let mut files = Vec::new();
+        for name in names {
+            let Some(number) = name.strip_prefix(SEGMENT_PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
+                continue;
+            };
+            self.next_file = self.next_file.max(number + 1);
+            match self.folder.read(&name) {
+                Ok(bytes) => match scan(&bytes).records.first() {
+                    Some(found) => files.push((found.header.sequence, name)),
+                    None => self.spare.push(name),
+                },
+                Err(error) => self.report_unreadable(&name, &error, replayed),
+            }
+        }
+        Ok(files)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a file is read into, and what decides on it")]
+    fn replay_file(
+        &mut self,
+        name: String,
+        bytes: &[u8],
+        is_last: bool,
+        stored: Stored,
+        reader: &mut Reader,
+        sink: &mut dyn ReplaySink,
+        replayed: &mut Replayed,
+    ) {
+        let scan = scan(bytes);
+        let last_sequence = scan.last_sequence().unwrap_or(0);
+        let segment = Segment { name, newest: scan.newest(), last_sequence };
+        self.next_sequence = self.next_sequence.max(last_sequence + 1);
+        if segment.newest < stored.until && last_sequence <= stored.sequence && !is_last {
+            self.spare.push(segment.name);
+            return;
+        }
+        self.report_damage(&segment.name, &scan, bytes.len(), is_last, replayed);
+        for found in &scan.records {
+            if let Err(error) = read_record(found, stored, reader, sink, replayed.lineage) {
+                tracing::error!(path = %self.folder.path(&segment.name).display(), sequence = found.header.sequence, %error, "a log record makes no sense");
+                replayed.damaged += 1;
+                continue;
+            }
+            replayed.records += 1;
+            replayed.lineage = found.header.lineage;
+        }
+        self.resume(segment, is_last, scan.end as u64, bytes.len() as u64);
+    }
+
+    fn report_damage(&self, name: &str, scan: &Scan<'_>, len: usize, is_last: bool, replayed: &mut Replayed) {
+        let path = self.folder.path(name);
+        for Damage { first, last, after, before } in &scan.damage {
+            let (after, before) = (after.map(|time| time.0), before.map(|time| time.0));
+            if is_last && before.is_none() {
+                // The flush in flight when the power went: nobody was told that it was done.
+                tracing::warn!(path = %path.display(), sequence = first, after_ms = after, "the log ends in a torn record");
+                continue;
+            }
+            tracing::error!(
+                path = %path.display(), first, last, after_ms = after, before_ms = before,
+                "records of the log are damaged: their samples, between these times, are lost"
+            );
+            replayed.damaged += 1;
+        }
+        if (len as u64) < self.segment_bytes {
+            tracing::error!(
+                path = %path.display(), len, expected = self.segment_bytes, last_read = scan.last_sequence(),
+                "a log file is cut off: what was behind its end is lost"
+            );
+            replayed.damaged += 1;
+        }
+    }
+
+    fn report_unreadable(&self, name: &str, error: &std::io::Error, replayed: &mut Replayed) {
+        tracing::error!(path = %self.folder.path(name).display(), %error, "a log file cannot be read; its samples are missing");
+        replayed.damaged += 1;
+    }
+
+    /// The newest file is written on from its last good record; the first new record is a checkpoint.
+    fn resume(&mut self, segment: Segment, is_last: bool, at: u64, len: u64) {
+        self.since_checkpoint = CHECKPOINT_RECORDS;
+        match self.folder.open(&segment.name) {
+            Ok(mut file) if is_last => {
+                // A run that was killed may have written what it did not live to sync.
+                if let Err(error) = file.sync() {
+                    tracing::error!(path = %self.folder.path(&segment.name).display(), %error, "cannot sync the log");
+                    self.closed.push(segment);
+                    return;
+                }
+                self.current = Some(Current { segment, file, len, at });
+            }
+            _ => self.closed.push(segment),
+        }
+    }
+}
+
+/// Reads one record; `lineage` is the run that wrote the one before.
+fn read_record(
+    found: &Found<'_>,
+    stored: Stored,
+    reader: &mut Reader,
+    sink: &mut dyn ReplaySink,
+    lineage: u64,
+) -> Result<(), String> {
+    let header = &found.header;
+    reader.begin_record(header.checkpoint());
+    let until = if header.sequence <= stored.sequence { stored.until } else { Timestamp::MIN };
+    // Ids are those of a run: with another one none is known.
+    sink.begin_record(until, header.is_checkpoint || header.lineage != lineage);
+    let payload = found.payload().map_err(|error| error.to_string())?;
+    reader.read(&payload, sink).map_err(|error| error.to_string())
+}
+
+/// Takes what a log says, and forgets it.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn group(&mut self, _: u32, _: &str) {}
+    fn series(&mut self, _: u32, _: u32, _: &Labels) {}
+    fn row(&mut self, _: u32, _: Timestamp, _: &[u32], _: &[f64]) {}
+    fn stray(&mut self, _: u32, _: Timestamp, _: f64) {}
+}
+
+impl ReplaySink for Nowhere {
+    fn begin_record(&mut self, _: Timestamp, _: bool) {}
+}
+
+/// How many records of a log file's bytes make sense. For fuzzing.
+pub(in crate::store) fn count_records(bytes: &[u8]) -> usize {
+    let (stored, mut reader) = (Stored { sequence: 0, until: Timestamp::MIN }, Reader::default());
+    let records = scan(bytes).records;
+    records.iter().filter(|found| read_record(found, stored, &mut reader, &mut Nowhere, 0).is_ok()).count()
+}
+
+/// Whether entries make sense, read twice as two records are. For fuzzing: no checksum stands before them.
+pub(in crate::store) fn read_entries(payload: &[u8]) -> bool {
+    let mut reader = Reader::default();
+    let first = reader.read(payload, &mut Nowhere).is_ok();
+    reader.begin_record(0);
+    first && reader.read(payload, &mut Nowhere).is_ok()
+}
