@@ -100,6 +100,7 @@ pub struct Outpost {
     pub address: String,
     folder: TempDir,
     extra: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Outpost {
@@ -115,6 +116,16 @@ impl Outpost {
 
     /// Starts in a folder that may hold rule files already.
     pub fn start_in(folder: TempDir, config: Option<&str>, arguments: &[&str]) -> Self {
+        Self::start_with_environment(folder, config, arguments, &[])
+    }
+
+    /// The same with more environment variables.
+    pub fn start_with_environment(
+        folder: TempDir,
+        config: Option<&str>,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         if let Some(config) = config {
             std::fs::write(folder.path().join("outpost.yml"), config).unwrap();
         }
@@ -122,8 +133,10 @@ impl Outpost {
         if config.is_some() {
             extra.push("--config.file=outpost.yml".to_owned());
         }
-        let (process, address) = launch(folder.path(), &extra);
-        Self { process, address, folder, extra }
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let (process, address) = launch(folder.path(), &extra, &environment);
+        Self { process, address, folder, extra, environment }
     }
 
     /// Starts where a plain request gets no answer: the caller waits until it is ready.
@@ -131,13 +144,13 @@ impl Outpost {
         std::fs::write(folder.path().join("outpost.yml"), config).unwrap();
         let mut extra: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         extra.push("--config.file=outpost.yml".to_owned());
-        let (process, address) = spawn(folder.path(), &extra);
-        Self { process, address, folder, extra }
+        let (process, address) = spawn(folder.path(), &extra, &[]);
+        Self { process, address, folder, extra, environment: Vec::new() }
     }
 
     /// Starts it again in the same folder after it has ended or was killed.
     pub fn restart(&mut self) {
-        (self.process, self.address) = launch(self.folder.path(), &self.extra);
+        (self.process, self.address) = launch(self.folder.path(), &self.extra, &self.environment);
     }
 
     /// The folder that it runs in.
@@ -146,16 +159,20 @@ impl Outpost {
     }
 }
 
-fn spawn(folder: &Path, arguments: &[String]) -> (Process, String) {
+fn spawn(folder: &Path, arguments: &[String], environment: &[(String, String)]) -> (Process, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
-    command.current_dir(folder).args(["--web.listen-address=127.0.0.1:0", "--storage.path=data"]).args(arguments);
+    command.current_dir(folder).arg("--web.listen-address=127.0.0.1:0").args(arguments);
+    if !arguments.iter().any(|argument| argument.starts_with("--storage.path=")) {
+        command.arg("--storage.path=data");
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let mut process = Process::start("outpost", &mut command);
     let address = process.wait_for_field("listening", "address=");
     (process, address)
 }
 
-fn launch(folder: &Path, arguments: &[String]) -> (Process, String) {
-    let (process, address) = spawn(folder, arguments);
+fn launch(folder: &Path, arguments: &[String], environment: &[(String, String)]) -> (Process, String) {
+    let (process, address) = spawn(folder, arguments, environment);
     eventually(PATIENCE, "outpost is ready", || match get(&address, "/-/ready") {
         Ok(reply) if reply.status == 200 => Ok(()),
         other => Err(format!("{other:?}")),

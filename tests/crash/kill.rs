@@ -1,0 +1,68 @@
+//! Kill -9 at random moments under load: nothing is lost but the scrape in flight.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::ledger::{self, Ledger};
+use super::support::{Outpost, PATIENCE, eventually};
+use super::{parameter, random};
+
+/// Two hundred rounds at about 0.3 s.
+const ROUNDS: u64 = 200;
+const RESTART_MAX: Duration = Duration::from_secs(2);
+
+#[test]
+fn kill_9_costs_the_scrape_in_flight_at_most() {
+    let rounds = parameter("OUTPOST_KILL_ROUNDS", ROUNDS);
+    let target = Ledger::start();
+    let mut outpost = Outpost::start(&format!(
+        "outpost: {{store: {{flush_interval: 5s}}}}\nglobal: {{scrape_interval: 100ms, scrape_timeout: 100ms}}\n\
+         scrape_configs: [{{job_name: ledger, static_configs: [{{targets: ['{}']}}]}}]\n",
+        target.address
+    ));
+    // The newest scrape of each round may have been in flight.
+    let (mut in_flight, mut restarts) = (BTreeSet::new(), Vec::new());
+    let mut acknowledged = 0;
+    for round in 0..rounds {
+        std::thread::sleep(Duration::from_millis(random(250)));
+        acknowledged = ledger::numbers(&outpost.address, 0).unwrap().last().copied().unwrap_or(acknowledged);
+        outpost.process.signal("KILL");
+        outpost.process.wait();
+        // The target may still be about to answer a request of the one that was killed.
+        let before = target.settled();
+        in_flight.insert(before);
+        let killed = Instant::now();
+        outpost.restart();
+        eventually(PATIENCE, "it scrapes again", || {
+            if target.served().newest > before { Ok(()) } else { Err(format!("still {before}")) }
+        });
+        restarts.push(target.served().at.unwrap().duration_since(killed).min(killed.elapsed()));
+        if round % 10 == 9 || round + 1 == rounds {
+            for series in [0, ledger::SERIES - 1] {
+                check(&outpost.address, series, before, acknowledged, &in_flight);
+            }
+        }
+    }
+    restarts.sort_unstable();
+    let lost = in_flight.len()
+        - ledger::numbers(&outpost.address, 0).unwrap().iter().filter(|n| in_flight.contains(n)).count();
+    let most = restarts[restarts.len() * 95 / 100];
+    eprintln!(
+        "kill -9: {rounds} rounds, {} scrapes, lost in flight {lost}; scraping again after {:?} (median), {most:?} (95 %), {:?} (most)",
+        target.served().newest,
+        restarts[restarts.len() / 2],
+        restarts[restarts.len() - 1]
+    );
+    assert!(most <= RESTART_MAX, "scraping again takes {most:?}");
+}
+
+/// That a server has every scrape up to one, but for those in flight.
+fn check(address: &str, series: u64, until: u64, acknowledged: u64, in_flight: &BTreeSet<u64>) {
+    let found: BTreeSet<u64> = ledger::numbers(address, series).unwrap().into_iter().collect();
+    let missing: Vec<u64> =
+        (1..=until).filter(|number| !found.contains(number) && !in_flight.contains(number)).collect();
+    // What the target has served and outpost had given up waiting for is no loss of the store's.
+    let timed_out = ledger::scrapes_failed(address).unwrap();
+    assert!(missing.len() <= timed_out, "series {series}: lost {missing:?} of {until}, {timed_out} scrapes failed");
+    assert!(acknowledged == 0 || found.contains(&acknowledged), "lost {acknowledged}, which a query had shown");
+}
