@@ -168,7 +168,9 @@ impl<'a> TextParser<'a> {
 
     fn help(&mut self) -> Result<Entry<'a>, ParseError> {
         let (name, text) = self.metadata("HELP")?;
-        if !self.is_utf8 && std::str::from_utf8(text).is_err() {
+        // The byte in front of the text may have been the first one of a character.
+        let is_checked = self.is_utf8 && text.first().is_none_or(|byte| byte & 0xc0 != 0x80);
+        if !is_checked && std::str::from_utf8(text).is_err() {
             return Err(self.cursor.error("the help text is not valid UTF-8"));
         }
         Ok(Entry::Help { name: unescape(name, Escapes::Label), help: unescape(text, Escapes::Help) })
@@ -261,6 +263,7 @@ mod tests {
         check("# HELP a  \n", "HELP a |");
         check("# HELP \"a.b\" text\n# TYPE \"a.b\" gauge", "HELP a.b text|TYPE a.b gauge|");
         check("# HELP a-b c", "HELP a b c|");
+        check("# HELP a\u{e9} c", "line 1: the help text is not valid UTF-8");
         check("# HELP\n#HELP a b\n# TYPEa\n# x\n#", "# # HELP|# #HELP a b|# # TYPEa|# # x|# #|");
         check("# TYPE a histogram\na{le=\"1\"} 1\na{le=\"x\"} 1", "TYPE a histogram|a le=1.0 = 1|a le=x = 1|");
         check("# TYPE a summary\na{quantile=\"1e-3\"} 1", "TYPE a summary|a quantile=0.001 = 1|");
