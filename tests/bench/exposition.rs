@@ -1,14 +1,16 @@
 //! How fast a page is read: `cargo bench --bench exposition [-- PAGE]`.
 //!
-//! Without an argument the page is the last scrape of a recorded node_exporter. Two figures: reading
-//! as a scrape of a known page does (raw series, value, timestamp), and with every label decoded.
+//! Without an argument the pages are the last scrapes of recorded targets. Two figures: reading as a scrape of a
+//! known page does (raw series, value, timestamp), and with every label decoded. For the text format, and for the same
+//! samples in OpenMetrics and protobuf.
 #![allow(clippy::print_stdout, reason = "a bench reports on stdout")]
 
 use std::hint::black_box;
 use std::io::Read;
 use std::time::Duration;
 
-use outpost::exposition::{Entry, Format, Parser};
+use outpost::exposition::{Entry, EscapingScheme, Format, PageWriter, Parser, ResponseFormat};
+use outpost::model::{METRIC_NAME, Timestamp};
 
 /// Rounds of which the fastest counts, each of about this many bytes.
 const ROUNDS: usize = 15;
@@ -20,15 +22,41 @@ fn main() {
         None => ["node", "prom", "ctr"].map(|target| (target.to_owned(), recorded_page(target))).to_vec(),
     };
     for (name, page) in pages {
-        let known = measure(&page, |page| read(page, false));
-        let decoded = measure(&page, |page| read(page, true));
-        let samples = read(&page, false);
-        println!(
-            "{name}: {} bytes, {samples} samples: known page {known:.0} MB/s ({:.0} ns/sample), labels decoded {decoded:.0} MB/s",
-            page.len(),
-            page.len() as f64 * 1e3 / known / samples as f64
-        );
+        report(&name, Format::PrometheusText004, &page);
+        for format in [Format::OpenMetricsText100, Format::PrometheusProto] {
+            report(&name, format, &translated(&page, format));
+        }
     }
+}
+
+fn report(name: &str, format: Format, page: &[u8]) {
+    let known = measure(page, |page| read(format, page, false));
+    let decoded = measure(page, |page| read(format, page, true));
+    let samples = read(format, page, false);
+    println!(
+        "{name} as {format:?}: {} bytes, {samples} samples: known page {known:.0} MB/s ({:.0} ns/sample), labels decoded {decoded:.0} MB/s",
+        page.len(),
+        page.len() as f64 * 1e3 / known / samples as f64
+    );
+}
+
+/// The samples and types of a text page in another format.
+fn translated(page: &[u8], format: Format) -> Vec<u8> {
+    let mut writer = PageWriter::new(ResponseFormat { format, escaping: EscapingScheme::AllowUtf8 });
+    let mut parser = Parser::new(Format::PrometheusText004, page);
+    while let Some(entry) = parser.next_entry().expect("the page is well formed") {
+        match entry {
+            Entry::Type { name, metric_type } => writer.family(&name, metric_type, None, ""),
+            Entry::Series(series) => {
+                let labels: Vec<_> = series.labels().collect();
+                let name = labels.iter().find(|(name, _)| name == METRIC_NAME).map_or("", |(_, value)| value);
+                let pairs = labels.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+                writer.sample(name, pairs, series.value, series.timestamp.map(Timestamp));
+            }
+            _ => {}
+        }
+    }
+    writer.finish()
 }
 
 /// Megabytes per second of the fastest round.
@@ -50,8 +78,8 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn read(page: &[u8], labels_too: bool) -> usize {
-    let mut parser = Parser::new(Format::PrometheusText004, page);
+fn read(format: Format, page: &[u8], labels_too: bool) -> usize {
+    let mut parser = Parser::new(format, page);
     let mut samples = 0;
     while let Some(entry) = parser.next_entry().expect("the page is well formed") {
         if let Entry::Series(series) = entry {
