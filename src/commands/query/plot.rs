@@ -119,7 +119,7 @@ impl Frame {
 
     /// The value beside a row; every fifth has one.
     fn label(&self, row: usize) -> String {
-        if row % 5 != 0 {
+        if !row.is_multiple_of(5) {
             return String::new();
         }
         let share = 1.0 - row as f64 / (ROWS - 1) as f64;
