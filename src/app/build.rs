@@ -20,8 +20,8 @@ use crate::collect::{Collector, CollectorSettings, DockerCollector, NodeCollecto
 use crate::config::{Config, ConfigError, WebConfig, read_web_file};
 use crate::federation::{Federation, FileCursors, RESYNC_SAMPLES_MAX};
 use crate::http::{
-    Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, RuntimeInfo, Server, ServerSettings,
-    WebSource,
+    Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, RuntimeInfo, Server,
+    ServerSettings, WebSource,
 };
 use crate::notify::Notifier;
 use crate::promql::{Engine, EngineSettings};
@@ -42,7 +42,6 @@ const CURSORS_FILE: &str = "resync-cursors";
 pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     // First, so that no signal finds the default action, which would be to end without a flush.
     let signals = Signals::new().context("signals cannot be caught")?;
-    warn_unsupported(&options);
     let registry = Registry::new();
     register_process_metrics(&registry, clock.now().seconds());
     let config = load_config(&options)?;
@@ -99,6 +98,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
         health: health(&store),
         readiness: ready,
         lifecycle: options.enable_lifecycle.then_some(Lifecycle { reload, quit }),
+        admin: options.enable_admin_api.then(|| Arc::new(admin(&store))),
     };
     let watch = FileWatch::new(options.auto_reload_interval, watched_files(&options, &config)).await;
     Ok(App {
@@ -124,13 +124,6 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
             watch,
         },
     })
-}
-
-/// Flags that would change who may do what must not be taken silently.
-fn warn_unsupported(options: &RunOptions) {
-    if options.enable_admin_api {
-        tracing::warn!("--web.enable-admin-api has no effect: there are no /api/v1/admin endpoints");
-    }
 }
 
 /// The configuration: the file's, or the built-in one.
@@ -326,6 +319,19 @@ fn health(store: &Arc<DiskStore>) -> Box<dyn Fn() -> Health + Send + Sync> {
             |(part, error): (&str, Option<String>)| Some(format!("the store cannot write its {part}: {}", error?));
         Health { problems: problems.into_iter().filter_map(line).chain(health.budget).collect() }
     })
+}
+
+fn admin(store: &Arc<DiskStore>) -> Admin {
+    let store = Arc::clone(store);
+    Admin { snapshot: Box::new(move |with_head| store.snapshot(with_head).map_err(|error| described(&error))) }
+}
+
+/// An error and all that caused it, in one line.
+fn described(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 /// The host's name: the `instance` of the built-in collectors.

@@ -8,6 +8,7 @@ use super::flags;
 use super::query::{self, Query};
 use super::rules::{self, CheckRules, RuleLints, TestRules};
 use super::run::RunOptions;
+use super::store::{self, StoreTask};
 use crate::promql;
 
 /// Whom `health` asks.
@@ -45,6 +46,8 @@ pub enum Command {
     },
     /// `query`: ask a server.
     Query(Query),
+    /// `store`: what to do with a store in a folder.
+    Store(StoreTask),
     /// `print-config`: show what is in force with these flags.
     PrintConfig(Box<RunOptions>),
 }
@@ -78,6 +81,7 @@ pub fn definition() -> clap::Command {
         .subcommand(print_config())
         .subcommand(health())
         .subcommand(query::definition())
+        .subcommand(store::definition())
 }
 
 /// What the arguments ask for.
@@ -105,6 +109,7 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
             Ok(Command::Health { url, http_config, insecure: health.get_flag("insecure") })
         }
         Some(("query", matches)) => Ok(Command::Query(query::from_matches(matches)?)),
+        Some(("store", matches)) => Ok(Command::Store(store::from_matches(matches)?)),
         Some(("print-config", flags)) => Ok(Command::PrintConfig(Box::new(RunOptions::from_matches(flags)?))),
         _ => Ok(Command::Run(Box::new(RunOptions::from_matches(matches)?))),
     }

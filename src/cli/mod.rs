@@ -9,6 +9,7 @@ mod flags;
 mod query;
 mod rules;
 mod run;
+mod store;
 
 use std::ffi::OsString;
 
@@ -17,6 +18,7 @@ pub use features::Features;
 pub use query::{Query, QueryFormat, QueryKind};
 pub use rules::{CheckRules, RuleLints, TestRules};
 pub use run::RunOptions;
+pub use store::{Export, StoreTask, StoreTaskKind};
 
 /// All is well.
 pub const EXIT_OK: u8 = 0;
@@ -151,6 +153,10 @@ mod tests {
             ("check config", "FILE"),
             ("check rules --lint=some a.yml", "duplicate-rules"),
             ("test rules", "FILE"),
+            ("store", "verify"),
+            ("store stats", "PATH"),
+            ("store import data", "FILE"),
+            ("store export data --nonsense", "nonsense"),
             ("test rules --enable-feature=nonsense a.yml", "nonsense"),
         ];
         for (line, word) in cases {

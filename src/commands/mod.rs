@@ -9,9 +9,12 @@ mod print_config;
 mod query;
 mod rules;
 mod run;
+mod store;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+use crate::model::Timestamp;
 
 use crate::cli::{Command, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Usage};
 
@@ -25,6 +28,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::CheckRules(check) => rules::check(&check),
         Command::TestRules(test) => rules::test(&test),
         Command::Query(query) => query::run(&query),
+        Command::Store(task) => store::run(&task),
         Command::PrintConfig(options) => print_config::run(&options),
         Command::Run(options) => run::run(*options),
     };
@@ -49,6 +53,11 @@ fn print(text: &str) {
 /// Writes to standard error.
 fn print_error(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// A time on the command line: RFC 3339 or Unix seconds.
+fn time_of(text: &str) -> Result<Timestamp, String> {
+    query::parse_time(text)
 }
 
 /// Says what went wrong; gives the outcome of a command that failed.

@@ -26,7 +26,7 @@ mod lifecycle;
 mod page;
 
 pub use api::{
-    Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
+    Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
 };
 pub use server::{Server, ServerError};
 pub use settings::{

@@ -81,7 +81,10 @@ impl Endpoint {
 
     /// Whether the endpoint changes something.
     fn is_changing(&self) -> bool {
-        matches!(self, Self::Reload | Self::Quit)
+        match self {
+            Self::Api(endpoint) => endpoint.is_changing(),
+            other => matches!(other, Self::Reload | Self::Quit),
+        }
     }
 
     /// Whether the endpoint answers before the store is open.

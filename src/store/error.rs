@@ -23,6 +23,12 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
     },
+    /// There is nothing to work with.
+    #[error("{path} is no store: it has neither blocks.db nor log; give the folder of --storage.path")]
+    NoStore {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {path}")]
     Io {

@@ -180,7 +180,7 @@ impl Select for MemoryStore {
         Ok(values.into_iter().take(limit.unwrap_or(usize::MAX)).map(str::to_owned).collect())
     }
 
-    fn stats(&self) -> StoreStats {
+    fn stats_with(&self, _top: usize) -> StoreStats {
         let inner = self.lock();
         StoreStats {
             series: inner.series.len() as u64,

@@ -13,9 +13,13 @@ mod index;
 mod log;
 mod memory;
 
+pub use blocks::JobShare;
 #[cfg(fuzzing)]
 pub use blocks::{read_untrusted_directory, read_untrusted_names};
-pub use disk::{DiskStore, RetentionRule, StoreHealth, StoreSettings};
+pub use disk::{
+    DiskStore, ImportGroup, OfflineStore, Repaired, RetentionRule, StoreHealth, StoreSettings, Survey, Verified,
+    copy_store, repair, verify,
+};
 pub use error::StoreError;
 pub use memory::MemoryStore;
 
@@ -129,8 +133,14 @@ pub trait Select: Send + Sync {
         limit: Option<usize>,
     ) -> Result<Vec<String>, StoreError>;
 
-    /// Counts for `/api/v1/status/tsdb` and the own metrics.
-    fn stats(&self) -> StoreStats;
+    /// Counts for `/api/v1/status/tsdb` and the own metrics: what memory knows, no sample is looked at. The lists have
+    /// at most `top` entries.
+    fn stats_with(&self, top: usize) -> StoreStats;
+
+    /// The same with ten entries per list.
+    fn stats(&self) -> StoreStats {
+        self.stats_with(10)
+    }
 }
 
 /// Series in label order, one at a time.
@@ -240,13 +250,13 @@ pub struct StoreStats {
     pub oldest: Option<Timestamp>,
     /// Newest stored sample, if any.
     pub newest: Option<Timestamp>,
-    /// Series per metric name, most first, at most ten.
+    /// Series per metric name, most first.
     pub series_by_metric: Vec<(String, u64)>,
-    /// Values per label name, most first, at most ten.
+    /// Values per label name, most first.
     pub values_by_label: Vec<(String, u64)>,
-    /// Bytes of label values per label name, most first, at most ten.
+    /// Bytes of label values per label name, most first.
     pub bytes_by_label: Vec<(String, u64)>,
-    /// Series per `name=value` pair, most first, at most ten.
+    /// Series per `name=value` pair, most first.
     pub series_by_pair: Vec<(String, u64)>,
 }
 

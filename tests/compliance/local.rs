@@ -89,6 +89,7 @@ fn api(
         health: Box::new(Health::default),
         readiness,
         lifecycle: None,
+        admin: None,
     }
 }
 

@@ -10,9 +10,10 @@ use std::process::{Command, Stdio};
 use super::support::{Outpost, PATIENCE, eventually, program, query_value, run_to_end};
 
 /// What reference pages, which show no files, may name.
-const USUAL_FILES: [(&str, &str); 3] = [
+const USUAL_FILES: [(&str, &str); 4] = [
     ("outpost.yml", "scrape_configs: []\n"),
     ("rules/usual.yml", "groups: [{name: usual, rules: [{record: a, expr: up}]}]\n"),
+    ("history.txt", "up{job=\"a\"} 1 1767225600\nup{job=\"a\"} 0 1767225660\n# EOF\n"),
     ("rules-test.yml", "rule_files: [rules/usual.yml]\ntests: []\n"),
 ];
 
@@ -30,6 +31,9 @@ fn the_pages_files_are_right_and_their_commands_run() {
         std::fs::create_dir(folder.path().join("rules")).unwrap();
         for (name, content) in USUAL_FILES.into_iter().chain(files(&text)) {
             std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        if text.contains("outpost store") {
+            run(&page, folder.path(), "outpost store import data history.txt");
         }
         if folder.path().join("prometheus.yml").exists() {
             check_with_promtool(folder.path());

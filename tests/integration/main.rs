@@ -31,5 +31,7 @@ mod hostile_targets;
 mod lifecycle;
 /// What must not be shown is not.
 mod secrets;
+/// The store's commands, beside promtool.
+mod store;
 /// TLS and users of the listener.
 mod web_config;

@@ -118,7 +118,7 @@ fn push_selection(pairs: &mut Vec<(&str, String)>, matches: &[String], start: Op
     pairs.extend(end.map(|end| ("end", end.clone())));
 }
 
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 1e12);
     seconds
         .map(|seconds| Timestamp((seconds * 1000.0).round() as i64))

@@ -50,6 +50,14 @@ pub struct Api {
     pub readiness: watch::Receiver<Readiness>,
     /// `--web.enable-lifecycle`: present if it is set.
     pub lifecycle: Option<Lifecycle>,
+    /// `--web.enable-admin-api`: present if it is set.
+    pub admin: Option<Arc<Admin>>,
+}
+
+/// What may be done to the store.
+pub struct Admin {
+    /// Copies the store, with the head or without it; gives the name of the copy, or why there is none. Blocks.
+    pub snapshot: Box<dyn Fn(bool) -> Result<String, String> + Send + Sync>,
 }
 
 /// `--query.*` as far as the server minds them.

@@ -8,6 +8,7 @@ mod gate;
 mod handles;
 
 // One file per endpoint family.
+mod admin;
 mod query;
 mod rules;
 mod series;
@@ -16,7 +17,7 @@ mod syntax;
 mod targets;
 
 pub use handles::{
-    Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
+    Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
 };
 
 pub(super) use error::ApiError;
@@ -51,6 +52,9 @@ pub(super) enum ApiEndpoint {
     RuntimeInfo,
     BuildInfo,
     Tsdb,
+    Snapshot,
+    DeleteSeries,
+    CleanTombstones,
 }
 
 impl ApiEndpoint {
@@ -77,6 +81,9 @@ impl ApiEndpoint {
             ["status", "runtimeinfo"] => Self::RuntimeInfo,
             ["status", "buildinfo"] => Self::BuildInfo,
             ["status", "tsdb"] => Self::Tsdb,
+            ["admin", "tsdb", "snapshot"] => Self::Snapshot,
+            ["admin", "tsdb", "delete_series"] => Self::DeleteSeries,
+            ["admin", "tsdb", "clean_tombstones"] => Self::CleanTombstones,
             _ => return None,
         })
     }
@@ -87,8 +94,14 @@ impl ApiEndpoint {
             Self::Series => "DELETE, GET, OPTIONS, POST",
             Self::Query | Self::QueryRange | Self::QueryExemplars => "GET, OPTIONS, POST",
             Self::FormatQuery | Self::ParseQuery | Self::Labels => "GET, OPTIONS, POST",
+            _ if self.is_changing() => "OPTIONS, POST, PUT",
             _ => "GET, OPTIONS",
         }
+    }
+
+    /// Whether it changes or copies the store.
+    pub(super) fn is_changing(&self) -> bool {
+        matches!(self, Self::Snapshot | Self::DeleteSeries | Self::CleanTombstones)
     }
 
     /// The path without what varies, for the own metrics.
@@ -114,6 +127,9 @@ impl ApiEndpoint {
             Self::RuntimeInfo => "/api/v1/status/runtimeinfo",
             Self::BuildInfo => "/api/v1/status/buildinfo",
             Self::Tsdb => "/api/v1/status/tsdb",
+            Self::Snapshot => "/api/v1/admin/tsdb/snapshot",
+            Self::DeleteSeries => "/api/v1/admin/tsdb/delete_series",
+            Self::CleanTombstones => "/api/v1/admin/tsdb/clean_tombstones",
         }
     }
 
@@ -149,6 +165,9 @@ impl ApiEndpoint {
             Self::RuntimeInfo => Ok(status::runtime_info(api)),
             Self::BuildInfo => Ok(status::build_info(api)),
             Self::Tsdb => status::tsdb(api, params),
+            Self::Snapshot => admin::snapshot(api, params).await,
+            Self::DeleteSeries => admin::delete_series(api),
+            Self::CleanTombstones => admin::clean_tombstones(api),
         }
     }
 }

@@ -12,6 +12,8 @@ use super::handles::Api;
 
 /// Entries per list of `status/tsdb`, unless `limit` says fewer.
 const ENTRIES_DEFAULT: usize = 10;
+/// And at most, whatever it says: Prometheus's bound.
+const ENTRIES_MAX: usize = 10_000;
 
 /// `/api/v1/status/config`
 pub(super) fn config(api: &Api) -> Answer {
@@ -78,7 +80,7 @@ pub(super) fn tsdb(api: &Api, params: &Params) -> Result<Answer, ApiError> {
         text => text.parse::<usize>().ok().filter(|limit| *limit > 0),
     };
     let limit = limit.ok_or_else(|| ApiError::bad_data("limit must be a positive number"))?;
-    let stats = api.store.stats();
+    let stats = api.store.stats_with(limit.min(ENTRIES_MAX));
     Ok(Answer::data(|json| {
         json.object(|json| {
             json.key("headStats").object(|json| {
@@ -96,7 +98,7 @@ pub(super) fn tsdb(api: &Api, params: &Params) -> Result<Answer, ApiError> {
                 ("seriesCountByLabelValuePair", &stats.series_by_pair),
             ];
             for (name, entries) in lists {
-                json.key(name).list(entries.iter().take(limit), push_entry);
+                json.key(name).list(entries, push_entry);
             }
         });
     }))

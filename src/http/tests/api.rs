@@ -31,6 +31,29 @@ async fn answers_are_those_of_prometheus() {
 }
 
 #[tokio::test]
+async fn the_admin_api_needs_its_flag_and_a_post() {
+    let site = Site::start().await;
+    let off = Site::start_with(ServerSettings::default(), false).await;
+    let path = "/api/v1/admin/tsdb/snapshot";
+    let disabled = r#"{"status":"error","errorType":"unavailable","error":"admin APIs disabled"}"#;
+    let cases = [
+        (&site, "POST", path, 200, r#"{"status":"success","data":{"name":"20261122T205742Z-00"}}"#),
+        (&site, "PUT", "/api/v1/admin/tsdb/snapshot?skip_head=true", 500, "create snapshot: the disk is full"),
+        (&site, "POST", "/api/v1/admin/tsdb/snapshot?skip_head=x", 400, "skip_head"),
+        (&site, "POST", "/api/v1/admin/tsdb/delete_series", 422, "metric_relabel_configs"),
+        (&site, "POST", "/api/v1/admin/tsdb/clean_tombstones", 204, ""),
+        (&site, "GET", path, 405, ""),
+        (&off, "POST", path, 503, disabled),
+        (&off, "POST", "/api/v1/admin/tsdb/clean_tombstones", 503, disabled),
+    ];
+    for (site, method, path, status, words) in cases {
+        let answer = site.request(method, path, "", &[]).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        assert!(answer.text().contains(words), "{method} {path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn rules_come_in_pages() {
     let site = Site::start().await;
     let first = site.get("/api/v1/rules?group_limit=1").await.text();

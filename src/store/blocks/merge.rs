@@ -59,6 +59,13 @@ impl Blocks {
         writer.finish(ids, None)
     }
 
+    /// Writes a block anew with everything of it that can be read.
+    pub fn rewrite(&self, block: i64) -> Result<(), StoreError> {
+        let list = self.list();
+        let Some(block) = list.iter().find(|listed| listed.id == block) else { return Ok(()) };
+        self.merge(&[block.id], block.start, block.until).map(drop)
+    }
+
     /// Adds what blocks have of one target: all series, or those that satisfy one of the sets.
     pub(super) fn merge_target(
         &self,

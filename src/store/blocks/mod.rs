@@ -6,6 +6,8 @@
 //! transactions; readers have read-only connections of their own and see a block whole or not at
 //! all. What was replaced or has expired is deleted only when no reader can still be on it.
 
+mod check;
+mod copy;
 #[cfg(test)]
 pub(super) mod faults;
 mod merge;
@@ -15,10 +17,14 @@ mod read;
 mod rescue;
 mod retention;
 mod schema;
+mod survey;
 mod write;
 
+pub(super) use copy::copy_database;
 pub(super) use read::{BlockSeries, Selection};
 pub(super) use retention::Retention;
+pub(super) use schema::free_name;
+pub use survey::JobShare;
 pub(super) use write::BlockWriter;
 
 /// The reader of a directory, for fuzzing.
@@ -48,6 +54,8 @@ use crate::telemetry::Counter;
 /// All blocks.
 pub(super) struct Blocks {
     path: PathBuf,
+    /// Nothing is made, repaired or set aside.
+    is_read_only: bool,
     /// None until it could be opened, and again after a failure.
     writer: Mutex<Option<Connection>>,
     readers: Mutex<Readers>,
@@ -103,6 +111,7 @@ impl Blocks {
     pub fn open(path: &Path, damaged: Counter) -> (Self, Option<StoreError>) {
         let blocks = Self {
             path: path.to_owned(),
+            is_read_only: false,
             writer: Mutex::default(),
             readers: Mutex::default(),
             list: Mutex::default(),
@@ -170,19 +179,37 @@ impl Blocks {
         self.list().iter().any(|block| block.oldest <= range.end && range.start <= block.newest)
     }
 
+    /// Opens the database at `path` to read it, as it is. A transaction that was cut off is rolled back where the
+    /// file can be written.
+    pub fn open_read_only(path: &Path, damaged: Counter) -> Result<Self, StoreError> {
+        let blocks = Self {
+            path: path.to_owned(),
+            is_read_only: true,
+            writer: Mutex::new(Some(schema::open_existing(path)?)),
+            readers: Mutex::default(),
+            list: Mutex::default(),
+            retired: Mutex::default(),
+            kept_until: Mutex::default(),
+            trust: AtomicU8::new(TRUSTED),
+            damaged,
+        };
+        blocks.reload()?;
+        Ok(blocks)
+    }
+
     /// How far the log is in blocks.
     pub fn stored(&self) -> Result<Stored, StoreError> {
-        let connection = self.reader()?;
-        let value = |name: &str| {
-            connection
-                .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get::<_, i64>(0))
-                .optional()
-                .map_err(|error| self.error("read", &error))
-        };
         Ok(Stored {
-            sequence: value("stored_sequence")?.unwrap_or(0) as u64,
-            until: Timestamp(value("stored_until")?.unwrap_or(i64::MIN)),
+            sequence: self.noted("stored_sequence")?.unwrap_or(0) as u64,
+            until: Timestamp(self.noted("stored_until")?.unwrap_or(i64::MIN)),
         })
+    }
+
+    /// A number kept beside the blocks.
+    pub fn noted(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let query = "SELECT value FROM meta WHERE name = ?1";
+        let value = self.reader()?.query_row(query, [name], |row| row.get::<_, i64>(0)).optional();
+        value.map_err(|error| self.error("read", &error))
     }
 
     /// Bytes of the database file that are in use, and of the file as it is.
@@ -241,7 +268,8 @@ impl Blocks {
         Ok(())
     }
 
-    fn reload(&self) -> Result<(), StoreError> {
+    /// Reads the list of blocks anew.
+    pub fn reload(&self) -> Result<(), StoreError> {
         self.list_from(&*self.lock()?)
     }
 
@@ -322,7 +350,7 @@ impl Blocks {
     /// The write connection, opened if it is not, and anew if the last write failed.
     fn lock(&self) -> Result<Writing<'_>, StoreError> {
         let mut writer = self.writer.lock().expect("no holder of the lock panics");
-        let trust = self.trust.load(Ordering::Relaxed);
+        let trust = if self.is_read_only { TRUSTED } else { self.trust.load(Ordering::Relaxed) };
         if trust != TRUSTED {
             *writer = None;
             self.forget_readers();

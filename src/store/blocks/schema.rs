@@ -68,6 +68,28 @@ pub(super) fn open_writer(path: &Path, is_suspect: bool) -> Result<(Connection, 
     }
 }
 
+/// Opens a database that is there, to read it as it is; writable only so that a cut transaction can be rolled back.
+pub(super) fn open_existing(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error: rusqlite::Error| database("open", path, &error);
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(failed);
+    let (version, application) = (number("user_version")?, number("application_id")?);
+    if application != APPLICATION_ID {
+        return Err(database("open", path, &"it is no block database of outpost"));
+    }
+    if version as usize != MIGRATIONS.len() {
+        let reason = format!(
+            "it has format {version} and this version knows {}; a start of the newer outpost brings it up to date",
+            MIGRATIONS.len()
+        );
+        return Err(database("open", path, &reason));
+    }
+    check_length(&connection, path).map_err(|refusal| database("open", path, &refusal))?;
+    Ok(connection)
+}
+
 /// Opens the database for reading only.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -112,10 +134,15 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
 
+/// A name for a file that is set aside.
+pub(in crate::store) fn free_name(path: &Path) -> PathBuf {
+    let numbered = |number: u32| PathBuf::from(format!("{}.aside-{number}", path.display()));
+    (1..=u32::MAX).map(numbered).find(|candidate| !candidate.exists()).expect("a free number")
+}
+
 /// Renames the database and its journal; nothing is ever deleted.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let numbered = |number: u32| PathBuf::from(format!("{}.aside-{number}", path.display()));
-    let to = (1..=u32::MAX).map(numbered).find(|candidate| !candidate.exists()).expect("a free number");
+    let to = free_name(path);
     std::fs::rename(path, &to).map_err(|source| StoreError::Io { action: "rename", path: path.to_owned(), source })?;
     let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
     // The journal belongs to the file: with the new one it would destroy it.

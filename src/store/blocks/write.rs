@@ -30,6 +30,7 @@ pub(in crate::store) struct BlockWriter<'a> {
     bytes: u64,
     pending: Vec<PendingPart>,
     pending_bytes: usize,
+    note: Option<(String, i64)>,
 }
 
 struct PendingPart {
@@ -54,6 +55,7 @@ impl<'a> BlockWriter<'a> {
             bytes: 0,
             pending: Vec::new(),
             pending_bytes: 0,
+            note: None,
         }
     }
 
@@ -91,10 +93,15 @@ impl<'a> BlockWriter<'a> {
         Ok(())
     }
 
+    /// Keeps a number beside the blocks, in the stroke that puts the block in force.
+    pub fn note(&mut self, name: &str, value: i64) {
+        self.note = Some((name.to_owned(), value));
+    }
+
     /// Puts the block in force, in one stroke with what else must change: blocks that it replaces, and
     /// how far the log is stored. Gives the bytes of the block.
     pub fn finish(mut self, replaced: &[i64], stored: Option<Stored>) -> Result<u64, StoreError> {
-        let (oldest, newest, samples) = (self.oldest, self.newest, self.samples);
+        let (oldest, newest, samples, note) = (self.oldest, self.newest, self.samples, self.note.take());
         let bytes = self.bytes + self.pending.iter().map(PendingPart::bytes).sum::<u64>();
         self.write_out(|transaction, id| {
             transaction.execute(
@@ -110,6 +117,9 @@ impl<'a> BlockWriter<'a> {
             if let Some(stored) = stored {
                 set_meta(transaction, "stored_sequence", stored.sequence as i64)?;
                 set_meta(transaction, "stored_until", stored.until.0)?;
+            }
+            if let Some((name, value)) = &note {
+                set_meta(transaction, name, *value)?;
             }
             Ok(())
         })?;

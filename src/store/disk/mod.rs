@@ -15,20 +15,30 @@ mod crash_tests;
 #[cfg(test)]
 mod fault_tests;
 mod footprint;
+mod import;
 mod maintain;
 mod metrics;
+mod offline;
+#[cfg(test)]
+mod offline_tests;
+mod repair;
 mod replay;
 mod retention;
 #[cfg(test)]
 mod retention_tests;
 mod select;
 mod settings;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod wear;
 
+pub use import::ImportGroup;
 pub use metrics::StoreHealth;
+pub use offline::{OfflineStore, Survey, Verified, verify};
+pub use repair::{Repaired, repair};
 pub use settings::{RetentionRule, StoreSettings};
+pub use snapshot::copy_store;
 
 use std::fs::File;
 use std::hash::BuildHasher;
@@ -74,6 +84,8 @@ struct Shared {
     wear: Wear,
     stop: Mutex<bool>,
     stopping: Condvar,
+    /// Nothing of it may be written: another process may have it open.
+    is_read_only: bool,
     /// Held, and locked, for as long as the store is open; `None` while the disk does not take the file.
     lock: Mutex<Option<File>>,
 }
@@ -136,6 +148,7 @@ impl DiskStore {
             wear,
             stop: Mutex::new(false),
             stopping: Condvar::new(),
+            is_read_only: false,
             lock: Mutex::new(lock),
         });
         // The first record of a run defines everything, and makes durable what the tail brought back.
@@ -157,6 +170,9 @@ impl DiskStore {
     /// Flushes, stops the threads and waits for them. Appending and reading still work afterwards, from
     /// memory and disk as before, but nothing more is made durable.
     pub fn close(&self) -> Result<(), StoreError> {
+        if self.shared.is_read_only {
+            return Ok(());
+        }
         *self.shared.stop.lock().expect("no holder of the lock panics") = true;
         self.shared.stopping.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().expect("no holder of the lock panics"));

@@ -20,8 +20,6 @@ use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSe
 const CACHE_BYTES: usize = 4 << 20;
 /// Series between two looks at the deadline while labels are collected.
 const CHECK_INTERVAL: usize = 1024;
-/// How many lines each table of the statistics has.
-const TOP: usize = 10;
 
 impl Select for DiskStore {
     fn select<'a>(
@@ -81,8 +79,19 @@ impl Select for DiskStore {
         Ok(values.into_iter().take(limit.unwrap_or(usize::MAX)).collect())
     }
 
-    fn stats(&self) -> StoreStats {
-        self.shared.stats()
+    fn stats_with(&self, top: usize) -> StoreStats {
+        self.shared.stats(top)
+    }
+}
+
+impl DiskStore {
+    /// The same as [`Select::select`] for the series that satisfy all matchers of at least one set.
+    pub fn select_any<'a>(
+        &'a self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+    ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
+        Ok(Box::new(self.shared.select(sets, options)?))
     }
 }
 
@@ -275,7 +284,7 @@ impl Shared {
         Ok(())
     }
 
-    fn stats(&self) -> StoreStats {
+    fn stats(&self, most: usize) -> StoreStats {
         let blocks = self.blocks.list();
         let head = self.read_head();
         let span = head.time_span();
@@ -288,7 +297,7 @@ impl Shared {
             chunks: head.chunk_count(),
             oldest: blocks.iter().map(|block| block.oldest).chain(span.map(|span| span.0)).min(),
             newest: blocks.iter().map(|block| block.newest).chain(span.map(|span| span.1)).max(),
-            series_by_metric: top(by_metric.collect()),
+            series_by_metric: top(by_metric.collect(), most),
             ..StoreStats::default()
         };
         let (mut values, mut bytes, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
@@ -302,18 +311,18 @@ impl Shared {
             values.push((name.to_owned(), count));
             bytes.push((name.to_owned(), len));
         }
-        // Texts are made for the ten that are shown only.
+        // Texts are made for those that are shown only.
         pairs.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
         stats.series_by_pair =
-            pairs.iter().take(TOP).map(|(name, value, series)| (format!("{name}={value}"), *series)).collect();
-        stats.values_by_label = top(values);
-        stats.bytes_by_label = top(bytes);
+            pairs.iter().take(most).map(|(name, value, series)| (format!("{name}={value}"), *series)).collect();
+        stats.values_by_label = top(values, most);
+        stats.bytes_by_label = top(bytes, most);
         stats
     }
 }
 
-fn top(mut counts: Vec<(String, u64)>) -> Vec<(String, u64)> {
+fn top(mut counts: Vec<(String, u64)>, most: usize) -> Vec<(String, u64)> {
     counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    counts.truncate(TOP);
+    counts.truncate(most);
     counts
 }

@@ -140,6 +140,11 @@ impl Head {
         Unlogged { sequence: self.sequence, groups, strays }
     }
 
+    /// Strays that the log has had are wanted once more.
+    pub fn forget_logged(&mut self) {
+        self.is_stray_log_cut = true;
+    }
+
     /// Takes strays back that could not be logged.
     pub fn restore_unlogged(&mut self, mut strays: Vec<StraySample>) {
         strays.append(&mut self.stray_log);

@@ -12,6 +12,7 @@
 //!
 //! Between flushes the newest samples sit in the tail ([`tail`]), where kill -9 does not reach them.
 
+mod check;
 mod entry;
 mod folder;
 mod record;
@@ -19,6 +20,7 @@ mod replay;
 mod row;
 pub(super) mod tail;
 
+pub(super) use check::check;
 pub(super) use entry::{Reader, Scribe, Sink};
 pub(super) use folder::{DiskFolder, Folder, LogFile};
 pub(super) use replay::{Replayed, count_records, read_entries};
@@ -278,7 +280,7 @@ impl Log {
     }
 
     /// Writes no further to the current file. What it holds stays until blocks hold it.
-    fn abandon(&mut self) {
+    pub fn abandon(&mut self) {
         self.closed.extend(self.current.take().map(|current| current.segment));
     }
 

@@ -74,6 +74,12 @@ impl Found<'_> {
     }
 }
 
+/// Whether a record begins here, sound or not: by its magic number, or by its sequence.
+pub(super) fn begun(bytes: &[u8], sequence: u64) -> bool {
+    let header = bytes.get(..HEADER_LEN);
+    header.is_some_and(|header| header[..4] == MAGIC || header[8..16] == sequence.to_le_bytes())
+}
+
 /// The record at the start of `bytes`, if there is a whole and undamaged one.
 pub(super) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
     let header = bytes.get(..HEADER_LEN)?;
