@@ -12,6 +12,7 @@ mod head;
 mod index;
 mod log;
 mod memory;
+mod packed;
 
 pub use blocks::JobShare;
 #[cfg(fuzzing)]

@@ -177,6 +177,50 @@ impl Selection<'_> {
         Ok(())
     }
 
+    /// Calls back with part, entry, column and about how many samples, for each segment that holds some
+    /// of a series within `range`.
+    pub fn locate(&self, series: &[Place], range: TimeRange, mut found: impl FnMut(u32, u32, u32, usize)) {
+        for place in series {
+            let directory = &self.parts[place.part as usize].directory;
+            let times = &directory.times;
+            let end = times.partition_point(|at| *at <= range.end);
+            let common = end - times.partition_point(|at| *at < range.start).min(end);
+            for (index, entry) in (0..).zip(&directory.entries) {
+                let Some(column) = entry.series.column_of(place.position) else { continue };
+                match entry.series {
+                    SeriesOf::Common { .. } if common == 0 => {}
+                    SeriesOf::Common { .. } => found(place.part, index, column as u32, common),
+                    // How many there are is told by the segment alone; it is rarely larger than this.
+                    SeriesOf::Stray(_) => found(place.part, index, column as u32, entry.len as usize),
+                }
+            }
+        }
+    }
+
+    /// Whether an entry's series are at the part's common times.
+    pub fn is_common(&self, part: u32, entry: u32) -> bool {
+        matches!(self.parts[part as usize].directory.entries[entry as usize].series, SeriesOf::Common { .. })
+    }
+
+    /// The common times of a part.
+    pub fn times_of(&self, part: u32) -> &[Timestamp] {
+        &self.parts[part as usize].directory.times
+    }
+
+    /// Unpacks a segment; `None` if it is damaged, which is counted and named.
+    pub fn open(&self, part: u32, entry: u32) -> Result<Option<Segment>, StoreError> {
+        let part = &self.parts[part as usize];
+        let entry = &part.directory.entries[entry as usize];
+        match self.open_segment(part, part.first_row + i64::from(entry.row), entry) {
+            Ok(segment) => Ok(Some(segment)),
+            Err(Failure::Damage(reason)) => {
+                self.reading.blocks.report_damage(part.block, "a segment", &reason);
+                Ok(None)
+            }
+            Err(Failure::Disk(error)) => Err(self.reading.blocks.error("read", &error)),
+        }
+    }
+
     /// The common times of all parts found.
     pub(super) fn times(&self) -> Vec<Timestamp> {
         let mut times: Vec<Timestamp> =

@@ -14,6 +14,7 @@
 mod crash_tests;
 #[cfg(test)]
 mod fault_tests;
+mod fetch;
 mod footprint;
 mod import;
 mod maintain;

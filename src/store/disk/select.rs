@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
+use super::fetch::{Fetcher, Piece, Places};
 use super::metrics::describe;
 use super::{DiskStore, Shared};
+use crate::codec::CodecError;
 use crate::model::{Labels, METRIC_NAME, Matcher, is_stale_marker};
 use crate::store::blocks::{BlockSeries, Selection};
-use crate::store::head::{GroupView, SegmentCache, SeriesView, read_series, sort_from};
+use crate::store::head::{GroupView, SeriesView, read_recent, sort_from};
 use crate::store::index::matching_any;
 use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSet, StoreError, StoreStats};
 
-/// Unpacked segments that one read keeps at hand.
-const CACHE_BYTES: usize = 4 << 20;
 /// Series between two looks at the deadline while labels are collected.
 const CHECK_INTERVAL: usize = 1024;
 
@@ -100,51 +100,53 @@ type Found<'a> = (Selection<'a>, BTreeMap<Labels, BlockSeries>);
 /// Series in label order.
 struct DiskSeriesSet<'a> {
     series: std::vec::IntoIter<(Labels, Sources)>,
-    groups: HashMap<GroupId, GroupView, FixedState>,
-    selection: Option<Selection<'a>>,
-    cache: SegmentCache,
+    places: Places<'a>,
+    fetcher: Fetcher,
+    /// What has been unpacked for the next series in line.
+    fetched: std::vec::IntoIter<Vec<Piece>>,
     options: ReadOptions,
     shared: &'a Shared,
 }
 
 /// Where the samples of one series are.
 #[derive(Default)]
-struct Sources {
-    head: Option<SeriesView>,
-    blocks: BlockSeries,
+pub(super) struct Sources {
+    pub head: Option<SeriesView>,
+    pub blocks: BlockSeries,
 }
 
 impl SeriesSet for DiskSeriesSet<'_> {
     fn next(&mut self, samples: &mut Samples) -> Result<Option<Labels>, StoreError> {
         samples.clear();
-        while let Some((labels, sources)) = self.series.next() {
+        loop {
             self.options.check()?;
-            self.read(&labels, &sources, samples)?;
+            if self.fetched.len() == 0 {
+                // The pieces before go before the next ones come.
+                self.fetched = Vec::new().into_iter();
+                let line = self.series.as_slice().iter().map(|(_, sources)| sources);
+                self.fetched = self.fetcher.fetch(line, &self.places, &self.options, self.shared)?.into_iter();
+            }
+            let (Some((labels, sources)), Some(pieces)) = (self.series.next(), self.fetched.next()) else {
+                return Ok(None);
+            };
+            pieces.iter().for_each(|piece| piece.push_to(&self.places, samples));
+            self.read_recent(&labels, &sources, samples);
+            sort_from(0, samples);
             if !samples.is_empty() {
                 return Ok(Some(labels));
             }
         }
-        Ok(None)
     }
 }
 
 impl DiskSeriesSet<'_> {
-    fn read(&mut self, labels: &Labels, sources: &Sources, samples: &mut Samples) -> Result<(), StoreError> {
-        let range = self.options.range;
-        if let Some(selection) = &self.selection
-            && !sources.blocks.is_empty()
-            && let Err(error) = selection.read(&sources.blocks, range, &mut self.cache, samples)
-        {
-            self.shared.note_read_failure(&error);
-        }
-        let Some(view) = &sources.head else { return Ok(()) };
-        let Some(group) = self.groups.get(&view.group) else { return Ok(()) };
-        if let Err(error) = read_series(view, group, range, &mut self.cache, samples) {
+    fn read_recent(&self, labels: &Labels, sources: &Sources, samples: &mut Samples) {
+        let Some(view) = &sources.head else { return };
+        let Some(group) = self.places.groups.get(&view.group) else { return };
+        if let Err(error) = read_recent(view, group, self.options.range, samples) {
             tracing::error!(%error, %labels, "memory is damaged: a series is cut short");
             self.shared.metrics.corruptions.inc();
         }
-        sort_from(0, samples);
-        Ok(())
     }
 }
 
@@ -179,8 +181,14 @@ impl Shared {
             series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         }
         let series = series.into_iter();
-        let cache = SegmentCache::new(CACHE_BYTES);
-        Ok(DiskSeriesSet { series, groups, selection, cache, options: options.clone(), shared: self })
+        Ok(DiskSeriesSet {
+            series,
+            places: Places { groups, selection },
+            fetcher: Fetcher::default(),
+            fetched: Vec::new().into_iter(),
+            options: options.clone(),
+            shared: self,
+        })
     }
 
     /// What blocks have, if any overlap the range. An unreadable database is noted and has nothing.
@@ -198,9 +206,18 @@ impl Shared {
         }
     }
 
-    fn note_read_failure(&self, error: &StoreError) {
+    pub(super) fn note_read_failure(&self, error: &StoreError) {
         self.metrics.read_failures.inc();
         self.metrics.note_blocks(Err(describe(error)), self.clock.now());
+    }
+
+    /// Whether bytes could be unpacked; if not, that is counted and logged.
+    pub(super) fn is_sound(&self, outcome: Result<(), CodecError>, what: &str) -> bool {
+        if let Err(error) = outcome {
+            tracing::error!(%error, what, "damage: samples are left out");
+            self.metrics.corruptions.inc();
+        }
+        outcome.is_ok()
     }
 
     fn newest(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<NewestSample>, StoreError> {

@@ -238,6 +238,21 @@ pub(in crate::store) fn read_series(
         cache.column(&segment, column)?;
         push_present(&frame.times, &cache.values, range, samples);
     }
+    let recent = samples.len();
+    read_recent(view, group, range, samples)?;
+    if samples.len() > recent {
+        sort_from(start, samples);
+    }
+    Ok(())
+}
+
+/// Appends what of a series is in rows and strays, in no order.
+pub(in crate::store) fn read_recent(
+    view: &SeriesView,
+    group: &GroupView,
+    range: TimeRange,
+    samples: &mut Samples,
+) -> Result<(), CodecError> {
     for row in &group.rows {
         let value = row.column_of(view.series, view.hint).and_then(|column| row.values.get(column));
         if let Some(value) = value.filter(|value| !is_absent(**value) && range.contains(row.timestamp)) {
@@ -251,7 +266,6 @@ pub(in crate::store) fn read_series(
         }
         strays.extend_from_slice(&stray.tail);
         strays.iter().filter(|(at, _)| range.contains(*at)).for_each(|(at, value)| samples.push(*at, *value));
-        sort_from(start, samples);
     }
     Ok(())
 }
