@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
+use super::query_metrics;
 use super::reload::{FileWatch, ReloadState};
 use super::rule_query::RuleQuery;
 use super::running::{Running, watched_files};
@@ -54,7 +55,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     let server = Server::bind(server_settings(&options, &config)).await?;
     let urls = Urls::new(&options, &server);
     let store = open_store(store_settings(&options, &config), &clock, &registry).await?;
-    let engine = Arc::new(Engine::new(engine_settings(&options, &config)));
+    let engine = query_metrics::registered(engine(&options, &config), &registry);
     let scrape = ScrapeManager::new(scrape_deps(&store, &clock, &registry));
     let notifier = Arc::new(Notifier::new(clock.clone(), &registry));
     notifier.reload(&config.notify, &config.global.external_labels)?;
@@ -231,13 +232,14 @@ fn store_settings(options: &RunOptions, config: &Config) -> StoreSettings {
     settings
 }
 
-fn engine_settings(options: &RunOptions, config: &Config) -> EngineSettings {
-    EngineSettings {
+fn engine(options: &RunOptions, config: &Config) -> Engine {
+    let settings = EngineSettings {
         lookback: options.lookback_delta,
         samples_max: options.query_samples_max,
         default_step: config.global.evaluation_interval,
         features: options.features.promql,
-    }
+    };
+    Engine::new(settings).with_memory(config.outpost.query_memory).with_cache(config.outpost.query_cache_bytes)
 }
 
 fn query_settings(options: &RunOptions) -> QuerySettings {

@@ -2,6 +2,9 @@
 //! them in order. The only place where parts meet.
 
 mod build;
+#[cfg(test)]
+mod query_cache_tests;
+mod query_metrics;
 mod reload;
 mod rule_query;
 mod running;

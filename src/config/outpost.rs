@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::model::format_duration;
-use crate::promql::parse_selector;
+use crate::promql::{MemoryBounds, parse_selector};
 use crate::store::RetentionRule;
 use crate::yaml::Field;
 
@@ -16,8 +16,14 @@ const FLUSH_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(5)..=Durati
 /// Less could not even be kept by flushing every ten minutes.
 const WRITES_PER_DAY_MIN: u64 = 1 << 20;
 
+/// Room for a dashboard of twenty panels over a week.
+const QUERY_CACHE_BYTES: usize = 8 << 20;
+
 /// Each is asked about every series of a block that expires.
 const RETENTION_RULES_MAX: usize = 100;
+
+/// Less has no room for a query that is worth the name.
+const QUERY_MEMORY_MIN: u64 = 1 << 20;
 
 /// Names that one installation may be reached by.
 const ALLOWED_HOSTS_MAX: usize = 100;
@@ -31,6 +37,10 @@ pub struct OutpostSettings {
     pub writes_per_day_max: Option<u64>,
     /// `store.retention_rules`: series that are kept longer.
     pub retention_rules: Vec<RetentionRule>,
+    /// `query.memory_per_query` and `query.memory_total`: what queries may hold, by default 128MB and 256MB.
+    pub query_memory: MemoryBounds,
+    /// `query.cache_size`: what results kept for the next refresh may take, by default 8MB; 0 keeps none.
+    pub query_cache_bytes: usize,
     /// `web.allowed_hosts`: further host names that requests may be addressed to, in lower case, without port.
     pub allowed_hosts: Vec<String>,
 }
@@ -41,6 +51,8 @@ impl Default for OutpostSettings {
             flush_interval: Duration::from_secs(30),
             writes_per_day_max: None,
             retention_rules: Vec::new(),
+            query_memory: MemoryBounds::default(),
+            query_cache_bytes: QUERY_CACHE_BYTES,
             allowed_hosts: Vec::new(),
         }
     }
@@ -52,6 +64,9 @@ pub fn read(field: &Field<'_>) -> OutpostSettings {
     let mut settings = OutpostSettings::default();
     if let Some(store) = section.get("store") {
         read_store(&store, &mut settings);
+    }
+    if let Some(query) = section.get("query") {
+        read_query(&query, &mut settings);
     }
     if let Some(web) = section.get("web") {
         read_web(&web, &mut settings);
@@ -80,6 +95,37 @@ fn read_store(field: &Field<'_>, settings: &mut OutpostSettings) {
             "retention is set by the flags --storage.tsdb.retention.time and --storage.tsdb.retention.size".to_owned()
         })
     });
+}
+
+fn read_query(field: &Field<'_>, settings: &mut OutpostSettings) {
+    let section = field.section();
+    if let Some(bytes) = section.get("cache_size").and_then(|field| read_size(&field, 0)) {
+        settings.query_cache_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    }
+    let memory = &mut settings.query_memory;
+    for (key, bound) in
+        [("memory_per_query", &mut memory.query_bytes_max), ("memory_total", &mut memory.total_bytes_max)]
+    {
+        if let Some(bytes) = section.get(key).and_then(|field| read_size(&field, QUERY_MEMORY_MIN)) {
+            *bound = bytes;
+        }
+    }
+    if memory.total_bytes_max < memory.query_bytes_max {
+        section.problem("memory_total", "must not be less than memory_per_query");
+    }
+    section.finish(|key| {
+        let is_flag = matches!(key, "timeout" | "max_samples" | "max_concurrency" | "lookback_delta");
+        is_flag.then(|| format!("this is set by the flag --query.{}", key.replace('_', "-")))
+    });
+}
+
+fn read_size(field: &Field<'_>, least: u64) -> Option<u64> {
+    match parse_size(&field.text()?) {
+        Ok(bytes) if bytes >= least => return Some(bytes),
+        Ok(_) => field.problem("must be at least 1MB"),
+        Err(error) => field.problem(error.to_string()),
+    }
+    None
 }
 
 fn read_budget(field: &Field<'_>) -> Option<u64> {

@@ -465,14 +465,19 @@ fn retention_rule(rule: &RetentionRule) -> Tree {
 }
 
 fn outpost(settings: &OutpostSettings) -> Pairs {
-    let (mut store, mut web, mut pairs) = (Pairs::default(), Pairs::default(), Pairs::default());
+    let (mut store, mut query, mut web) = (Pairs::default(), Pairs::default(), Pairs::default());
     store.put("flush_interval", settings.flush_interval);
     if let Some(bytes) = settings.writes_per_day_max {
         store.put("max_writes_per_day", Tree::Plain(size(bytes)));
     }
     store.put("retention_rules", list(settings.retention_rules.iter().map(retention_rule)));
     web.put("allowed_hosts", list(settings.allowed_hosts.iter().cloned()));
+    query.put("cache_size", Tree::Plain(size(settings.query_cache_bytes as u64)));
+    query.put("memory_per_query", Tree::Plain(size(settings.query_memory.query_bytes_max)));
+    query.put("memory_total", Tree::Plain(size(settings.query_memory.total_bytes_max)));
+    let mut pairs = Pairs::default();
     pairs.put("store", store);
+    pairs.put("query", query);
     pairs.put("web", web);
     pairs
 }

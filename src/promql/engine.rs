@@ -1,29 +1,43 @@
 //! The query engine: instant and range queries over a store.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ast::Expr;
-use super::eval::{Evaluated, Query, Report, SlotSeries, Steps};
+use super::cache::{CacheKey, CacheStats, Entry, ResultCache, joined, reach_ahead};
+use super::eval::{Evaluated, Query, Report, ResultSeries, Steps};
+use super::memory::Memory;
 use super::result::{MatrixSeries, QueryError, QueryResult, QueryValue, Value, VectorSample};
-use super::{EngineSettings, QueryOptions};
+use super::{EngineSettings, MemoryBounds, QueryOptions};
 use crate::model::{Labels, Timestamp};
-use crate::store::Select;
+use crate::store::{Select, StoreMark};
 
-/// Evaluates expressions. Synchronous and stateless: called on blocking threads, from as many as wanted.
-#[derive(Clone, Debug)]
+/// Evaluates expressions. Synchronous: called on blocking threads, from as many as wanted. Keeps nothing
+/// between calls but the results of range queries, if it is given room for them.
+#[derive(Debug)]
 pub struct Engine {
     settings: EngineSettings,
     /// Overrides the settings: a reload may change it.
-    default_step_ms: Arc<AtomicU64>,
+    default_step_ms: AtomicU64,
+    memory: Memory,
+    cache: ResultCache,
 }
 
 impl Engine {
-    /// An engine with these settings.
+    /// An engine with these settings, the default bounds on memory, and no cache.
     pub fn new(settings: EngineSettings) -> Self {
-        let default_step_ms = Arc::new(AtomicU64::new(whole_ms(settings.default_step)));
-        Self { settings, default_step_ms }
+        let default_step_ms = AtomicU64::new(whole_ms(settings.default_step));
+        Self { settings, default_step_ms, memory: Memory::default(), cache: ResultCache::default() }
+    }
+
+    /// The same with other bounds on memory.
+    pub fn with_memory(self, bounds: MemoryBounds) -> Self {
+        Self { memory: Memory::new(bounds), ..self }
+    }
+
+    /// The same with a cache of results of at most about this many bytes.
+    pub fn with_cache(self, bytes_max: usize) -> Self {
+        Self { cache: ResultCache::new(bytes_max), ..self }
     }
 
     /// From now on subqueries that name no step take this one.
@@ -41,6 +55,16 @@ impl Engine {
         EngineSettings { default_step, ..self.settings.clone() }
     }
 
+    /// How the cache is doing.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
+    /// Bytes that running queries hold.
+    pub fn memory_held(&self) -> u64 {
+        self.memory.held()
+    }
+
     /// Evaluates an expression at one instant.
     pub fn instant(
         &self,
@@ -50,7 +74,7 @@ impl Engine {
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
         let settings = self.present_settings();
-        let query = Query::new(select, &settings, options, (at.0, at.0, 0))?;
+        let query = Query::new(select, &settings, &self.memory, options, (at.0, at.0, 0))?;
         let value = match query.evaluate(expr)? {
             Evaluated::Scalar(values) => QueryValue::Scalar(at, values.first().copied().unwrap_or(f64::NAN)),
             Evaluated::Text(text) => QueryValue::String(at, text),
@@ -76,37 +100,167 @@ impl Engine {
         if step == 0 {
             return Err(QueryError::Execution("the step of a range query must be at least one millisecond".to_owned()));
         }
-        if end < start {
-            return Ok(result(QueryValue::Matrix(Vec::new()), Report::default()));
-        }
-        let settings = self.present_settings();
-        let query = Query::new(select, &settings, options, (start.0, end.0, step))?;
-        let steps = query.steps();
-        let series = match query.evaluate(expr)? {
-            Evaluated::Scalar(values) => {
-                vec![(Labels::empty(), values.into_iter().map(|v| Some(Value::Float(v))).collect())]
-            }
-            Evaluated::Vector(series) => series,
-            Evaluated::Text(_) => return Err(wrong_type("string")),
-            Evaluated::Ranges(_) => return Err(wrong_type("range vector")),
+        let Some(steps) = Steps::between(start.0, end.0, step).filter(|_| end >= start) else {
+            return match end < start {
+                true => Ok(result(QueryValue::Matrix(Vec::new()), Report::default())),
+                false => Err(QueryError::TooManySamples { max: self.settings.samples_max }),
+            };
         };
-        let matrix = series.into_iter().map(|(labels, slots)| MatrixSeries { labels, points: points(slots, steps) });
-        let value = QueryValue::Matrix(sorted(matrix));
-        Ok(result(value, query.into_report(options.text.as_deref().unwrap_or(""))))
+        let settings = self.present_settings();
+        let range = RangeQuery { engine: self, settings, select, expr, options, end: end.0 };
+        match range.cacheable(steps) {
+            Some(cacheable) => range.run_cached(steps, &cacheable),
+            None => range.run(steps),
+        }
     }
 }
 
-fn instant_vector(series: Vec<SlotSeries>, at: Timestamp) -> Vec<VectorSample> {
-    let samples = series.into_iter().filter_map(|(labels, mut slots)| {
-        let value = slots.pop().flatten()?;
-        Some(VectorSample { labels, timestamp: at, value })
-    });
-    samples.collect()
+/// A range query under way.
+struct RangeQuery<'a> {
+    engine: &'a Engine,
+    /// Those that hold for all of the query, whatever a reload does meanwhile.
+    settings: EngineSettings,
+    select: &'a dyn Select,
+    expr: &'a Expr,
+    options: &'a QueryOptions,
+    /// What `end()` means; it need not be a step.
+    end: i64,
 }
 
-fn points(slots: Vec<Option<Value>>, steps: Steps) -> Vec<(Timestamp, Value)> {
-    let slots = slots.into_iter().enumerate();
-    slots.filter_map(|(index, value)| Some((Timestamp(steps.at(index)), value?))).collect()
+/// What the cache must know of a query.
+struct Cacheable {
+    key: CacheKey,
+    mark: StoreMark,
+    /// How far behind its step the expression reads.
+    ahead_ms: i64,
+}
+
+impl RangeQuery<'_> {
+    /// Evaluates every step.
+    fn run(&self, steps: Steps) -> Result<QueryResult, QueryError> {
+        self.run_until(steps, self.end)
+    }
+
+    fn run_until(&self, steps: Steps, end: i64) -> Result<QueryResult, QueryError> {
+        let memory = &self.engine.memory;
+        let query = Query::new(self.select, &self.settings, memory, self.options, (steps.start, end, steps.step))?;
+        let matrix = match query.evaluate(self.expr)? {
+            Evaluated::Scalar(values) => {
+                let points = values.into_iter().enumerate();
+                let points = points.map(|(index, value)| (Timestamp(steps.at(index)), Value::Float(value))).collect();
+                vec![MatrixSeries { labels: Labels::empty(), points }]
+            }
+            Evaluated::Vector(series) => sorted(series.into_iter().map(|series| {
+                let points = series.points(steps);
+                MatrixSeries { labels: series.labels, points }
+            })),
+            Evaluated::Text(_) => return Err(wrong_type("string")),
+            Evaluated::Ranges(_) => return Err(wrong_type("range vector")),
+        };
+        Ok(result(QueryValue::Matrix(matrix), query.into_report(self.options.text.as_deref().unwrap_or(""))))
+    }
+
+    /// What the cache must know, if the query is one for it.
+    fn cacheable(&self, steps: Steps) -> Option<Cacheable> {
+        let (settings, cache) = (&self.settings, &self.engine.cache);
+        let text = self.options.text.clone().filter(|_| cache.is_enabled() && steps.count > 1)?;
+        if settings.features.delayed_name_removal {
+            return None;
+        }
+        let ahead_ms = reach_ahead(self.expr)?;
+        // Before anything is read.
+        let mark = self.select.mark()?;
+        let lookback_ms = self.options.lookback.unwrap_or(settings.lookback).as_millis() as i64;
+        let phase = steps.start.rem_euclid(steps.step);
+        Some(Cacheable {
+            key: CacheKey {
+                store: mark.store,
+                text,
+                step: steps.step,
+                phase,
+                lookback_ms,
+                default_step_ms: whole_ms(settings.default_step),
+            },
+            mark,
+            ahead_ms,
+        })
+    }
+
+    fn run_cached(&self, steps: Steps, cacheable: &Cacheable) -> Result<QueryResult, QueryError> {
+        let cache = &self.engine.cache;
+        let Some(entry) = cache.get(&cacheable.key) else {
+            let result = self.run(steps)?;
+            cache.count_steps(0, steps.count);
+            self.keep(steps, cacheable, &result);
+            return Ok(result);
+        };
+        let changed = self.select.changed_since(&entry.mark);
+        let sound = entry.count_before(Timestamp(changed.0.saturating_sub(cacheable.ahead_ms)));
+        // The steps of the query that the entry has: [from, to) by number.
+        let number = |at: i64| (at - steps.start).div_euclid(steps.step);
+        let from = number(entry.steps.start).clamp(0, steps.count as i64) as usize;
+        let to = number(entry.steps.at(sound)).clamp(from as i64, steps.count as i64) as usize;
+        if from == to {
+            cache.remove(&cacheable.key);
+            return self.run_cached(steps, cacheable);
+        }
+        let part = |from: usize, to: usize| match to - from {
+            0 => Ok(result(QueryValue::Matrix(Vec::new()), Report::default())),
+            count => {
+                let part = Steps { start: steps.at(from), count, ..steps };
+                self.run_until(part, part.end())
+            }
+        };
+        let (before, behind) = (part(0, from)?, part(to, steps.count)?);
+        cache.count_steps(to - from, steps.count - (to - from));
+        let is_within = from == 0 && to == steps.count;
+        let result = put_together(before, (&entry, (steps.at(from), steps.at(to - 1))), behind);
+        if !is_within {
+            self.keep(steps, cacheable, &result);
+        }
+        Ok(result)
+    }
+
+    /// Keeps the settled part of a result.
+    fn keep(&self, steps: Steps, cacheable: &Cacheable, result: &QueryResult) {
+        let QueryValue::Matrix(matrix) = &result.value else { return };
+        let settled = cacheable.mark.settled.0.saturating_sub(cacheable.ahead_ms);
+        let count = Steps::between(steps.start, settled, steps.step).map_or(0, |settled| settled.count);
+        let is_plain = result.warnings.is_empty() && result.infos.is_empty();
+        if count == 0 || !is_plain {
+            return;
+        }
+        if let Some(entry) = Entry::of(cacheable.mark, steps, count.min(steps.count), matrix) {
+            self.engine.cache.insert(cacheable.key.clone(), entry);
+        }
+    }
+}
+
+fn put_together(before: QueryResult, cached: (&Entry, (i64, i64)), behind: QueryResult) -> QueryResult {
+    let (QueryValue::Matrix(first), QueryValue::Matrix(last)) = (before.value, behind.value) else {
+        unreachable!("range queries give matrices");
+    };
+    let mut whole = QueryResult {
+        value: QueryValue::Matrix(joined(first, cached, last)),
+        warnings: before.warnings,
+        infos: before.infos,
+        samples_read: before.samples_read + behind.samples_read,
+        peak_samples: before.peak_samples.max(behind.peak_samples),
+    };
+    for (texts, more) in [(&mut whole.warnings, behind.warnings), (&mut whole.infos, behind.infos)] {
+        texts.extend(more);
+        texts.sort_unstable();
+        texts.dedup();
+    }
+    whole
+}
+
+fn instant_vector(series: Vec<ResultSeries>, at: Timestamp) -> Vec<VectorSample> {
+    let samples = series.into_iter().filter_map(|series| {
+        let value = series.value()?;
+        Some(VectorSample { labels: series.labels, timestamp: at, value })
+    });
+    samples.collect()
 }
 
 fn sorted(series: impl Iterator<Item = MatrixSeries>) -> Vec<MatrixSeries> {
@@ -333,6 +487,110 @@ mod tests {
         assert!(fails("g", &left).contains("canceled"));
         let result = range(&store, "sum(g)", &none).expect("a small query");
         assert!(result.peak_samples < 100 && result.samples_read == 17, "{result:?}");
+    }
+
+    #[test]
+    fn memory_is_bounded_for_one_query_and_for_all() {
+        let store = example();
+        let settings = EngineSettings { samples_max: 1_000_000, ..engine().settings().clone() };
+        let ask = |query_bytes_max, total_bytes_max, query: &str| {
+            let bounds = MemoryBounds { query_bytes_max, total_bytes_max };
+            let engine = Engine::new(settings.clone()).with_memory(bounds);
+            let expr = parse(query, Features::default()).expect(query);
+            let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
+            let outcome = engine.range(&store, &expr, start, end, STEP, &QueryOptions::default());
+            assert_eq!(engine.memory_held(), 0, "all is given back: {query}");
+            outcome.map(drop).map_err(|error| error.to_string())
+        };
+        let large = "vector(1) + on () sum_over_time(vector(1)[1d:1s])";
+        assert_eq!(ask(1 << 30, 1 << 30, large), Ok(()));
+        let refused = ask(1 << 20, 1 << 30, large).expect_err("86,400 samples are more than a MiB");
+        assert!(refused.contains("more than 1048576 bytes of memory (outpost.query.memory_per_query)"), "{refused}");
+        let refused = ask(1 << 30, 1 << 20, large).expect_err("the same");
+        assert!(
+            refused.contains("all queries together") && refused.contains("outpost.query.memory_total"),
+            "{refused}"
+        );
+        assert_eq!(ask(1 << 20, 1 << 20, "sum(g)"), Ok(()));
+    }
+
+    /// Says that nobody waits any more after some looks at the store.
+    struct Leaving<'a> {
+        store: &'a MemoryStore,
+        cancelled: Arc<AtomicBool>,
+    }
+
+    impl Select for Leaving<'_> {
+        fn select<'a>(
+            &'a self,
+            matchers: &[crate::model::Matcher],
+            options: &crate::store::ReadOptions,
+        ) -> Result<Box<dyn crate::store::SeriesSet + 'a>, crate::store::StoreError> {
+            let found = self.store.select(matchers, options);
+            self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+            found
+        }
+
+        fn newest(
+            &self,
+            sets: &[Vec<crate::model::Matcher>],
+            options: &crate::store::ReadOptions,
+        ) -> Result<Vec<crate::store::NewestSample>, crate::store::StoreError> {
+            self.store.newest(sets, options)
+        }
+
+        fn series_labels(
+            &self,
+            sets: &[Vec<crate::model::Matcher>],
+            options: &crate::store::ReadOptions,
+            limit: Option<usize>,
+        ) -> Result<Vec<Labels>, crate::store::StoreError> {
+            self.store.series_labels(sets, options, limit)
+        }
+
+        fn label_names(
+            &self,
+            sets: &[Vec<crate::model::Matcher>],
+            options: &crate::store::ReadOptions,
+            limit: Option<usize>,
+        ) -> Result<Vec<String>, crate::store::StoreError> {
+            self.store.label_names(sets, options, limit)
+        }
+
+        fn label_values(
+            &self,
+            name: &str,
+            sets: &[Vec<crate::model::Matcher>],
+            options: &crate::store::ReadOptions,
+            limit: Option<usize>,
+        ) -> Result<Vec<String>, crate::store::StoreError> {
+            self.store.label_values(name, sets, options, limit)
+        }
+
+        fn stats_with(&self, top: usize) -> crate::store::StoreStats {
+            self.store.stats_with(top)
+        }
+    }
+
+    /// The client leaves once evaluation has begun: it ends between two series, and within one.
+    #[test]
+    fn leaving_stops_an_evaluation_under_way() {
+        let store = example();
+        let long = MemoryStore::new();
+        let labels = Labels::from_pairs([("__name__", "long")]);
+        for second in 0..20_000 {
+            long.append_float(&labels, Timestamp(second * 1000), second as f64).expect("in order");
+        }
+        for (store, query) in [(&store, "g"), (&long, "stddev_over_time(long[5h])")] {
+            let cancelled = Arc::new(AtomicBool::new(false));
+            let leaving = Leaving { store, cancelled: Arc::clone(&cancelled) };
+            let options = QueryOptions { cancelled: Some(cancelled), ..QueryOptions::default() };
+            let settings = EngineSettings { samples_max: 1_000_000, ..engine().settings().clone() };
+            let expr = parse(query, Features::default()).expect(query);
+            let (start, end) = (Timestamp(0), Timestamp(20_000_000));
+            let outcome = Engine::new(settings).range(&leaving, &expr, start, end, STEP, &options);
+            assert!(matches!(outcome, Err(QueryError::Cancelled)), "{query}: {outcome:?}");
+        }
     }
 
     #[test]

@@ -16,11 +16,15 @@ mod printer;
 mod selector;
 
 // Tree to result.
+mod cache;
 mod engine;
 mod eval;
+mod memory;
 
+pub use cache::CacheStats;
 pub use engine::Engine;
 pub use literal::unquote;
+pub use memory::MemoryBounds;
 pub use parser::{NESTING_MAX, NODE_DEPTH_MAX, TEXT_BYTES_MAX, parse};
 pub use printer::prettify;
 pub use result::{MatrixSeries, ParseError, QueryError, QueryResult, QueryValue, Value, VectorSample};

@@ -81,6 +81,22 @@ pub enum QueryError {
         /// The bound.
         max: u64,
     },
+    /// More memory than one query may hold.
+    #[error(
+        "query would hold more than {max} bytes of memory (outpost.query.memory_per_query); ask for fewer series, a shorter range or a longer step"
+    )]
+    TooMuchMemory {
+        /// The bound.
+        max: u64,
+    },
+    /// More memory than all queries may hold together.
+    #[error(
+        "all queries together would hold more than {max} bytes of memory (outpost.query.memory_total); ask again when others have ended, or ask for fewer series, a shorter range or a longer step"
+    )]
+    TooMuchMemoryInAll {
+        /// The bound.
+        max: u64,
+    },
     /// `--query.timeout` passed.
     #[error("query timed out in expression evaluation; ask for less, or raise --query.timeout")]
     Timeout,

@@ -5,6 +5,7 @@
 //! blocking threads. [`MemoryStore`] is the double for tests and for rule unit tests.
 
 mod blocks;
+mod changes;
 mod dictionary;
 mod disk;
 mod error;
@@ -142,6 +143,30 @@ pub trait Select: Send + Sync {
     fn stats(&self) -> StoreStats {
         self.stats_with(10)
     }
+
+    /// Where the store stands, for whoever keeps what it computes from reads that follow. `None` where
+    /// the store does not tell, as here by default.
+    fn mark(&self) -> Option<StoreMark> {
+        None
+    }
+
+    /// The time from which on samples before [`StoreMark::settled`] have come or gone since;
+    /// [`Timestamp::MAX`] if none have, [`Timestamp::MIN`] for a mark of another store.
+    fn changed_since(&self, _mark: &StoreMark) -> Timestamp {
+        Timestamp::MIN
+    }
+}
+
+/// Where a store stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreMark {
+    /// Which store: a number for as long as it is open.
+    pub store: u64,
+    /// Counts changes of what was settled.
+    pub sequence: u64,
+    /// Hardly any sample comes up to this time any more; of those that do, and of those that go,
+    /// [`Select::changed_since`] tells.
+    pub settled: Timestamp,
 }
 
 /// Series in label order, one at a time.

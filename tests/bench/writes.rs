@@ -254,7 +254,7 @@ fn blocks_per_day(folder: &Path) -> f64 {
             let before = image.written();
             store.maintain().expect("the disk works");
             image.sync();
-            if step < 86_400 / STEP_S + 480 && step >= 480 {
+            if (480..86_400 / STEP_S + 480).contains(&step) {
                 written += image.written() - before;
             }
         } else if step % 40 == 39 {

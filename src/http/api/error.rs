@@ -85,9 +85,10 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Parse(error) => Self::invalid_parameter("query", error),
-            QueryError::Execution(_) | QueryError::TooManySamples { .. } => {
+            QueryError::Execution(_) | QueryError::TooManySamples { .. } | QueryError::TooMuchMemory { .. } => {
                 Self::new(ErrorKind::Execution, error.to_string())
             }
+            QueryError::TooMuchMemoryInAll { .. } => Self::new(ErrorKind::Unavailable, error.to_string()),
             QueryError::Timeout => Self::new(ErrorKind::Timeout, error.to_string()),
             QueryError::Cancelled => Self::new(ErrorKind::Canceled, error.to_string()),
             QueryError::Storage(error) => error.into(),

@@ -73,7 +73,7 @@ impl Site {
             health: Box::new(|| Health { problems: vec!["the disk is <full>".to_owned()] }),
             readiness,
             lifecycle: with_lifecycle.then_some(Lifecycle { reload, quit }),
-            admin: with_lifecycle.then(|| Arc::new(Admin { snapshot: Box::new(|with_head| made(with_head)) })),
+            admin: with_lifecycle.then(|| Arc::new(Admin { snapshot: Box::new(made) })),
         };
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(Arc::new(api), async { drop(stopped.await) }));

@@ -1,4 +1,4 @@
-//! The bounds on one query: samples held at a time, time, and whether anybody still waits.
+//! The bounds on one query: samples and memory held at a time, time, and whether anybody still waits.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::promql::QueryError;
+use crate::promql::memory::Memory;
 
 /// Counts samples and watches the clock for one query.
 pub(super) struct Budget {
     samples_max: u64,
+    memory: Memory,
     held: Cell<u64>,
     peak: Cell<u64>,
     read: Cell<u64>,
@@ -20,8 +22,13 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub fn new(samples_max: u64, deadline: Option<Instant>, cancelled: Option<Arc<AtomicBool>>) -> Self {
-        Self { samples_max, held: Cell::new(0), peak: Cell::new(0), read: Cell::new(0), deadline, cancelled }
+    pub fn new(
+        samples_max: u64,
+        memory: Memory,
+        deadline: Option<Instant>,
+        cancelled: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        Self { samples_max, memory, held: Cell::new(0), peak: Cell::new(0), read: Cell::new(0), deadline, cancelled }
     }
 
     /// Samples that were looked at so far.
@@ -71,6 +78,7 @@ impl Reservation<'_> {
         if held > self.budget.samples_max {
             return Err(QueryError::TooManySamples { max: self.budget.samples_max });
         }
+        self.budget.memory.take(samples, held)?;
         self.samples += samples;
         self.budget.held.set(held);
         self.budget.peak.set(self.budget.peak.get().max(held));
@@ -84,6 +92,7 @@ impl Reservation<'_> {
     }
 
     fn release(&mut self) {
+        self.budget.memory.give_back(self.samples);
         self.budget.held.set(self.budget.held.get() - self.samples);
         self.samples = 0;
     }

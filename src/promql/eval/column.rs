@@ -105,6 +105,12 @@ impl Column {
         self.present_weight().max(self.floats.len() as u64 / 2)
     }
 
+    /// How many steps have a value.
+    pub fn present_len(&self) -> usize {
+        let floats = self.floats.iter().filter(|value| is_present(**value)).count();
+        floats + self.histograms.iter().flatten().count()
+    }
+
     /// How many samples the values amount to.
     pub fn present_weight(&self) -> u64 {
         let floats = self.floats.iter().filter(|value| is_present(**value)).count();

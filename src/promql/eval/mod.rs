@@ -41,6 +41,7 @@ use column::{Column, Scalar, Series};
 pub(super) use steps::Steps;
 
 use super::ast::{AtModifier, Expr, Node, Span, UnaryOp, ValueType};
+use super::memory::Memory;
 use super::{EngineSettings, QueryError, QueryOptions, Value};
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::store::{ReadOptions, Samples, Select, StoreError};
@@ -65,8 +66,27 @@ pub(super) struct Query<'q> {
     annotations: Annotations,
 }
 
-/// A series with one slot per step.
-pub(super) type SlotSeries = (Labels, Vec<Option<Value>>);
+/// A series of the result.
+pub(super) struct ResultSeries {
+    pub labels: Labels,
+    column: Column,
+}
+
+impl ResultSeries {
+    /// Its value at the only step of an instant query.
+    pub fn value(&self) -> Option<Value> {
+        self.column.get(0)
+    }
+
+    /// Its values, with their times.
+    pub fn points(&self, steps: Steps) -> Vec<(Timestamp, Value)> {
+        let mut points = Vec::with_capacity(self.column.present_len());
+        points.extend(
+            (0..self.column.len()).filter_map(|index| Some((Timestamp(steps.at(index)), self.column.get(index)?))),
+        );
+        points
+    }
+}
 
 /// A series with its samples.
 pub(super) type RawSeries = (Labels, Vec<(Timestamp, Value)>);
@@ -76,7 +96,7 @@ pub(super) enum Evaluated {
     Scalar(Vec<f64>),
     Text(String),
     /// In the order of evaluation.
-    Vector(Vec<SlotSeries>),
+    Vector(Vec<ResultSeries>),
     Ranges(Vec<RawSeries>),
 }
 
@@ -95,6 +115,7 @@ impl<'q> Query<'q> {
     pub fn new(
         select: &'q dyn Select,
         settings: &'q EngineSettings,
+        memory: &Memory,
         options: &QueryOptions,
         (start, end, step): (i64, i64, i64),
     ) -> Result<Self> {
@@ -108,14 +129,9 @@ impl<'q> Query<'q> {
             steps: steps.ok_or(QueryError::TooManySamples { max })?,
             bounds: (start, end),
             step_ms: step,
-            budget: Budget::new(settings.samples_max, options.deadline, options.cancelled.clone()),
+            budget: Budget::new(settings.samples_max, memory.clone(), options.deadline, options.cancelled.clone()),
             annotations: Annotations::default(),
         })
-    }
-
-    /// The instants at which the expression is evaluated.
-    pub fn steps(&self) -> Steps {
-        self.steps
     }
 
     /// Evaluates an expression of any type.
@@ -130,8 +146,8 @@ impl<'q> Query<'q> {
             ValueType::RangeVector => range::evaluate_raw(&evaluator, expr).map(Evaluated::Ranges),
             ValueType::InstantVector => {
                 let series = labels::remove_delayed_names(evaluator.vector(expr)?.series)?;
-                let slots = |column: Column| (0..column.len()).map(|index| column.get(index)).collect();
-                Ok(Evaluated::Vector(series.into_iter().map(|each| (each.labels, slots(each.column))).collect()))
+                let series = series.into_iter().map(|Series { labels, column, .. }| ResultSeries { labels, column });
+                Ok(Evaluated::Vector(series.collect()))
             }
         }
     }

@@ -102,8 +102,8 @@ impl Fetcher {
             options.check()?;
             bytes += self.unpack(same, places, options.range, shared, &mut pieces);
         }
-        if samples > 0 {
-            self.sample_bytes = (bytes / samples).max(1);
+        if let Some(sample_bytes) = bytes.checked_div(samples) {
+            self.sample_bytes = sample_bytes.max(1);
         }
         Ok(pieces)
     }

@@ -127,6 +127,7 @@ impl Shared {
         let dropped = head.drop_oldest(self.settings.memory_bytes_max);
         drop(head);
         if dropped > 0 {
+            self.changes.note_removal();
             tracing::error!(
                 samples = dropped,
                 "memory is full and the disk takes nothing: the oldest samples are lost"
@@ -145,7 +146,9 @@ impl Shared {
         }
         if matches!(outcome, Err(StoreError::Damaged { .. })) {
             // What the head holds goes to the new file at the next attempt.
+            self.changes.note_removal();
             self.blocks.start_over()?;
+            self.changes.note_removal();
         }
         self.metrics.note_blocks(noted, self.clock.now());
         outcome

@@ -54,6 +54,7 @@ use self::metrics::{Metrics, describe};
 use self::replay::Replay;
 use self::wear::Wear;
 use super::blocks::Blocks;
+use super::changes::Changes;
 use super::head::{Bounds, Head};
 use super::log::tail::Tail;
 use super::log::{DiskFolder, Folder, Log, Reader, Replayed, Stored};
@@ -79,6 +80,8 @@ struct Shared {
     tail: Mutex<Tail>,
     log: Mutex<LogSide>,
     blocks: Blocks,
+    /// What caches of results must know.
+    changes: Changes,
     /// Held by whoever makes, merges or drops blocks.
     compaction: Mutex<()>,
     metrics: Metrics,
@@ -144,6 +147,7 @@ impl DiskStore {
             tail: Mutex::new(tail),
             log: Mutex::new(LogSide { log, durable, has_begun: false }),
             blocks,
+            changes: Changes::new(lineage),
             compaction: Mutex::new(()),
             metrics,
             wear,
@@ -267,6 +271,11 @@ impl Append for DiskStore {
         };
         if let Some(outcome) = written {
             self.shared.metrics.note_tail(outcome.map_err(|error| error.to_string()), now);
+        }
+        if report.appended > 0 {
+            let explicit = batch.explicit.iter().map(|(_, timestamp, _)| *timestamp).min();
+            let oldest = explicit.map_or(batch.timestamp, |oldest| oldest.min(batch.timestamp));
+            self.shared.changes.note_append(now, oldest);
         }
         self.shared.metrics.samples_appended.add(report.appended as u64);
         self.shared.metrics.samples_rejected.add(report.rejected.len() as u64);

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::blocks::{Blocks, JobShare};
+use crate::store::changes::Changes;
 use crate::store::head::Head;
 use crate::store::log::tail::Tail;
 use crate::store::log::{self, Folder, Log, LogFile, Reader};
@@ -98,6 +99,7 @@ impl OfflineStore {
             log: Mutex::new(LogSide { log, durable, has_begun: false }),
             blocks,
             compaction: Mutex::new(()),
+            changes: Changes::new(lineage),
             metrics,
             wear,
             stop: Mutex::new(false),

@@ -35,6 +35,9 @@ impl Shared {
             bytes_max: settings.retention_bytes.map(|max| self.block_bytes_max(max)),
         };
         let expired = self.blocks.expire(&retention)?;
+        if expired.blocks > 0 || expired.bytes_written > 0 {
+            self.changes.note_removal();
+        }
         if expired.blocks > 0 {
             tracing::info!(blocks = expired.blocks, "what is beyond the retention is dropped");
             self.metrics.blocks_expired.add(expired.blocks as u64);

@@ -12,11 +12,11 @@ use super::fetch::{Fetcher, Piece, Places};
 use super::metrics::describe;
 use super::{DiskStore, Shared};
 use crate::codec::CodecError;
-use crate::model::{Labels, METRIC_NAME, Matcher, is_stale_marker};
+use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_marker};
 use crate::store::blocks::{BlockSeries, Selection};
 use crate::store::head::{GroupView, SeriesView, read_recent, sort_from};
 use crate::store::index::matching_any;
-use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSet, StoreError, StoreStats};
+use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSet, StoreError, StoreMark, StoreStats};
 
 /// Series between two looks at the deadline while labels are collected.
 const CHECK_INTERVAL: usize = 1024;
@@ -81,6 +81,14 @@ impl Select for DiskStore {
 
     fn stats_with(&self, top: usize) -> StoreStats {
         self.shared.stats(top)
+    }
+
+    fn mark(&self) -> Option<StoreMark> {
+        Some(self.shared.changes.mark(self.shared.clock.now()))
+    }
+
+    fn changed_since(&self, mark: &StoreMark) -> Timestamp {
+        self.shared.changes.changed_since(mark)
     }
 }
 
@@ -207,6 +215,8 @@ impl Shared {
     }
 
     pub(super) fn note_read_failure(&self, error: &StoreError) {
+        // What is read now lacks samples that a later read may find again.
+        self.changes.note_removal();
         self.metrics.read_failures.inc();
         self.metrics.note_blocks(Err(describe(error)), self.clock.now());
     }
@@ -215,6 +225,7 @@ impl Shared {
     pub(super) fn is_sound(&self, outcome: Result<(), CodecError>, what: &str) -> bool {
         if let Err(error) = outcome {
             tracing::error!(%error, what, "damage: samples are left out");
+            self.changes.note_removal();
             self.metrics.corruptions.inc();
         }
         outcome.is_ok()

@@ -96,6 +96,10 @@ impl RangeFunction {
     }
 }
 
+/// Samples in windows between two looks at the clock: some milliseconds of the slowest function. One
+/// series alone can be hours of work.
+const CHECK_SAMPLES: u64 = 1 << 18;
+
 /// A call under way: the arguments besides the range, and where they stand.
 struct RangeCall<'a> {
     query: &'a Query<'a>,
@@ -201,7 +205,7 @@ impl RangeCall<'_> {
     ) -> Result<Column> {
         let mut column = Column::absent(evaluator.steps.count);
         let mut windows = Windows::over(samples);
-        let mut read = 0;
+        let (mut read, mut checked) = (0, 0);
         let rate = rate::CounterRate::of(self, samples);
         for index in 0..evaluator.steps.count {
             let at = evaluator.steps.at(index);
@@ -210,6 +214,10 @@ impl RangeCall<'_> {
                 continue;
             }
             read += window.len() as u64;
+            if read - checked >= CHECK_SAMPLES {
+                self.query.budget.check_time()?;
+                checked = read;
+            }
             match &rate {
                 Some(rate) => column.floats[index] = rate.over(&window).unwrap_or(ABSENT),
                 None => match self.value(&window, index, metric)? {
