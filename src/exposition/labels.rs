@@ -17,7 +17,7 @@ type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
 pub struct LabelIter<'a> {
     cursor: Cursor<'a>,
     /// The label whose value is a number in a spelling of its own.
-    numeric_label: &'static str,
+    numeric_label: Option<&'static str>,
     at_start: bool,
     is_protobuf: bool,
 }
@@ -26,9 +26,9 @@ impl<'a> LabelIter<'a> {
     /// Over bytes that a parser of this module has checked; other bytes give odd labels, no panic.
     pub(super) fn new(raw: &'a [u8], metric_type: MetricType) -> Self {
         let numeric_label = match metric_type {
-            MetricType::Histogram => "le",
-            MetricType::Summary => "quantile",
-            _ => "",
+            MetricType::Histogram => Some("le"),
+            MetricType::Summary => Some("quantile"),
+            _ => None,
         };
         let is_protobuf = raw.first() == Some(&SEPARATOR);
         let mut cursor = Cursor::new(raw);
@@ -66,7 +66,7 @@ impl<'a> LabelIter<'a> {
         }
         self.cursor.skip_blanks();
         let value = unescape(self.cursor.quoted(true)?, Escapes::Label);
-        let value = if name == self.numeric_label { normalize(value) } else { value };
+        let value = if Some(name.as_ref()) == self.numeric_label { normalize(value) } else { value };
         Some((name, value))
     }
 }

@@ -267,6 +267,7 @@ mod tests {
         check("# HELP\n#HELP a b\n# TYPEa\n# x\n#", "# # HELP|# #HELP a b|# # TYPEa|# # x|# #|");
         check("# TYPE a histogram\na{le=\"1\"} 1\na{le=\"x\"} 1", "TYPE a histogram|a le=1.0 = 1|a le=x = 1|");
         check("# TYPE a summary\na{quantile=\"1e-3\"} 1", "TYPE a summary|a quantile=0.001 = 1|");
+        check("a{\"\"=\"1\"} 1", "a =1 = 1|");
         check("# TYPE a gauge\na{le=\"1\"} 1", "TYPE a gauge|a le=1 = 1|");
     }
 
