@@ -164,6 +164,9 @@ impl RangeQuery<'_> {
     fn cacheable(&self, steps: Steps) -> Option<Cacheable> {
         let (settings, cache) = (&self.settings, &self.engine.cache);
         let text = self.options.text.clone().filter(|_| cache.is_enabled() && steps.count > 1)?;
+        if self.options.counts_samples {
+            return None;
+        }
         if settings.features.delayed_name_removal {
             return None;
         }

@@ -74,4 +74,6 @@ pub struct QueryOptions {
     /// What the expression was parsed from: annotations name lines in it. Without it, a query counts as
     /// one line.
     pub text: Option<Arc<str>>,
+    /// The counts of samples are wanted: nothing is taken from kept results, which do not have them.
+    pub counts_samples: bool,
 }

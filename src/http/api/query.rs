@@ -100,6 +100,7 @@ struct Request {
     text: String,
     time_max: Duration,
     lookback: Option<Duration>,
+    counts_samples: bool,
 }
 
 impl Request {
@@ -118,7 +119,8 @@ impl Request {
                     .map_err(|reason| ApiError::bad_data(format!("error parsing lookback delta duration: {reason}")))?,
             ),
         };
-        Ok(Self { text: params.get("query").to_owned(), time_max, lookback })
+        let counts_samples = !params.get("stats").is_empty();
+        Ok(Self { text: params.get("query").to_owned(), time_max, lookback, counts_samples })
     }
 
     async fn run(
@@ -132,6 +134,7 @@ impl Request {
                 lookback: self.lookback,
                 deadline: Some(ticket.deadline),
                 cancelled: Some(Arc::clone(&ticket.cancelled)),
+                counts_samples: self.counts_samples,
             };
             let started = Instant::now();
             let result = evaluate(&options)?;

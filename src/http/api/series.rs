@@ -60,7 +60,9 @@ pub(super) fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
 }
 
 fn range(params: &Params) -> Result<TimeRange, ApiError> {
-    Ok(TimeRange { start: params.time_or("start", TIME_MIN)?, end: params.time_or("end", TIME_MAX)? })
+    let (start, end) = (params.time_or("start", TIME_MIN)?, params.time_or("end", TIME_MAX)?);
+    // Prometheus takes the two in either order.
+    Ok(TimeRange { start: start.min(end), end: start.max(end) })
 }
 
 /// What is looked for in the store.
