@@ -17,6 +17,8 @@ struct Site {
     target: Ledger,
     alertmanager: WebhookServer,
     outpost: Outpost,
+    /// Stands for `RUNTIME_DIRECTORY`: the tail is in it.
+    runtime: std::path::PathBuf,
 }
 
 impl Site {
@@ -45,7 +47,7 @@ impl Site {
             &[&path],
             &[("RUNTIME_DIRECTORY", &runtime.display().to_string())],
         );
-        Self { target, alertmanager, outpost }
+        Self { target, alertmanager, outpost, runtime }
     }
 
     /// The newest scrape that the target has answered and the server had a second to take.
@@ -63,12 +65,21 @@ impl Site {
         assert!(missing.is_empty(), "{when}: scrapes {missing:?} of {from} to {until} are missing");
     }
 
-    fn wait_for_alert(&self, status: &str) {
-        eventually(PATIENCE, &format!("an alert that is {status}"), || {
-            let bodies = self.alertmanager.bodies();
-            let text = bodies.iter().map(ToString::to_string).collect::<String>();
-            let has = text.contains("DiskFails") && (status == "firing" || bodies.iter().any(has_ended));
-            if has { Ok(()) } else { Err(text) }
+    fn wait_for_alert(&self) {
+        eventually(PATIENCE, "the alert", || {
+            let text = self.alertmanager.bodies().iter().map(ToString::to_string).collect::<String>();
+            if text.contains("DiskFails") { Ok(()) } else { Err(text) }
+        });
+    }
+
+    /// Waits for a flush that began after now.
+    fn wait_until_durable(&self) {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        eventually(PATIENCE, "a flush", || {
+            let page = get(&self.outpost.address, "/metrics")?.body;
+            let line = page.lines().find(|line| line.starts_with("outpost_store_last_durable_timestamp_seconds "));
+            let durable: f64 = line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or("no such metric")?;
+            if durable > now { Ok(()) } else { Err(format!("{durable}, now is {now}")) }
         });
     }
 
@@ -83,78 +94,121 @@ impl Site {
     }
 }
 
-/// Whether an alert's end lies behind it.
-fn has_ended(body: &serde_json::Value) -> bool {
-    body.as_array()
-        .into_iter()
-        .flatten()
-        .any(|alert| alert["endsAt"].as_str() <= alert["startsAt"].as_str().map(|_| now_text()).as_deref())
-}
-
-fn now_text() -> String {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    run("date", &["-u", "-d", &format!("@{since}"), "+%Y-%m-%dT%H:%M:%SZ"]).unwrap().trim().to_owned()
-}
-
 /// One disk that fails for a while, and comes back.
 fn disk_fails(kind: &'static str, fail: impl Fn(&Image), mend: impl Fn(&Image)) {
     let Some(image) = Image::new(kind, 48) else { return };
-    let failing_seconds = parameter("OUTPOST_DISK_SECONDS", FAILING_SECONDS);
-    let before_seconds = if failing_seconds > FAILING_SECONDS { 45 } else { BEFORE_SECONDS };
-    let mut site = Site::start(&image.path().join("store"));
-    std::thread::sleep(Duration::from_secs(before_seconds));
+    let site = Site::start(&image.path().join("store"));
+    std::thread::sleep(Duration::from_secs(before_seconds()));
     let before = site.settled();
     fail(&image);
+    goes_on(site, &image, before, mend);
+}
+
+/// One disk that fails already when the server starts.
+fn disk_fails_at_the_start(kind: &'static str, fail: impl Fn(&Image), mend: impl Fn(&Image)) {
+    let Some(image) = Image::new(kind, 48) else { return };
+    fail(&image);
+    let site = Site::start(&image.path().join("store"));
+    goes_on(site, &image, 0, mend);
+}
+
+fn failing_seconds() -> u64 {
+    parameter("OUTPOST_DISK_SECONDS", FAILING_SECONDS)
+}
+
+fn before_seconds() -> u64 {
+    if failing_seconds() > FAILING_SECONDS { 45 } else { BEFORE_SECONDS }
+}
+
+/// Everything goes on while the disk fails, and all of it is on the disk once that is back.
+fn goes_on(site: Site, image: &Image, before: u64, mend: impl Fn(&Image)) {
     let failed = Instant::now();
-    site.wait_for_alert("firing");
+    eventually(PATIENCE, "the first scrape", || query_value(&site.outpost.address, "max(ledger)"));
+    site.wait_for_alert();
     site.wait_for_health("log", true);
     eprintln!("the alert came {:?} after the failure", failed.elapsed());
-    while failed.elapsed() < Duration::from_secs(failing_seconds)
-        || site.target.served().newest < before + failing_seconds
-    {
+    while site.target.served().newest < before + failing_seconds() {
         std::thread::sleep(Duration::from_millis(100));
-        // Queries and /federate answer all along, within a second.
+        // Queries, /federate and /metrics answer all along.
         let asked = Instant::now();
         query_value(&site.outpost.address, "max(ledger)").unwrap();
         assert!(get(&site.outpost.address, "/federate?match[]=ledger").unwrap().body.contains("ledger{"));
-        assert!(
-            get(&site.outpost.address, "/metrics").unwrap().body.contains("outpost_store_disk_healthy{part=\"log\"}")
-        );
+        let page = get(&site.outpost.address, "/metrics").unwrap().body;
+        assert!(page.contains("outpost_store_disk_healthy{part=\"log\"}"));
         assert!(asked.elapsed() < Duration::from_secs(5), "answers wait for the disk: {:?}", asked.elapsed());
     }
     let until = site.settled();
     site.check_scrapes(1, until, "while the disk fails");
-    mend(&image);
+    mend(image);
     let mended = Instant::now();
     site.wait_for_health("cannot write", false);
     eprintln!("{} scrapes while the disk failed; good again {:?} after it was back", until - before, mended.elapsed());
-    // Durable now: a kill, with what a power cut would take of the tail, changes nothing.
+    // A flush that was under way all along has what was there when it began.
+    site.wait_until_durable();
+    is_on_disk(site, image, until);
+}
+
+/// That all scrapes up to one come back from the disk alone: the tail is gone, as after a power cut.
+fn is_on_disk(mut site: Site, image: &Image, until: u64) {
     site.outpost.process.signal("KILL");
     site.outpost.process.wait();
+    std::fs::remove_dir_all(&site.runtime).unwrap();
+    std::fs::create_dir(&site.runtime).unwrap();
     image.unmount().unwrap();
     image.mount().unwrap();
     site.outpost.restart();
     site.check_scrapes(1, until, "after the disk was back");
+    site.outpost.process.signal("KILL");
+    site.outpost.process.wait();
+    std::fs::remove_dir_all(&site.runtime).unwrap();
+}
+
+fn fill(image: &Image) {
+    // Both end with an error: that no room is left.
+    for (name, block) in [("filler", "bs=64k"), ("filler2", "bs=1k")] {
+        drop(run("dd", &["if=/dev/zero", &format!("of={}", image.path().join(name).display()), block]));
+    }
+}
+
+fn free(image: &Image) {
+    for name in ["filler", "filler2"] {
+        std::fs::remove_file(image.path().join(name)).unwrap();
+    }
 }
 
 #[test]
+fn a_disk_is_full_at_the_start() {
+    disk_fails_at_the_start("ext4", fill, free);
+}
+
+#[test]
+fn a_disk_is_read_only_at_the_start() {
+    disk_fails_at_the_start("ext4", |image| image.remount("ro").unwrap(), |image| image.remount("rw").unwrap());
+}
+
+/// The log writes over files that it has: a disk that fills up later costs nothing, and nothing fails.
+#[test]
 fn a_disk_fills_up() {
-    disk_fails(
-        "ext4",
-        |image| {
-            // All room is taken, and what the log could use over is taken from it too.
-            let log = image.path().join("store/log");
-            for entry in std::fs::read_dir(log).unwrap() {
-                drop(std::fs::OpenOptions::new().write(true).open(entry.unwrap().path()).unwrap().set_len(0));
-            }
-            drop(run("dd", &["if=/dev/zero", &format!("of={}", image.path().join("filler").display()), "bs=64k"]));
-            drop(run("dd", &["if=/dev/zero", &format!("of={}", image.path().join("filler2").display()), "bs=1k"]));
-        },
-        |image| {
-            std::fs::remove_file(image.path().join("filler")).unwrap();
-            std::fs::remove_file(image.path().join("filler2")).unwrap();
-        },
-    );
+    let Some(image) = Image::new("ext4", 48) else { return };
+    let site = Site::start(&image.path().join("store"));
+    std::thread::sleep(Duration::from_secs(before_seconds()));
+    let before = site.settled();
+    fill(&image);
+    eventually(Duration::from_secs(failing_seconds() + 60), "scrapes on a full disk", || {
+        let newest = site.target.served().newest;
+        if newest >= before + failing_seconds() { Ok(()) } else { Err(format!("{newest} of {before} and more")) }
+    });
+    let until = site.settled();
+    site.check_scrapes(1, until, "while the disk is full");
+    site.wait_until_durable();
+    site.wait_for_health("cannot write", false);
+    is_on_disk(site, &image, until);
+}
+
+/// As ext4 does by itself when it meets an error; it takes a new mount to be written again.
+#[test]
+fn a_disk_turns_read_only() {
+    disk_fails("ext4", |image| image.trigger_error().unwrap(), |image| image.replace().unwrap());
 }
 
 #[test]

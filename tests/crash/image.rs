@@ -53,7 +53,20 @@ impl Image {
     /// Mounts it.
     pub fn mount(&self) -> Result<(), String> {
         let (file, path) = (self.file().display().to_string(), self.path().display().to_string());
-        run("mount", &["-t", self.kind, "-o", "loop", &file, &path]).map(drop)
+        let options = if self.kind == "ext4" { "loop,errors=remount-ro" } else { "loop" };
+        run("mount", &["-t", self.kind, "-o", options, &file, &path]).map(drop)
+    }
+
+    /// Changes how it is mounted.
+    pub fn remount(&self, options: &str) -> Result<(), String> {
+        run("mount", &["-o", &format!("remount,{options}"), &self.path().display().to_string()]).map(drop)
+    }
+
+    /// Makes ext4 believe that it has met an error: it turns read-only, with all files open.
+    pub fn trigger_error(&self) -> Result<(), String> {
+        let device = run("findmnt", &["-n", "-o", "SOURCE", &self.path().display().to_string()])?;
+        let name = device.trim().rsplit('/').next().unwrap_or_default().to_owned();
+        std::fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").map_err(|error| error.to_string())
     }
 
     /// Unmounts it; what the system still held of it in memory is gone.

@@ -22,7 +22,7 @@ fn kill_9_costs_the_scrape_in_flight_at_most() {
     ));
     // The newest scrape of each round may have been in flight.
     let (mut in_flight, mut restarts) = (BTreeSet::new(), Vec::new());
-    let mut acknowledged = 0;
+    let (mut acknowledged, mut timed_out) = (0, 0);
     for round in 0..rounds {
         std::thread::sleep(Duration::from_millis(random(250)));
         acknowledged = ledger::numbers(&outpost.address, 0).unwrap().last().copied().unwrap_or(acknowledged);
@@ -39,7 +39,7 @@ fn kill_9_costs_the_scrape_in_flight_at_most() {
         restarts.push(target.served().at.unwrap().duration_since(killed).min(killed.elapsed()));
         if round % 10 == 9 || round + 1 == rounds {
             for series in [0, ledger::SERIES - 1] {
-                check(&outpost.address, series, before, acknowledged, &in_flight);
+                timed_out = check(&outpost.address, series, before, acknowledged, &in_flight);
             }
         }
     }
@@ -48,7 +48,7 @@ fn kill_9_costs_the_scrape_in_flight_at_most() {
         - ledger::numbers(&outpost.address, 0).unwrap().iter().filter(|n| in_flight.contains(n)).count();
     let most = restarts[restarts.len() * 95 / 100];
     eprintln!(
-        "kill -9: {rounds} rounds, {} scrapes, lost in flight {lost}; scraping again after {:?} (median), {most:?} (95 %), {:?} (most)",
+        "kill -9: {rounds} rounds, {} scrapes, lost in flight {lost}, timed out {timed_out}; scraping again after {:?} (median), {most:?} (95 %), {:?} (most)",
         target.served().newest,
         restarts[restarts.len() / 2],
         restarts[restarts.len() - 1]
@@ -56,8 +56,8 @@ fn kill_9_costs_the_scrape_in_flight_at_most() {
     assert!(most <= RESTART_MAX, "scraping again takes {most:?}");
 }
 
-/// That a server has every scrape up to one, but for those in flight.
-fn check(address: &str, series: u64, until: u64, acknowledged: u64, in_flight: &BTreeSet<u64>) {
+/// That a server has every scrape up to one, but for those in flight; gives how many it had given up waiting for.
+fn check(address: &str, series: u64, until: u64, acknowledged: u64, in_flight: &BTreeSet<u64>) -> usize {
     let found: BTreeSet<u64> = ledger::numbers(address, series).unwrap().into_iter().collect();
     let missing: Vec<u64> =
         (1..=until).filter(|number| !found.contains(number) && !in_flight.contains(number)).collect();
@@ -65,4 +65,5 @@ fn check(address: &str, series: u64, until: u64, acknowledged: u64, in_flight: &
     let timed_out = ledger::scrapes_failed(address).unwrap();
     assert!(missing.len() <= timed_out, "series {series}: lost {missing:?} of {until}, {timed_out} scrapes failed");
     assert!(acknowledged == 0 || found.contains(&acknowledged), "lost {acknowledged}, which a query had shown");
+    missing.len()
 }
