@@ -2,8 +2,8 @@
 //!
 //! A file system writes more than it is given. On ext4 in its default mount a flush costs the record plus
 //! a journal transaction for the file's time (12 KiB) and the inode itself (4 KiB); a transaction of the block
-//! database costs its pages plus its own journal's. The constants are measured at a block device; other
-//! file systems differ, so this is an estimate.
+//! database costs its pages plus its own journal's. What a flush costs is measured at a block device, what a
+//! transaction costs is assumed; other file systems differ. All of it is an estimate.
 
 use std::sync::Mutex;
 use std::time::Duration;

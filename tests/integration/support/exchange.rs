@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::http::unchunk;
+
 /// A request as it goes out; `Host` and `Connection: close` are added, and a body's length.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
@@ -101,18 +103,4 @@ fn decode(encoding: &str, body: Vec<u8>) -> Option<Vec<u8>> {
         _ => return Some(body),
     };
     Some(decoded)
-}
-
-fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let line_end = rest.windows(2).position(|two| two == b"\r\n")?;
-        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line_end]).ok()?.trim(), 16).ok()?;
-        rest = &rest[line_end + 2..];
-        if length == 0 {
-            return Some(body);
-        }
-        body.extend_from_slice(rest.get(..length)?);
-        rest = rest.get(length + 2..)?;
-    }
 }

@@ -66,7 +66,8 @@ fn parse_reply(answer: &[u8]) -> Option<Reply> {
     Some(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
+/// The body that chunks make; `None` if they are cut short.
+pub(super) fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let line_end = rest.windows(2).position(|two| two == b"\r\n")?;
