@@ -32,8 +32,11 @@ pub fn read_writes(entries: &[Field<'_>], folder: &Folder) {
 fn check(section: &Section<'_>, folder: &Folder) {
     match section.text("url") {
         None => section.problem("url", "remote_write needs a `url`"),
-        Some(url) if url::split(&url).is_none() => section.problem("url", format!("{url:?} is not a URL")),
-        Some(_) => {}
+        Some(url) => {
+            if let Some(reason) = url::refusal(&url) {
+                section.problem("url", format!("{url:?} is not a URL: {reason}"));
+            }
+        }
     }
     section.duration("remote_timeout");
     for key in ["send_exemplars", "send_native_histograms", "round_robin_dns"] {

@@ -7,6 +7,9 @@
 pub const BODY_BYTES_MAX: usize = 64 << 20;
 /// A page that grows beyond this waits for its turn: one such page is in memory at a time.
 pub const BODY_BYTES_ORDINARY: usize = 4 << 20;
+/// All pages that are on their way at a time, in bytes after decompression. A page that finds no room is read like one
+/// that has grown beyond [`BODY_BYTES_ORDINARY`].
+pub const PAGES_BYTES_MAX: usize = 32 << 20;
 /// Samples of one page.
 pub const SAMPLES_PER_PAGE_MAX: usize = 500_000;
 /// Labels of one series.

@@ -2,25 +2,23 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderName, HeaderValue};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bounds::{BODY_BYTES_MAX, BODY_BYTES_ORDINARY};
 use super::error::ScrapeError;
+use super::pages::{Hold, Pages, STEP_BYTES};
 use super::target::Target;
 use super::{JobSettings, NameEscaping, ScrapeProtocol};
-use crate::client::{Client, ClientError, Request, Url};
+use crate::client::{Client, ClientError, Request, Response, Url};
 use crate::collect::Collector;
 use crate::exposition::{EscapingScheme, Format, accept_header};
 
-/// Held while a large page is in memory; others wait for it.
-pub(super) type Turn = OwnedSemaphorePermit;
-/// A page's format, and the turn that a large page has taken.
-pub(super) type Fetched = Result<(Format, Option<Turn>), ScrapeError>;
+/// A page's format, and what it holds of the memory of all pages.
+pub(super) type Fetched = Result<(Format, Hold), ScrapeError>;
 /// What [`Fetch::fetch`] returns.
 pub(super) type FetchFuture<'a> = Pin<Box<dyn Future<Output = Fetched> + Send + 'a>>;
 
@@ -28,33 +26,6 @@ pub(super) type FetchFuture<'a> = Pin<Box<dyn Future<Output = Fetched> + Send + 
 pub(super) trait Fetch: Send {
     /// Appends the page to the empty buffer `page` and gives its format. Bounded in time and size.
     fn fetch<'a>(&'a mut self, page: &'a mut Vec<u8>) -> FetchFuture<'a>;
-}
-
-/// Buffers for pages: few are kept, since few pages are on their way at a time. Cloning shares it.
-#[derive(Clone, Debug)]
-pub(super) struct Pages {
-    idle: Arc<Mutex<Vec<Vec<u8>>>>,
-    large: Arc<Semaphore>,
-}
-
-impl Pages {
-    const KEPT: usize = 2;
-
-    pub(super) fn new() -> Self {
-        Self { idle: Arc::default(), large: Arc::new(Semaphore::new(1)) }
-    }
-
-    pub(super) fn take(&self) -> Vec<u8> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    pub(super) fn put(&self, mut page: Vec<u8>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < Self::KEPT && page.capacity() <= BODY_BYTES_ORDINARY {
-            page.clear();
-            idle.push(page);
-        }
-    }
 }
 
 /// A page over HTTP.
@@ -87,10 +58,9 @@ impl HttpFetch {
         if response.status != StatusCode::OK {
             return Err(ScrapeError::Status(response.status));
         }
-        let ordinary = BODY_BYTES_ORDINARY.min(self.body_bytes_max);
-        let mut turn = None;
-        if !response.read_until(page, ordinary).await? {
-            turn = Some(self.turn().await?);
+        let mut hold = Hold::default();
+        if !self.read_ordinary(&mut response, page, &mut hold).await? {
+            self.wait_for_turn(&mut hold).await?;
             response.read_into(page, self.body_bytes_max.saturating_sub(page.len())).await.map_err(
                 |error| match error {
                     ClientError::BodyTooLarge { .. } => ClientError::BodyTooLarge { limit: self.body_bytes_max },
@@ -99,20 +69,36 @@ impl HttpFetch {
             )?;
         }
         if page.is_empty() {
-            return Ok((Format::PrometheusText004, None));
+            return Ok((Format::PrometheusText004, hold));
         }
         let found = Format::from_content_type(response.header("content-type").unwrap_or(""), self.fallback)?;
         if let Some(warning) = found.warning {
             tracing::debug!(url = %response.url, warning, "content type");
         }
-        Ok((found.format, turn))
+        Ok((found.format, hold))
     }
 
-    /// The turn of a large page; others wait for theirs within their own time.
-    async fn turn(&self) -> Result<Turn, ClientError> {
+    /// Reads until the page ends (`true`), or is no ordinary page, or finds no more room.
+    async fn read_ordinary(
+        &self,
+        response: &mut Response,
+        page: &mut Vec<u8>,
+        hold: &mut Hold,
+    ) -> Result<bool, ClientError> {
+        let ordinary = BODY_BYTES_ORDINARY.min(self.body_bytes_max);
+        while page.len() <= ordinary && self.pages.grow(hold) {
+            if response.read_until(page, STEP_BYTES.min(ordinary.saturating_sub(page.len()))).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Others wait for their turn within their own time.
+    async fn wait_for_turn(&self, hold: &mut Hold) -> Result<(), ClientError> {
         let step = "waiting for another large page to be done with";
-        match tokio::time::timeout(self.timeout, Arc::clone(&self.pages.large).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
+        match tokio::time::timeout(self.timeout, self.pages.wait_for_turn(hold)).await {
+            Ok(Ok(())) => Ok(()),
             _ => Err(ClientError::Timeout { after: self.timeout, step }),
         }
     }
@@ -141,7 +127,7 @@ impl Fetch for CollectorFetch {
     fn fetch<'a>(&'a mut self, page: &'a mut Vec<u8>) -> FetchFuture<'a> {
         Box::pin(async move {
             match tokio::time::timeout(self.timeout, self.collector.collect(page)).await {
-                Ok(done) => done.map(|()| (Format::PrometheusText004, None)).map_err(ScrapeError::from),
+                Ok(done) => done.map(|()| (Format::PrometheusText004, Hold::default())).map_err(ScrapeError::from),
                 Err(_) => Err(ScrapeError::CollectTimeout(self.timeout)),
             }
         })

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fetch::Pages;
 use super::metadata::{MetadataTable, Tables};
 use super::metrics::ScrapeMetrics;
 use super::page::Scratch;
+use super::pages::Pages;
 use super::pool::{PoolHandle, PoolView, Prepared};
 use super::scrape_loop::{Shared, TargetState};
 use super::target::{global_url, offset_seed};

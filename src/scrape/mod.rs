@@ -23,6 +23,7 @@ mod error;
 mod fetch;
 mod intake;
 mod metrics;
+mod pages;
 mod report;
 mod scrape_loop;
 

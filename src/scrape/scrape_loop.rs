@@ -11,11 +11,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::cache::SeriesCache;
 use super::error::ScrapeError;
-use super::fetch::{Fetch, Fetched, Pages};
+use super::fetch::{Fetch, Fetched};
 use super::intake::Intake;
 use super::metadata::{MetadataTable, Tables};
 use super::metrics::ScrapeMetrics;
 use super::page::Scratch;
+use super::pages::{Hold, Pages};
 use super::target::Target;
 use super::{JobSettings, TargetHealth};
 use crate::clock::Clock;
@@ -169,11 +170,11 @@ impl ScrapeLoop {
     /// other scrapes. There is one such page at a time.
     async fn take_in(&mut self, at: Timestamp, started: Instant, fetched: Fetched, page: Vec<u8>) -> Vec<u8> {
         let Some(mut intake) = self.intake.take() else { return page };
-        let (result, turn) = match fetched {
-            Ok((format, turn)) => (Ok(format), turn),
-            Err(error) => (Err(error), None),
+        let (result, hold) = match fetched {
+            Ok((format, hold)) => (Ok(format), hold),
+            Err(error) => (Err(error), Hold::default()),
         };
-        if turn.is_none() {
+        if !hold.has_turn() {
             let scratch = Arc::clone(&self.shared.scratch);
             intake.take_in(at, started, result, &page, &mut scratch.lock().unwrap_or_else(PoisonError::into_inner));
             self.intake = Some(intake);

@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use super::bounds::SAMPLES_PER_PAGE_MAX;
 use super::cache::SeriesCache;
 use super::error::ScrapeError;
-use super::fetch::{Fetch, FetchFuture, Pages};
+use super::fetch::{Fetch, FetchFuture};
 use super::metadata::Tables;
 use super::metrics::ScrapeMetrics;
 use super::page::Scratch;
+use super::pages::{Hold, Pages};
 use super::scrape_loop::{LastScrape, ScrapeLoop, Shared, Stop, TargetState};
 use super::target::Target;
 use super::{JobLimits, JobSettings, JobSource, ScrapeDeps, ScrapeManager, TargetHealth, TargetStatus, TargetsView};
@@ -41,7 +42,7 @@ impl Fetch for Script {
                 return Err(ScrapeError::Status(status.parse().expect("a status")));
             }
             page.extend_from_slice(next.as_bytes());
-            Ok((Format::PrometheusText004, None))
+            Ok((Format::PrometheusText004, Hold::default()))
         })
     }
 }

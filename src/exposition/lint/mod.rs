@@ -2,7 +2,8 @@
 //!
 //! Same findings as `promtool check metrics`: its reader is stricter than a scrape (every line ends in
 //! a line feed, commas between labels, known escapes, TYPE before samples), and the rules are those of
-//! client_golang's promlint. Quoted UTF-8 names are fine here, as they are in a scrape. A finding that applies to many series of a family is given once.
+//! client_golang's promlint. Names may be quoted, but those that need quotes (UTF-8), which a scrape takes, are refused, as
+//! promtool 3.5.3 does. A finding that applies to many series of a family is given once.
 
 mod page;
 mod rules;
@@ -133,6 +134,12 @@ mod tests {
     }
 
     #[test]
+    fn names_may_be_quoted() {
+        check_page("# HELP \"a b\"\n# TYPE \"a\" gauge\n{\"a\",\"x\"=\"1\"} 1\n", &[]);
+        check_page("{\"a:b\"} 1\n", &["a:b metric names should not contain ':'"]);
+    }
+
+    #[test]
     fn help_is_wanted() {
         let report = check(b"# HELP a x\na 1\nb 1\n# HELP c\nc 1\n# HELP d x\n").expect("well formed");
         let metrics: Vec<&str> = report.problems.iter().map(|problem| problem.metric.as_str()).collect();
@@ -171,6 +178,15 @@ mod tests {
             ("a{__name__=\"b\"} 1\n", "line 1: label name \"__name__\" is reserved"),
             ("{b=\"c\"} 1\n", "line 1: the metric has no name"),
             ("{\"a\",\"b\"} 1\n", "line 1: the metric has two names"),
+            (
+                "# TYPE \"a.b\" gauge\n",
+                "line 1: invalid metric name \"a.b\": this check takes only names that need no quotes",
+            ),
+            ("{\"a.b\"} 1\n", "line 1: invalid metric name \"a.b\": this check takes only names that need no quotes"),
+            (
+                "a{\"b:c\"=\"x\"} 1\n",
+                "line 1: invalid label name \"b:c\": this check takes only names that need no quotes",
+            ),
             ("# HELP a x\n# HELP a y\n", "line 2: second HELP line for metric \"a\""),
             ("# HELP a \\x\n", "line 1: invalid escape sequence \\x"),
             ("a 1\n# TYPE a gauge\n", "line 2: second TYPE line for metric \"a\", or TYPE after its samples"),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::ParseError;
 use super::super::cursor::{Cursor, Escapes, is_blank, unescape};
 use super::super::number::parse_value;
-use crate::model::{METRIC_NAME, MetricType};
+use crate::model::{METRIC_NAME, MetricType, is_legacy_label_name, is_legacy_metric_name};
 
 /// The families of a page that have samples.
 #[derive(Debug, Default)]
@@ -137,6 +137,7 @@ impl Reader<'_> {
             Some(byte) if is_blank(byte) => self.cursor.skip_blanks(),
             Some(_) => return Err(self.cursor.error("invalid metric name in the comment")),
         }
+        self.check_name("metric", &name, is_legacy_metric_name)?;
         let start = self.cursor.clone();
         let text = self.cursor.line();
         let family = self.families.family(&name);
@@ -160,6 +161,14 @@ impl Reader<'_> {
             return self.quoted("a quoted metric name");
         }
         Ok(String::from_utf8_lossy(self.cursor.metric_name()).into_owned())
+    }
+
+    /// Quotes are taken, names that need them are not.
+    fn check_name(&self, kind: &str, name: &str, is_valid: fn(&str) -> bool) -> Result<(), ParseError> {
+        if is_valid(name) {
+            return Ok(());
+        }
+        Err(self.cursor.error(format!("invalid {kind} name {name:?}: this check takes only names that need no quotes")))
     }
 
     fn quoted(&mut self, what: &str) -> Result<String, ParseError> {
@@ -221,6 +230,7 @@ impl Reader<'_> {
             } else if !name.is_empty() {
                 return Err(self.cursor.error("the metric has two names"));
             } else {
+                self.check_name("metric", &label, is_legacy_metric_name)?;
                 *name = label;
             }
             self.cursor.skip_blanks();
@@ -242,6 +252,7 @@ impl Reader<'_> {
         if labels.iter().any(|(name, _)| *name == label) {
             return Err(self.cursor.error(format!("duplicate label name {label:?} in metric {metric:?}")));
         }
+        self.check_name("label", &label, is_legacy_label_name)?;
         self.cursor.skip_blanks();
         let value = self.quoted("a quoted label value")?;
         labels.push((label, value));
