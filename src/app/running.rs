@@ -85,12 +85,12 @@ impl Running {
     async fn try_reload(&mut self) -> Result<()> {
         let options = self.options.clone();
         let external_url = self.external_url.clone();
-        let (config, rule_settings) = spawn_blocking(move || -> Result<_> {
+        let (config, rule_settings, rule_groups) = spawn_blocking(move || -> Result<_> {
             let config = build::load_config(&options)?;
             let rule_settings = build::rule_settings(&options, &config, &external_url);
-            // Read here first: whatever can be refused is refused before anything changes.
-            load_groups(&rule_settings)?;
-            Ok((config, rule_settings))
+            // Read once, here: whatever can be refused is refused before anything changes.
+            let rule_groups = load_groups(&rule_settings)?;
+            Ok((config, rule_settings, rule_groups))
         })
         .await
         .context("loading the configuration ended unexpectedly")??;
@@ -99,7 +99,7 @@ impl Running {
         self.notifier.reload(&config.notify, &config.global.external_labels)?;
         self.scrape.apply(jobs).await;
         self.engine.set_default_step(config.global.evaluation_interval);
-        self.rules.reload(rule_settings).await?;
+        self.rules.reload(rule_settings, rule_groups).await;
         self.watch.follow(watched_files(&self.options, &config)).await;
         self.snapshot.send_replace(Arc::new(build::snapshot(&config)));
         Ok(())

@@ -158,11 +158,9 @@ impl RuleManager {
         tracing::info!(groups = self.groups.len(), "rules started");
     }
 
-    /// Loads the rule files anew. Groups that stay the same go on undisturbed; changed ones keep the
-    /// state of their rules; the series of what is gone end. On an error all stays as it was.
-    pub async fn reload(&mut self, settings: RuleSettings) -> Result<(), RuleLoadError> {
-        let loaded = settings.clone();
-        let specs = spawn_blocking(move || load_groups(&loaded)).await.expect("loading does not panic")?;
+    /// Takes over the groups that [`load_groups`] has read with `settings`. Groups that stay the same go on
+    /// undisturbed; changed ones keep the state of their rules; the series of what is gone end.
+    pub async fn reload(&mut self, settings: RuleSettings, specs: Vec<GroupSpec>) {
         *self.shared.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         let mut old: std::collections::HashMap<String, Handle> =
             self.groups.drain(..).map(|handle| (handle.key.clone(), handle)).collect();
@@ -189,7 +187,6 @@ impl RuleManager {
         }
         while self.farewells.try_join_next().is_some() {}
         self.publish();
-        Ok(())
     }
 
     /// Stops all groups. Their series go on with the next start, so they are not ended.

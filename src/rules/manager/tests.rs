@@ -50,7 +50,9 @@ impl Site {
     async fn reload(&mut self, rules: &str) -> Result<(), RuleLoadError> {
         std::fs::write(self.folder.path().join("r.yml"), rules).expect("write");
         let settings = settings(&self.folder);
-        self.manager.reload(settings).await
+        let groups = load_groups(&settings)?;
+        self.manager.reload(settings, groups).await;
+        Ok(())
     }
 
     /// Lets time pass, second by second, and the evaluations that it brings run to their end: paused
