@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
+use super::clock_keeper::ClockKeeper;
 use super::query_metrics;
 use super::reload::{FileWatch, ReloadState};
 use super::rule_query::RuleQuery;
@@ -28,7 +29,7 @@ use crate::notify::Notifier;
 use crate::promql::{Engine, EngineSettings};
 use crate::rules::{RuleDeps, RuleManager, RuleSettings};
 use crate::scrape::{CollectorFactory, ScrapeDeps, ScrapeManager};
-use crate::store::{DiskStore, StoreSettings};
+use crate::store::{Append, DiskStore, StoreSettings};
 use crate::telemetry::{Registry, register_process_metrics};
 use crate::yaml::Problem;
 
@@ -55,18 +56,20 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     let server = Server::bind(server_settings(&options, &config)).await?;
     let urls = Urls::new(&options, &server);
     let store = open_store(store_settings(&options, &config), &clock, &registry).await?;
+    let clock_keeper = ClockKeeper::new(clock.clone(), &store, &registry);
+    let (append, select) = clock_keeper.in_front_of(&store);
     let engine = query_metrics::registered(engine(&options, &config), &registry);
-    let scrape = ScrapeManager::new(scrape_deps(&store, &clock, &registry));
+    let scrape = ScrapeManager::new(scrape_deps(&append, &clock, &registry));
     let notifier = Arc::new(Notifier::new(clock.clone(), &registry));
     notifier.reload(&config.notify, &config.global.external_labels)?;
     let rules = RuleManager::new(
         rule_settings(&options, &config, &urls.external),
         RuleDeps {
-            append: Arc::clone(&store) as _,
-            select: Arc::clone(&store) as _,
+            append,
+            select: Arc::clone(&select),
             query: Arc::new(RuleQuery {
                 engine: Arc::clone(&engine),
-                store: Arc::clone(&store) as _,
+                store: Arc::clone(&select),
                 timeout: options.query_timeout,
             }),
             sink: Arc::clone(&notifier) as _,
@@ -84,7 +87,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     let (quit, quits) = mpsc::channel(1);
     let api = Api {
         clock: clock.clone(),
-        store: Arc::clone(&store) as _,
+        store: select,
         engine: Arc::clone(&engine),
         queries: query_settings(&options),
         targets: Arc::new(scrape.clone()),
@@ -96,7 +99,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
         flags: options.flags.clone(),
         build: build_info(),
         runtime: runtime_info(&options, &clock, &store, &reload_state),
-        health: health(&store),
+        health: health(&store, clock_keeper.problem()),
         readiness: ready,
         lifecycle: options.enable_lifecycle.then_some(Lifecycle { reload, quit }),
         admin: options.enable_admin_api.then(|| Arc::new(admin(&store))),
@@ -110,6 +113,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
         parts: Running {
             options,
             clock,
+            clock_keeper,
             first_jobs: config.jobs,
             external_labels: config.global.external_labels,
             engine,
@@ -250,9 +254,9 @@ fn query_settings(options: &RunOptions) -> QuerySettings {
     }
 }
 
-fn scrape_deps(store: &Arc<DiskStore>, clock: &Clock, registry: &Registry) -> ScrapeDeps {
+fn scrape_deps(store: &Arc<dyn Append>, clock: &Clock, registry: &Registry) -> ScrapeDeps {
     ScrapeDeps {
-        store: Arc::clone(store) as _,
+        store: Arc::clone(store),
         clock: clock.clone(),
         collectors: collectors(clock, registry),
         registry: registry.clone(),
@@ -312,14 +316,17 @@ fn runtime_info(
     })
 }
 
-fn health(store: &Arc<DiskStore>) -> Box<dyn Fn() -> Health + Send + Sync> {
+fn health(
+    store: &Arc<DiskStore>,
+    clock_problem: impl Fn() -> Option<String> + Send + Sync + 'static,
+) -> Box<dyn Fn() -> Health + Send + Sync> {
     let store = Arc::clone(store);
     Box::new(move || {
         let health = store.health();
         let problems = [("log", health.log_error), ("tail", health.tail_error), ("blocks", health.blocks_error)];
         let line =
             |(part, error): (&str, Option<String>)| Some(format!("the store cannot write its {part}: {}", error?));
-        Health { problems: problems.into_iter().filter_map(line).chain(health.budget).collect() }
+        Health { problems: problems.into_iter().filter_map(line).chain(health.budget).chain(clock_problem()).collect() }
     })
 }
 

@@ -2,6 +2,7 @@
 //! them in order. The only place where parts meet.
 
 mod build;
+mod clock_keeper;
 #[cfg(test)]
 mod query_cache_tests;
 mod query_metrics;

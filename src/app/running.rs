@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::build;
+use super::clock_keeper::ClockKeeper;
 use super::reload::{FileWatch, ReloadState, WatchedFiles};
 use crate::cli::RunOptions;
 use crate::clock::Clock;
@@ -27,6 +28,8 @@ pub struct Running {
     pub options: RunOptions,
     /// The time of day.
     pub clock: Clock,
+    /// Says whether the machine's clock is to be believed.
+    pub clock_keeper: ClockKeeper,
     /// The jobs to start with.
     pub first_jobs: Vec<JobSettings>,
     /// `global.external_labels` to start with.
@@ -58,6 +61,7 @@ pub struct Running {
 impl Running {
     /// Starts scraping and rules.
     pub async fn start(&mut self) -> Result<()> {
+        self.clock_keeper.start();
         let jobs = std::mem::take(&mut self.first_jobs);
         self.scrape.apply(self.scrape.prepare(jobs, &self.external_labels).await?).await;
         self.rules.start();
@@ -121,6 +125,7 @@ impl Running {
         self.scrape.stop().await;
         self.rules.stop().await;
         self.notifier.stop().await;
+        self.clock_keeper.stop().await;
         let (federation, store) = (self.federation, self.store);
         let closed = spawn_blocking(move || {
             if let Err(error) = federation.save_cursors() {

@@ -113,6 +113,17 @@ impl AlertSet {
         self.active.entry(labels).or_insert(alert);
     }
 
+    /// Moves all that is remembered: the time of day was wrong by so many milliseconds.
+    pub fn shift(&mut self, by_ms: i64) {
+        let moved = |at: Timestamp| Timestamp(at.0.saturating_add(by_ms));
+        for alert in self.active.values_mut() {
+            alert.active_at = moved(alert.active_at);
+            for at in [&mut alert.fired_at, &mut alert.resolved_at, &mut alert.sent_at, &mut alert.keep_firing_since] {
+                *at = at.map(moved);
+            }
+        }
+    }
+
     /// The samples of `ALERTS` and `ALERTS_FOR_STATE`.
     pub fn series(&self) -> Vec<(Labels, f64)> {
         let mut series = Vec::with_capacity(2 * self.active.len());

@@ -37,10 +37,19 @@ pub struct Environment<'a> {
     pub sink: &'a dyn AlertSink,
     /// The time of day, for what is shown.
     pub clock: &'a Clock,
+    /// [`Clock::corrected_ms`] before the slot was chosen: if it has changed, the slot is of a time that never was.
+    pub corrected_ms: i64,
     /// The settings in force.
     pub settings: &'a RuleSettings,
     /// Asked before each rule: whether the group is to stop.
     pub is_stopping: &'a dyn Fn() -> bool,
+}
+
+impl Environment<'_> {
+    /// Whether the slot's time has turned out to be wrong.
+    fn is_outdated(&self) -> bool {
+        self.clock.corrected_ms() != self.corrected_ms
+    }
 }
 
 /// A group with its state.
@@ -54,6 +63,8 @@ pub struct Group {
     metrics: Arc<GroupMetrics>,
     evaluation_time: Duration,
     last_evaluation: Option<Timestamp>,
+    /// The clock's corrections that the alerts have been moved by; `None` before the first evaluation.
+    corrected_ms: Option<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +95,9 @@ enum Past {
 enum RuleError {
     #[error(transparent)]
     Query(#[from] QueryError),
+    /// Stored samples have moved away from the slot: what was found says nothing.
+    #[error("the clock was corrected")]
+    Outdated,
     #[error("rule result is not a vector or scalar")]
     ResultType,
     #[error(transparent)]
@@ -107,6 +121,7 @@ impl Group {
             metrics,
             evaluation_time: Duration::ZERO,
             last_evaluation: None,
+            corrected_ms: None,
             spec,
         }
     }
@@ -127,6 +142,7 @@ impl Group {
     pub fn inherit(&mut self, from: Self) {
         self.evaluation_time = from.evaluation_time;
         self.last_evaluation = from.last_evaluation;
+        self.corrected_ms = from.corrected_ms;
         self.orphans = from.orphans;
         let mut left: Vec<(&RuleSpec, Option<Rule>)> =
             from.spec.rules.iter().zip(from.rules.into_iter().map(Some)).collect();
@@ -149,9 +165,10 @@ impl Group {
     pub fn evaluate(&mut self, environment: &Environment<'_>, at: Timestamp) {
         let (began, clock_began) = (Instant::now(), environment.clock.now());
         self.metrics.iterations.inc();
+        self.follow_corrections(environment.corrected_ms);
         let mut samples = 0;
         for index in 0..self.rules.len() {
-            if (environment.is_stopping)() {
+            if (environment.is_stopping)() || environment.is_outdated() {
                 return;
             }
             samples += self.evaluate_rule(index, environment, at);
@@ -164,6 +181,14 @@ impl Group {
         self.metrics.last_evaluation.set(clock_began.seconds());
         let rule_time: Duration = self.rules.iter().map(|rule| rule.evaluation_time).sum();
         self.metrics.last_rule_duration_sum.set(rule_time.as_secs_f64());
+    }
+
+    /// What a `for` has waited so far does not grow by what the clock was wrong.
+    fn follow_corrections(&mut self, now: i64) {
+        let by_ms = now - self.corrected_ms.replace(now).unwrap_or(now);
+        if by_ms != 0 {
+            self.rules.iter_mut().for_each(|rule| rule.alerts.shift(by_ms));
+        }
     }
 
     /// The state to show.
@@ -187,6 +212,7 @@ impl Group {
         let outcome = self.samples_of(&spec.rules[index], index, environment, at);
         let (count, error) = match outcome {
             Ok(samples) => (samples.len(), self.write(index, environment.append, at - self.spec.query_offset, samples)),
+            Err(RuleError::Outdated) => return 0,
             Err(error) => (0, Some(error.to_string())),
         };
         let rule = &mut self.rules[index];
@@ -218,6 +244,9 @@ impl Group {
         at: Timestamp,
     ) -> Result<Vec<(Labels, Value)>, RuleError> {
         let result = environment.query.query(&spec.expr, at - self.spec.query_offset)?;
+        if environment.is_outdated() {
+            return Err(RuleError::Outdated);
+        }
         let vector = match result.value {
             QueryValue::Vector(vector) => vector,
             QueryValue::Scalar(timestamp, value) => {

@@ -224,7 +224,7 @@ impl Shared {
         Handle { key, spec, status, stop: watch::Sender::new(false), run: Run::Waiting(group) }
     }
 
-    fn evaluate(&self, group: &mut Group, at: Timestamp, stop: &watch::Receiver<bool>) {
+    fn evaluate(&self, group: &mut Group, at: Timestamp, corrected_ms: i64, stop: &watch::Receiver<bool>) {
         let RuleDeps { append, select, query, sink, clock, .. } = &self.deps;
         let environment = Environment {
             append: &**append,
@@ -232,6 +232,7 @@ impl Shared {
             query: &**query,
             sink: &**sink,
             clock,
+            corrected_ms,
             settings: &self.settings(),
             is_stopping: &|| *stop.borrow(),
         };
@@ -300,6 +301,7 @@ async fn run_group(
             _ = stop.wait_for(|stop| *stop) => return group,
             permit = is_turn => permit,
         };
+        let corrected_ms = shared.deps.clock.corrected_ms();
         let now = shared.deps.clock.now();
         if due > now + group.spec().interval {
             // The clock was set back while waiting.
@@ -311,7 +313,7 @@ async fn run_group(
         group.metrics().iterations.add(missed);
         let (evaluator, stopping) = (Arc::clone(&shared), stop.clone());
         let evaluation = spawn_blocking(move || {
-            evaluator.evaluate(&mut group, slot, &stopping);
+            evaluator.evaluate(&mut group, slot, corrected_ms, &stopping);
             group
         });
         group = evaluation.await.expect("an evaluation does not panic");

@@ -1,7 +1,7 @@
 //! A store in plain maps: the double for tests, and what rule unit tests run on.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
     Append, AppendReport, Batch, GroupId, NewestSample, ReadOptions, Rejection, Samples, Select, SeriesId, SeriesSet,
@@ -44,6 +44,32 @@ impl MemoryStore {
         let mut inner = self.lock();
         let id = inner.id(labels);
         inner.push(id, timestamp, value)
+    }
+
+    /// The series with these labels, made if it is new. Numbers count up from 0.
+    pub(super) fn series_of(&self, labels: &Labels) -> SeriesId {
+        self.lock().id(labels)
+    }
+
+    /// Appends one float to a series that [`MemoryStore::series_of`] gave.
+    pub(super) fn append_to(&self, id: SeriesId, timestamp: Timestamp, value: f64) -> Result<(), Rejection> {
+        self.lock().push(id, timestamp, value)
+    }
+
+    /// Copies of the series that satisfy one of the sets (all, if there is no set), in label order, with their
+    /// samples in range; those without any are left out.
+    pub(super) fn copies(&self, sets: &[Vec<Matcher>], range: TimeRange) -> Vec<(Labels, Samples)> {
+        let inner = self.lock();
+        let matching = inner.matching(sets, range).into_iter();
+        matching.map(|(labels, samples, positions)| (labels.clone(), slice(samples, positions))).collect()
+    }
+
+    /// Everything, in label order.
+    pub(super) fn into_series(self) -> Vec<(SeriesId, Labels, Samples)> {
+        let Inner { ids, mut series, .. } = self.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let taken = |id: &SeriesId| std::mem::take(&mut series[id.0 as usize]);
+        let samples: Vec<Samples> = ids.values().map(taken).collect();
+        ids.into_iter().zip(samples).map(|((labels, id), samples)| (id, labels, samples)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -126,12 +152,7 @@ impl Select for MemoryStore {
         matchers: &[Matcher],
         options: &ReadOptions,
     ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
-        let inner = self.lock();
-        let found = inner
-            .matching(&[matchers.to_vec()], options.range)
-            .into_iter()
-            .map(|(labels, samples, positions)| (labels.clone(), slice(samples, positions)))
-            .collect::<Vec<_>>();
+        let found = self.copies(&[matchers.to_vec()], options.range);
         Ok(Box::new(MemorySeriesSet { found: found.into_iter(), options: options.clone() }))
     }
 

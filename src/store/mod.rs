@@ -10,6 +10,7 @@ mod dictionary;
 mod disk;
 mod error;
 mod head;
+mod held;
 mod index;
 mod log;
 mod memory;
@@ -23,6 +24,7 @@ pub use disk::{
     copy_store, repair, verify,
 };
 pub use error::StoreError;
+pub use held::{HELD_SAMPLES_MAX, HeldStore, Settled};
 pub use memory::MemoryStore;
 
 use std::sync::Arc;

@@ -14,6 +14,8 @@ mod api_parity;
 mod bad_input;
 /// promtool and a Python client.
 mod clients;
+/// A clock that starts in the past and is set.
+mod clock;
 /// The same questions as a live Prometheus, the same answers.
 #[path = "../compliance/mod.rs"]
 mod compliance;

@@ -57,12 +57,18 @@ impl Bench {
 
     fn evaluate(&self, group: &mut Group, minute: i64) {
         let at = Timestamp(minute * 60_000);
+        self.evaluate_with(group, minute, &Clock::manual(at), 0);
+    }
+
+    fn evaluate_with(&self, group: &mut Group, minute: i64, clock: &Clock, corrected_ms: i64) {
+        let at = Timestamp(minute * 60_000);
         let environment = Environment {
             append: &self.store,
             select: &self.store,
             query: self,
             sink: self,
-            clock: &Clock::manual(at),
+            clock,
+            corrected_ms,
             settings: &self.settings,
             is_stopping: &|| false,
         };
@@ -214,6 +220,30 @@ fn an_alert_kept_firing_is_kept_over_a_restart() {
     bench.evaluate(&mut restarted, 14);
     assert_eq!(states(&restarted), []);
     assert!(bench.sent.lock().expect("lock").last().expect("sent").resolved);
+}
+
+#[test]
+fn a_corrected_clock_neither_fires_nor_resolves() {
+    let bench = Bench::default();
+    let mut group = bench.group("{alert: A, expr: up == 0, for: 10m}", false);
+    bench.tell("up == 0", &["x"]);
+    let clock = Clock::manual(Timestamp(1_000 * 60_000));
+    clock.hold(Timestamp(100 * 60_000));
+    bench.evaluate_with(&mut group, 100, &clock, 0);
+    bench.evaluate_with(&mut group, 105, &clock, 0);
+    assert_eq!(states(&group), [(AlertState::Pending, 100)]);
+
+    let by_ms = clock.settle().expect("it was held").by_ms;
+    bench.tell("up == 0", &[]);
+    bench.evaluate_with(&mut group, 106, &clock, 0);
+    assert_eq!(states(&group), [(AlertState::Pending, 100)], "a slot that never was finds nothing and changes nothing");
+
+    bench.tell("up == 0", &["x"]);
+    bench.evaluate_with(&mut group, 1_006, &clock, by_ms);
+    let moved = states(&group);
+    assert!(matches!(moved[..], [(AlertState::Pending, 999 | 1_000)]), "what was waited stays: {moved:?}");
+    bench.evaluate_with(&mut group, 1_010, &clock, by_ms);
+    assert_eq!(states(&group)[0].0, AlertState::Firing);
 }
 
 #[test]

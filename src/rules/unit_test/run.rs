@@ -127,6 +127,7 @@ impl<'a> Simulation<'a> {
             query: &self.query,
             sink: &NoDelivery,
             clock: &clock,
+            corrected_ms: 0,
             settings: &self.settings,
             is_stopping: &|| false,
         };

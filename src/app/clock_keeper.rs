@@ -1,0 +1,165 @@
+//! The time of day on a board without a battery: whether the machine's clock is believed at the start, and since when.
+//!
+//! A clock is not believed that nothing keeps right and that is behind the newest stored sample or this version's
+//! release. Until it is, time counts from there and samples are held back ([`HeldStore`]); queries, rules and alerts
+//! go on with the assumed time. Federation waits: a central would keep the wrong times.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::clock::{Clock, RELEASED, Steps};
+use crate::model::MetricType;
+use crate::store::{Append, DiskStore, HELD_SAMPLES_MAX, HeldStore, Select, Settled};
+use crate::telemetry::{Counter, Gauge, Registry};
+
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The assumed time begins so much behind the newest stored sample.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Keeps an eye on the machine's clock.
+pub struct ClockKeeper {
+    clock: Clock,
+    held: Option<Arc<HeldStore<DiskStore>>>,
+    watching: Option<JoinHandle<()>>,
+    metrics: Metrics,
+}
+
+#[derive(Clone)]
+struct Metrics {
+    forward: Counter,
+    backward: Counter,
+    correction: Gauge,
+}
+
+impl ClockKeeper {
+    /// Looks at the clock for the first time, before anything is stamped with it.
+    pub fn new(clock: Clock, store: &Arc<DiskStore>, registry: &Registry) -> Self {
+        let newest = store.stats_with(0).newest;
+        let earliest = newest.map_or(RELEASED, |newest| (newest + MARGIN).max(RELEASED));
+        let is_believed = clock.is_synchronised() || clock.wall() >= earliest;
+        let held = (!is_believed).then(|| {
+            let behind_seconds = earliest.since(clock.wall()) / 1000;
+            tracing::warn!(behind_seconds, "the time of day is not known yet: samples are held back until it is");
+            clock.hold(earliest);
+            Arc::new(HeldStore::new(Arc::clone(store), HELD_SAMPLES_MAX))
+        });
+        let metrics = Metrics::new(&clock, held.clone(), registry);
+        Self { clock, held, watching: None, metrics }
+    }
+
+    /// The store to append to and to read from: in front of `store` while samples are held back.
+    pub fn in_front_of(&self, store: &Arc<DiskStore>) -> (Arc<dyn Append>, Arc<dyn Select>) {
+        match &self.held {
+            Some(held) => (Arc::clone(held) as _, Arc::clone(held) as _),
+            None => (Arc::clone(store) as _, Arc::clone(store) as _),
+        }
+    }
+
+    /// What is wrong at the moment, for people.
+    pub fn problem(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let (clock, held) = (self.clock.clone(), self.held.clone());
+        move || {
+            let samples = held.as_ref().and_then(|held| held.held_samples()).unwrap_or_default();
+            clock.is_held().then(|| format!("the time of day is not known: {samples} samples wait for it in memory"))
+        }
+    }
+
+    /// Looks again every second from now on.
+    pub fn start(&mut self) {
+        let (clock, held, metrics) = (self.clock.clone(), self.held.clone(), self.metrics.clone());
+        self.watching = Some(tokio::spawn(watch(clock, held, metrics)));
+    }
+
+    /// Stops looking. What still waits is stored with the assumed times.
+    pub async fn stop(self) {
+        if let Some(watching) = self.watching {
+            watching.abort();
+            // Cancelled, or ended by a panic that has been reported: both end it.
+            drop(watching.await);
+        }
+        if let Some(held) = self.held
+            && let Ok(Some(Settled { stored, refused })) = spawn_blocking(move || held.settle(|| None)).await
+        {
+            tracing::warn!(stored, refused, "the time of day was never known: samples keep the assumed times");
+        }
+    }
+}
+
+async fn watch(clock: Clock, held: Option<Arc<HeldStore<DiskStore>>>, metrics: Metrics) {
+    let began = Instant::now();
+    let mut steps = Steps::default();
+    let mut ticks = interval(LOOK_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        if let Some(by_ms) = steps.look(clock.wall(), began.elapsed()) {
+            metrics.note_step(by_ms);
+            let seconds = by_ms as f64 / 1000.0;
+            tracing::warn!(seconds, synchronised = clock.is_synchronised(), "the machine's clock was set");
+        }
+        if clock.is_held() && clock.can_settle() {
+            settle(&clock, held.clone(), &metrics).await;
+        }
+    }
+}
+
+/// The time is known: what waits gets its right times. A thread of its own does it, and the event loop goes on.
+async fn settle(clock: &Clock, held: Option<Arc<HeldStore<DiskStore>>>, metrics: &Metrics) {
+    let (clock, metrics) = (clock.clone(), metrics.clone());
+    let work = spawn_blocking(move || {
+        let correct = || {
+            let correction = clock.settle()?;
+            metrics.correction.set(correction.by_ms as f64 / 1000.0);
+            Some(correction)
+        };
+        let settled = match held {
+            Some(held) => held.settle(correct),
+            None => correct().and(None),
+        };
+        let Settled { stored, refused } = settled.unwrap_or_default();
+        let seconds = metrics.correction.value();
+        tracing::info!(seconds, stored, refused, "the time of day is known; held samples were moved to it and stored");
+    });
+    // Panics abort; a cancelled task means that the runtime is ending.
+    drop(work.await);
+}
+
+impl Metrics {
+    fn new(clock: &Clock, held: Option<Arc<HeldStore<DiskStore>>>, registry: &Registry) -> Self {
+        let clock = clock.clone();
+        registry.family(
+            "outpost_clock_trusted",
+            "1 while the machine's clock is believed, 0 while an assumed time of day stands in for it.",
+            MetricType::Gauge,
+            move |emit| emit(&[], if clock.is_held() { 0.0 } else { 1.0 }),
+        );
+        registry.family(
+            "outpost_clock_held_samples",
+            "Samples that wait in memory for the time of day.",
+            MetricType::Gauge,
+            move |emit| emit(&[], held.as_ref().and_then(|held| held.held_samples()).unwrap_or_default() as f64),
+        );
+        let (forward, backward) = (Counter::default(), Counter::default());
+        let shown = (forward.clone(), backward.clone());
+        registry.family(
+            "outpost_clock_steps_total",
+            "How often the machine's clock was set by two seconds or more.",
+            MetricType::Counter,
+            move |emit| {
+                emit(&[("direction", "backward")], shown.1.value() as f64);
+                emit(&[("direction", "forward")], shown.0.value() as f64);
+            },
+        );
+        let correction =
+            registry.gauge("outpost_clock_correction_seconds", "How wrong the assumed time of day was in the end.");
+        Self { forward, backward, correction }
+    }
+
+    fn note_step(&self, by_ms: i64) {
+        let counter = if by_ms > 0 { &self.forward } else { &self.backward };
+        counter.inc();
+    }
+}
