@@ -174,6 +174,11 @@ impl Blocks {
         Arc::clone(&self.list.lock().expect("no holder of the lock panics"))
     }
 
+    /// The newest sample of all.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.list().iter().map(|block| block.newest).max()
+    }
+
     /// Whether any block overlaps a range.
     pub fn overlap(&self, range: TimeRange) -> bool {
         self.list().iter().any(|block| block.oldest <= range.end && range.start <= block.newest)

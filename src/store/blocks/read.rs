@@ -1,6 +1,6 @@
 //! Reading blocks: which series match, and their samples, segment by segment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,6 +45,12 @@ pub(super) struct PartRow {
     directory: Vec<u8>,
 }
 
+/// Says of a series' labels, in name order, whether it is wanted.
+type Predicate<'a> = dyn Fn(&[(&str, &str)]) -> bool + 'a;
+
+/// Unpacked segments kept while series are asked for their newest samples.
+const NEWEST_CACHE_BYTES: usize = 1 << 20;
+
 type Matched = Rc<Vec<(u32, Labels)>>;
 
 impl Blocks {
@@ -56,18 +62,40 @@ impl Blocks {
         options: &ReadOptions,
     ) -> Result<(Selection<'_>, BTreeMap<Labels, BlockSeries>), StoreError> {
         let list = self.list();
-        let overlaps = |block: &&Block| block.oldest <= options.range.end && options.range.start <= block.newest;
-        let wanted: Vec<i64> = list.iter().filter(overlaps).map(|block| block.id).collect();
-        self.select_in(list, &wanted, None, sets, options)
+        let wanted = overlapping(&list, options.range);
+        self.select_in(list, &wanted, None, &|pairs| is_in_any(sets, pairs), options)
     }
 
-    /// The same in the given blocks, for one target or for all.
+    /// The newest sample at or after `since` of each of the series listed, where there is one.
+    pub fn newest_of(
+        &self,
+        series: &HashSet<Labels, FixedState>,
+        since: Timestamp,
+    ) -> Result<Vec<(Labels, Timestamp, f64)>, StoreError> {
+        let options = ReadOptions::over(TimeRange { start: since, end: Timestamp::MAX });
+        let list = self.list();
+        let blocks = overlapping(&list, options.range);
+        let is_listed = |pairs: &[(&str, &str)]| series.contains(&Labels::from_sorted(pairs.iter().copied()));
+        let (selection, found) = self.select_in(list, &blocks, None, &is_listed, &options)?;
+        let (mut cache, mut samples) = (SegmentCache::new(NEWEST_CACHE_BYTES), Samples::default());
+        let mut newest = Vec::with_capacity(found.len());
+        for (labels, places) in found {
+            samples.clear();
+            selection.read(&places, options.range, &mut cache, &mut samples)?;
+            if let (Some(at), Some(value)) = (samples.timestamps.last(), samples.values.last()) {
+                newest.push((labels, *at, *value));
+            }
+        }
+        Ok(newest)
+    }
+
+    /// The series for which `is_wanted` holds in the given blocks, for one target or for all.
     pub(super) fn select_in(
         &self,
         list: Arc<Vec<Block>>,
         blocks: &[i64],
         target: Option<i64>,
-        sets: &[Vec<Matcher>],
+        is_wanted: &Predicate<'_>,
         options: &ReadOptions,
     ) -> Result<(Selection<'_>, BTreeMap<Labels, BlockSeries>), StoreError> {
         let mut selection = Selection { reading: self.reader()?, parts: Vec::new(), _blocks: list };
@@ -80,7 +108,7 @@ impl Blocks {
                 let series = match matched.get(&part.names) {
                     Some(series) => Rc::clone(series),
                     None => {
-                        let series = Rc::new(self.match_names(&selection.reading, block, part.names, sets)?);
+                        let series = Rc::new(self.match_names(&selection.reading, block, part.names, is_wanted)?);
                         matched.insert(part.names, Rc::clone(&series));
                         series
                     }
@@ -114,7 +142,7 @@ impl Blocks {
         reading: &Reading<'_>,
         block: i64,
         id: i64,
-        sets: &[Vec<Matcher>],
+        is_wanted: &Predicate<'_>,
     ) -> Result<Vec<(u32, Labels)>, StoreError> {
         let query = "SELECT bytes FROM names WHERE id = ?1";
         let bytes = reading
@@ -130,7 +158,7 @@ impl Blocks {
         };
         let mut matched = Vec::new();
         let outcome = names::decode(&bytes, |position, pairs| {
-            if sets.is_empty() || sets.iter().any(|set| set.iter().all(|matcher| is_satisfied(matcher, pairs))) {
+            if is_wanted(pairs) {
                 matched.push((position, Labels::from_sorted(pairs.iter().copied())));
             }
         });
@@ -148,6 +176,16 @@ impl Blocks {
         }
         Err(self.error("read", &error))
     }
+}
+
+fn overlapping(list: &[Block], range: TimeRange) -> Vec<i64> {
+    let overlaps = |block: &&Block| block.oldest <= range.end && range.start <= block.newest;
+    list.iter().filter(overlaps).map(|block| block.id).collect()
+}
+
+/// Whether all matchers of at least one set are satisfied; no set means all series.
+pub(super) fn is_in_any(sets: &[Vec<Matcher>], pairs: &[(&str, &str)]) -> bool {
+    sets.is_empty() || sets.iter().any(|set| set.iter().all(|matcher| is_satisfied(matcher, pairs)))
 }
 
 fn is_satisfied(matcher: &Matcher, pairs: &[(&str, &str)]) -> bool {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use rusqlite::OptionalExtension;
 
+use super::read::is_in_any;
 use super::write::BlockWriter;
 use super::{Block, Blocks};
 use crate::model::{Matcher, TimeRange, Timestamp};
@@ -111,7 +112,8 @@ impl Blocks {
         let Some(until) = rules.iter().map(|rule| ends_of(rule)).min() else { return self.drop_whole(block) };
         let sets: Vec<Vec<Matcher>> = rules.iter().map(|rule| rule.matchers.clone()).collect();
         let options = ReadOptions::over(TimeRange::ALL);
-        let kept = self.select_in(self.list(), &[block.id], None, &sets, &options)?.1.len() as u64;
+        let is_kept = |pairs: &[(&str, &str)]| is_in_any(&sets, pairs);
+        let kept = self.select_in(self.list(), &[block.id], None, &is_kept, &options)?.1.len() as u64;
         if kept == 0 {
             return self.drop_whole(block);
         }

@@ -22,6 +22,7 @@ mod metrics;
 mod offline;
 #[cfg(test)]
 mod offline_tests;
+mod recall;
 mod repair;
 mod replay;
 mod retention;
@@ -260,6 +261,11 @@ impl Append for DiskStore {
         let now = self.shared.clock.now();
         let settings = &self.shared.settings;
         let bounds = Bounds { oldest: now - settings.retention_time, newest: now + settings.ahead_max };
+        let explicit = batch.explicit.iter().map(|(_, timestamp, _)| *timestamp).min();
+        let oldest = explicit.map_or(batch.timestamp, |oldest| oldest.min(batch.timestamp));
+        if self.shared.blocks.newest() >= Some(oldest) {
+            self.shared.recall(batch, &bounds);
+        }
         let (report, written) = {
             let mut tail = self.shared.tail.lock().expect("no holder of the lock panics");
             let mut head = self.shared.write_head();
@@ -273,8 +279,6 @@ impl Append for DiskStore {
             self.shared.metrics.note_tail(outcome.map_err(|error| error.to_string()), now);
         }
         if report.appended > 0 {
-            let explicit = batch.explicit.iter().map(|(_, timestamp, _)| *timestamp).min();
-            let oldest = explicit.map_or(batch.timestamp, |oldest| oldest.min(batch.timestamp));
             self.shared.changes.note_append(now, oldest);
         }
         self.shared.metrics.samples_appended.add(report.appended as u64);

@@ -109,7 +109,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         20 => (0usize..3, prop_oneof![Just(0i64), Just(15_000), 1i64..60_000], values)
             .prop_map(|(group, after_ms, values)| Step::Scrape { group, after_ms, values }),
-        4 => (0usize..3, 0usize..3, 0usize..14, 0i64..600_000, any_value())
+        4 => (0usize..3, 0usize..3, 0usize..14, prop_oneof![4 => 0i64..600_000, 1 => 0i64..12 * HOUR], any_value())
             .prop_map(|(through, group, series, back_ms, value)| Step::Explicit { through, group, series, back_ms, value }),
         2 => (0i64..3 * HOUR).prop_map(|ms| Step::Wait { ms }),
         2 => Just(Step::Flush),
@@ -226,8 +226,13 @@ impl Pair {
     }
 }
 
+/// Forty-eight, unless `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 300, ..ProptestConfig::default() })]
     #[test]
     fn agrees_with_the_double(steps in proptest::collection::vec(any_step(), 1..60)) {
         let mut pair = Pair::new();
@@ -287,6 +292,58 @@ fn rules_of_appending() {
         explicit: vec![],
     };
     assert_eq!(store.append(&unknown).rejected, [(0, Rejection::UnknownSeries)]);
+}
+
+/// Whatever memory forgets when it starts anew or when a series has ended, blocks still know.
+#[test]
+fn samples_are_compared_with_blocks_where_memory_knows_no_newer_one() {
+    let forget: [fn(&mut Pair); 3] = [
+        |pair| pair.apply(&Step::Kill),
+        |pair| pair.apply(&Step::Restart),
+        // So long after the end of its series that it is dropped.
+        |pair| {
+            pair.apply(&Step::Wait { ms: 4 * HOUR });
+            pair.apply(&Step::Scrape { group: 1, after_ms: 0, values: vec![(0, 1.0)] });
+            pair.apply(&Step::Maintain);
+            assert_eq!(pair.disk.stats().series, 1);
+        },
+    ];
+    for forget in forget {
+        let mut pair = Pair::new();
+        // All of it goes to blocks: two series, one of them ended, one with a time of its own.
+        pair.apply(&Step::Scrape { group: 0, after_ms: 0, values: vec![(0, 1.0), (1, 2.0)] });
+        pair.apply(&Step::Scrape { group: 0, after_ms: 15_000, values: vec![(0, 3.0), (1, stale_marker())] });
+        pair.apply(&Step::Explicit { through: 0, group: 0, series: 2, back_ms: 5_000, value: 4.0 });
+        let end = pair.now;
+        pair.apply(&Step::Wait { ms: 3 * HOUR });
+        pair.apply(&Step::Maintain);
+        assert_eq!(pair.disk.stats().samples_in_memory, 0);
+        forget(&mut pair);
+        // Older ones, repetitions, other values at the same time, and newer ones.
+        for (series, before_end_ms, value) in [
+            (0, 1_000, 5.0),
+            (0, 0, 3.0),
+            (1, 1, 2.0),
+            (1, 0, stale_marker()),
+            (1, 0, 2.0),
+            (2, 5_001, 4.0),
+            (2, 5_000, 4.0),
+            (2, 5_000, 6.0),
+            (2, 4_000, 6.0),
+            (3, 10_000, 7.0),
+            (1, -1_000, 8.0),
+        ] {
+            let back_ms = pair.now - end + before_end_ms;
+            pair.apply(&Step::Explicit { through: 0, group: 0, series, back_ms, value });
+        }
+        // A whole scrape that is late, as after a step of the clock.
+        let values = vec![(0, 5.0), (1, 6.0), (2, 7.0), (4, 8.0)];
+        assert_eq!(scrape(&*pair.disk, 0, end, &values), scrape(&pair.memory, 0, end, &values));
+        pair.compare();
+        pair.apply(&Step::Maintain);
+        pair.apply(&Step::Kill);
+        pair.compare();
+    }
 }
 
 #[test]

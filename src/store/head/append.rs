@@ -21,7 +21,8 @@ impl Bounds {
     /// Takes any time: for replaying what was taken before.
     pub const ANY: Self = Self { oldest: Timestamp::MIN, newest: Timestamp::MAX };
 
-    fn check(&self, timestamp: Timestamp) -> Result<(), Rejection> {
+    /// Whether a time is taken.
+    pub fn check(&self, timestamp: Timestamp) -> Result<(), Rejection> {
         if timestamp < self.oldest {
             Err(Rejection::TooOld)
         } else if timestamp > self.newest {

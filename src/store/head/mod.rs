@@ -151,21 +151,7 @@ impl Head {
 
     /// Oldest and newest time held.
     pub fn time_span(&self) -> Option<(Timestamp, Timestamp)> {
-        let groups = self.groups.iter().filter_map(|group| {
-            let first = group
-                .frames
-                .iter()
-                .map(|frame| frame.first())
-                .chain(group.rows.first().map(|row| row.timestamp))
-                .min()?;
-            let last = group
-                .frames
-                .iter()
-                .map(|frame| frame.last())
-                .chain(group.rows.last().map(|row| row.timestamp))
-                .max()?;
-            Some((first, last))
-        });
+        let groups = self.groups.iter().filter_map(Group::time_span);
         let strays = self.strays.values().filter_map(Stray::time_span);
         groups.chain(strays).reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))
     }
@@ -178,6 +164,21 @@ impl Head {
         }
         let column = self.groups.get(record.group.0 as usize)?.columns.get(record.column as usize)?;
         (column.newest_at > Timestamp::MIN).then_some((column.newest_at, column.newest))
+    }
+
+    /// Tells the newest sample of a series, of which memory knows none.
+    pub fn recall(&mut self, id: SeriesId, timestamp: Timestamp, value: f64) {
+        let Some(record) = self.dictionary.record(id) else { return };
+        let (newest_at, newest) = if record.column == NO_COLUMN {
+            let newest = &mut self.strays.entry(id).or_default().newest;
+            (&mut newest.0, &mut newest.1)
+        } else {
+            let column = &mut self.groups[record.group.0 as usize].columns[record.column as usize];
+            (&mut column.newest_at, &mut column.newest)
+        };
+        if *newest_at == Timestamp::MIN {
+            (*newest_at, *newest) = (timestamp, value);
+        }
     }
 
     /// Bytes of memory, estimated from the capacities.
@@ -219,6 +220,8 @@ impl Head {
 
 impl Group {
     fn drop_columns(&mut self, since: Timestamp) {
+        // A series whose samples are still here would not be found without its column.
+        let since = since.min(self.time_span().map_or(Timestamp::MAX, |(oldest, _)| oldest));
         if self.columns.iter().all(|column| column.newest_at >= since) {
             return;
         }
@@ -226,6 +229,14 @@ impl Group {
         self.columns.shrink_to_fit();
         self.layout = self.columns.iter().map(|column| column.series).collect();
         self.generation += 1;
+    }
+
+    /// Oldest and newest time held in rows and frames.
+    fn time_span(&self) -> Option<(Timestamp, Timestamp)> {
+        let row = |row: &Row| row.timestamp;
+        let first = self.frames.iter().map(|frame| frame.first()).chain(self.rows.first().map(row)).min()?;
+        let last = self.frames.iter().map(|frame| frame.last()).chain(self.rows.last().map(row)).max()?;
+        Some((first, last))
     }
 
     /// The series of the present layout, and of older ones that rows and frames still use.

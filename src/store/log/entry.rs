@@ -297,10 +297,18 @@ impl Reader {
                 }
                 SERIES => self.read_series(&mut input, sink)?,
                 LAYOUT => self.read_layout(&mut input)?,
-                ROW => drop(self.read_row(&mut input, sink)?),
+                ROW => {
+                    if let Some((group, timestamp)) = self.read_row(&mut input)? {
+                        self.give(group, timestamp, sink);
+                    }
+                }
                 ANCHOR => {
-                    if let Some(group) = self.read_row(&mut input, sink)? {
-                        self.anchors.insert(group, self.groups[&group].clone());
+                    if let Some((group, timestamp)) = self.read_row(&mut input)? {
+                        let before = self.anchors.insert(group, self.groups[&group].clone());
+                        // Said again it is no sample of this record: blocks may have it already.
+                        if before.is_none() {
+                            self.give(group, timestamp, sink);
+                        }
                     }
                 }
                 STRAYS => read_strays(&mut input, sink)?,
@@ -338,8 +346,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Gives the group, unless the row had to be passed over.
-    fn read_row(&mut self, input: &mut &[u8], sink: &mut dyn Sink) -> Result<Option<u32>, CodecError> {
+    /// Gives group and time, unless the row had to be passed over.
+    fn read_row(&mut self, input: &mut &[u8]) -> Result<Option<(u32, Timestamp)>, CodecError> {
         let group = read_u32(input)?;
         let timestamp = Timestamp(read_signed(input)?);
         let Some(known) = self.known(group) else {
@@ -348,10 +356,16 @@ impl Reader {
             return Ok(None);
         };
         known.base = decode_row(&known.base, input)?;
-        let layout = known.layout.get(..known.base.len());
-        let layout = layout.ok_or(CodecError::Malformed("a row is longer than its layout"))?;
-        sink.row(group, timestamp, layout, &known.base);
-        Ok(Some(group))
+        if known.base.len() > known.layout.len() {
+            return Err(CodecError::Malformed("a row is longer than its layout"));
+        }
+        Ok(Some((group, timestamp)))
+    }
+
+    /// Passes on the row that a group is at.
+    fn give(&self, group: u32, timestamp: Timestamp, sink: &mut dyn Sink) {
+        let GroupState { layout, base } = &self.groups[&group];
+        sink.row(group, timestamp, &layout[..base.len()], base);
     }
 
     /// What is known of a group in this record.
