@@ -10,11 +10,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use super::clock_keeper::ClockKeeper;
+use super::memory_limit;
 use super::query_metrics;
 use super::reload::{FileWatch, ReloadState};
 use super::rule_query::RuleQuery;
 use super::running::{Running, watched_files};
 use super::signals::Signals;
+use super::supervisor::Supervisor;
 use super::{App, Requests, screen};
 use crate::cli::RunOptions;
 use crate::clock::Clock;
@@ -110,6 +112,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
         server,
         api: Arc::new(api),
         requests: Requests { signals, reloads, quits },
+        supervisor: Supervisor::from_environment(),
         parts: Running {
             options,
             clock,
@@ -243,7 +246,12 @@ fn engine(options: &RunOptions, config: &Config) -> Engine {
         default_step: config.global.evaluation_interval,
         features: options.features.promql,
     };
-    Engine::new(settings).with_memory(config.outpost.query_memory).with_cache(config.outpost.query_cache_bytes)
+    let memory = memory_limit::within(config.outpost.query_memory, memory_limit::limit());
+    if memory != config.outpost.query_memory {
+        let (query, total) = (memory.query_bytes_max, memory.total_bytes_max);
+        tracing::info!(query, total, "queries are held to a part of the memory that this process may use");
+    }
+    Engine::new(settings).with_memory(memory).with_cache(config.outpost.query_cache_bytes)
 }
 
 fn query_settings(options: &RunOptions) -> QuerySettings {

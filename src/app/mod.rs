@@ -3,6 +3,7 @@
 
 mod build;
 mod clock_keeper;
+mod memory_limit;
 #[cfg(test)]
 mod query_cache_tests;
 mod query_metrics;
@@ -11,6 +12,7 @@ mod rule_query;
 mod running;
 mod screen;
 mod signals;
+mod supervisor;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::clock::Clock;
 use crate::http::{Api, ReloadRequest, Server};
 use running::Running;
 use signals::{Signal, Signals};
+use supervisor::{Problems, Supervisor};
 
 /// The server, built and bound, with nothing running yet.
 pub struct App {
@@ -31,6 +34,7 @@ pub struct App {
     api: Arc<Api>,
     parts: Running,
     requests: Requests,
+    supervisor: Supervisor,
 }
 
 /// What asks the running server for something.
@@ -58,18 +62,24 @@ impl App {
 
     /// Runs until SIGTERM, SIGINT or `/-/quit`, then stops every part: the listener first, the store last.
     pub async fn run(self) -> Result<()> {
-        let Self { server, api, mut parts, mut requests, .. } = self;
+        let Self { server, api, mut parts, mut requests, supervisor, .. } = self;
         let (stop, stopped) = oneshot::channel::<()>();
+        let asked = Arc::clone(&api);
+        let problems: Problems = Arc::new(move || (asked.health)().problems);
         let serving = tokio::spawn(async move {
             server.run(api, async { drop(stopped.await) }).await;
         });
         let outcome = match parts.start().await {
             Ok(()) => {
-                serve_requests(&mut parts, &mut requests).await;
+                supervisor.tell_ready();
+                let feeding = tokio::spawn(supervisor.clone().feed_watchdog(problems));
+                serve_requests(&mut parts, &mut requests, &supervisor).await;
+                feeding.abort();
                 Ok(())
             }
             Err(error) => Err(error),
         };
+        supervisor.tell_stopping();
         parts.announce_stop();
         drop(stop);
         serving.await?;
@@ -79,7 +89,7 @@ impl App {
 }
 
 /// Reloads when asked, until asked to stop.
-async fn serve_requests(parts: &mut Running, requests: &mut Requests) {
+async fn serve_requests(parts: &mut Running, requests: &mut Requests, supervisor: &Supervisor) {
     loop {
         tokio::select! {
             signal = requests.signals.next() => match signal {
@@ -87,17 +97,24 @@ async fn serve_requests(parts: &mut Running, requests: &mut Requests) {
                     tracing::info!("stopping: a signal asked for it");
                     return;
                 }
-                Signal::Reload => drop(parts.reload("signal").await),
+                Signal::Reload => drop(reload(parts, "signal", supervisor).await),
             },
             Some(answer) = requests.reloads.recv() => {
                 // A client that has gone away gets its reload all the same.
-                drop(answer.send(parts.reload("request").await));
+                drop(answer.send(reload(parts, "request", supervisor).await));
             }
             Some(()) = requests.quits.recv() => {
                 tracing::info!("stopping: a request asked for it");
                 return;
             }
-            () = parts.file_changed() => drop(parts.reload("changed file").await),
+            () = parts.file_changed() => drop(reload(parts, "changed file", supervisor).await),
         }
     }
+}
+
+async fn reload(parts: &mut Running, asked_by: &'static str, supervisor: &Supervisor) -> Result<(), String> {
+    supervisor.tell_reloading();
+    let outcome = parts.reload(asked_by).await;
+    supervisor.tell_ready();
+    outcome
 }

@@ -33,6 +33,8 @@ mod hostile_targets;
 mod lifecycle;
 /// What must not be shown is not.
 mod secrets;
+/// The systemd unit, and what systemd is told.
+mod service;
 /// The store's commands, beside promtool.
 mod store;
 /// TLS and users of the listener.
