@@ -42,6 +42,8 @@ pub mod promql;
 pub mod rules;
 /// Fetching and appending.
 pub mod scrape;
+/// Small files of state.
+pub mod state_file;
 /// Where samples live.
 pub mod store;
 /// Own metrics.

@@ -27,7 +27,7 @@ use crate::http::{
     Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, RuntimeInfo, Server,
     ServerSettings, WebSource,
 };
-use crate::notify::Notifier;
+use crate::notify::{Notifier, WaitingFile};
 use crate::promql::{Engine, EngineSettings};
 use crate::rules::{RuleDeps, RuleManager, RuleSettings};
 use crate::scrape::{CollectorFactory, ScrapeDeps, ScrapeManager};
@@ -41,6 +41,8 @@ const RELOADS_WAITING_MAX: usize = 4;
 const RETENTION_TIME_UNBOUNDED: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The resync cursors' file in the store's folder.
 const CURSORS_FILE: &str = "resync-cursors";
+/// The file of alerts that no Alertmanager has taken, beside it.
+const WAITING_ALERTS_FILE: &str = "waiting-alerts";
 
 /// Builds the whole server.
 pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
@@ -62,7 +64,8 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     let (append, select) = clock_keeper.in_front_of(&store);
     let engine = query_metrics::registered(engine(&options, &config), &registry);
     let scrape = ScrapeManager::new(scrape_deps(&append, &clock, &registry));
-    let notifier = Arc::new(Notifier::new(clock.clone(), &registry));
+    let waiting_alerts = WaitingFile::new(options.storage_path.join(WAITING_ALERTS_FILE));
+    let notifier = Arc::new(Notifier::keeping(clock.clone(), &registry, waiting_alerts).await);
     notifier.reload(&config.notify, &config.global.external_labels)?;
     let rules = RuleManager::new(
         rule_settings(&options, &config, &urls.external),

@@ -9,12 +9,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
 use crate::model::{Matcher, MetricType, TimeRange, Timestamp, parse_duration};
+use crate::state_file::StateFileError;
 use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::{Emit, Registry};
 
 use super::connection::ConnectionFacts;
 use super::cursor::{Cursor, GivenSeries, Progress, ResyncOrder, Turn};
-use super::cursor_store::{CursorRecord, CursorStore, CursorStoreError};
+use super::cursor_store::{CursorRecord, CursorStore};
 
 /// Samples per reply, unless set otherwise. Must stay below the central's `sample_limit`: a reply that
 /// it reads and then refuses counts as received.
@@ -138,7 +139,7 @@ impl Pullers {
     }
 
     /// Keeps all cursors as they stand.
-    pub fn save(&self) -> Result<(), CursorStoreError> {
+    pub fn save(&self) -> Result<(), StateFileError> {
         *lock(&self.0.saved_at) = Instant::now();
         let records: Vec<CursorRecord> = self.shown().iter().map(|(key, progress)| record(key, progress)).collect();
         self.0.kept.save(&records)

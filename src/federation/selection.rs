@@ -7,11 +7,12 @@ use crate::clock::Clock;
 use crate::exposition::ResponseFormat;
 use crate::model::{Labels, Matcher, MetadataLookup, TimeRange, Timestamp};
 use crate::promql::{ParseError, parse_wide_selector};
+use crate::state_file::StateFileError;
 use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::Registry;
 
 use super::connection::ConnectionFacts;
-use super::cursor_store::{CursorStore, CursorStoreError};
+use super::cursor_store::CursorStore;
 use super::page::FederationPage;
 use super::resync::{Pullers, ResyncRequest};
 
@@ -80,7 +81,7 @@ impl Federation {
 
     /// Keeps the resync cursors as they stand: to be called when the process ends, on a blocking
     /// thread. While it runs they are kept every few minutes.
-    pub fn save_cursors(&self) -> Result<(), CursorStoreError> {
+    pub fn save_cursors(&self) -> Result<(), StateFileError> {
         self.pullers.save()
     }
 

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ struct Inner {
     url: String,
     queue: Mutex<AlertQueue>,
     metrics: EndpointMetrics,
+    /// Whether the last request was taken.
+    works: AtomicBool,
     /// Counts what was put into the queue, to wake the task.
     pushed: watch::Sender<u64>,
 }
@@ -84,7 +87,8 @@ impl Endpoint {
     /// An Alertmanager whose alerts go to `url`.
     pub fn new(url: String) -> Self {
         let queue = Mutex::new(AlertQueue::new(QUEUE_CAPACITY));
-        Self(Arc::new(Inner { url, queue, metrics: EndpointMetrics::default(), pushed: watch::Sender::new(0) }))
+        let (metrics, works, pushed) = (EndpointMetrics::default(), AtomicBool::new(false), watch::Sender::new(0));
+        Self(Arc::new(Inner { url, queue, metrics, works, pushed }))
     }
 
     /// Where the alerts go.
@@ -102,6 +106,16 @@ impl Endpoint {
         self.with_queue(|queue| queue.len())
     }
 
+    /// Whether the last request was taken; not before the first one.
+    pub fn works(&self) -> bool {
+        self.0.works.load(Ordering::Relaxed)
+    }
+
+    /// What waits, in order.
+    pub fn waiting(&self) -> Vec<Arc<Alert>> {
+        self.with_queue(|queue| queue.iter().cloned().collect())
+    }
+
     /// Puts alerts into the queue. Never waits.
     pub fn push(&self, alerts: impl IntoIterator<Item = Arc<Alert>>) {
         let dropped: u64 = self.with_queue(|queue| alerts.into_iter().map(|alert| queue.push(alert)).sum());
@@ -112,7 +126,7 @@ impl Endpoint {
         self.0.pushed.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Delivers what is in the queue until told to stop. What waits then is lost, and counted.
+    /// Delivers what is in the queue until told to stop. What waits then stays in the queue.
     pub async fn run(self, post: Arc<dyn Post>, clock: Clock, mut stopping: watch::Receiver<Stopping>) {
         let mut backoff = Backoff::new(RETRY_WAITS[0], RETRY_WAITS[1]);
         let mut is_failing = false;
@@ -137,7 +151,6 @@ impl Endpoint {
             _ = stopped_now => {}
             () = deliver_all => {}
         }
-        self.0.metrics.dropped.add(self.queue_len() as u64);
     }
 
     /// Waits for alerts; `None` where there are none and the end has come.
@@ -189,9 +202,11 @@ impl Endpoint {
         if delivery != Delivery::Done {
             self.0.metrics.errors.add(count);
         }
-        if !matches!(delivery, Delivery::Failed(_)) {
+        let is_taken = !matches!(delivery, Delivery::Failed(_));
+        if is_taken {
             self.with_queue(|queue| queue.finish(batch));
         }
+        self.0.works.store(is_taken, Ordering::Relaxed);
         delivery
     }
 

@@ -8,8 +8,10 @@ mod payload;
 mod queue;
 mod settings;
 mod status;
+mod waiting;
 
 pub use endpoint::{BATCH_ALERTS_MAX, QUEUE_CAPACITY};
 pub use notifier::{Notifier, NotifyError};
 pub use settings::{AlertmanagerSettings, NotifySettings};
 pub use status::AlertmanagersView;
+pub use waiting::WaitingFile;

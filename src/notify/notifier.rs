@@ -2,31 +2,35 @@
 //!
 //! One task per entry of `alertmanagers` follows discovery; one task per Alertmanager delivers.
 //! Alerts that are still due are remembered, so that an Alertmanager that is discovered late learns of
-//! them too. A reload keeps the queues of the Alertmanagers that stay.
+//! them too. A reload keeps the queues of the Alertmanagers that stay. What no Alertmanager takes is kept in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::endpoint::{Endpoint, Post, QUEUE_CAPACITY, Stopping};
 use super::fleet::{Fleet, fleet};
 use super::http_post::HttpPost;
-use super::queue::{AlertQueue, is_due};
+use super::queue::{AlertQueue, is_due, is_recent};
 use super::settings::{AlertmanagerSettings, NotifySettings};
 use super::status::AlertmanagersView;
+use super::waiting::{WaitingFile, fingerprint};
 use crate::client::{Client, ClientError};
 use crate::clock::Clock;
 use crate::discovery::{Discovery, DiscoveryError};
-use crate::model::{Alert, Labels, MetricType, RelabelRule, relabel};
+use crate::model::{Alert, Labels, MetricType, RelabelRule, Timestamp, relabel};
 use crate::rules::AlertSink;
 use crate::telemetry::{Counter, Registry};
 
 /// How long stopping waits for what is in the queues.
 const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether the file has to change, and the time between two writes.
+const KEEP_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_WRITE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Settings that cannot be put to use.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,14 @@ struct Inner {
     state: Mutex<State>,
     discovery_failures: Counter,
     stopping: watch::Sender<Stopping>,
+    kept: Option<Arc<Kept>>,
+}
+
+/// What is in the file of waiting alerts.
+struct Kept {
+    file: WaitingFile,
+    /// Of the alerts in it.
+    fingerprint: Mutex<u64>,
 }
 
 struct State {
@@ -80,22 +92,55 @@ struct AlertmanagerSet {
 /// An Alertmanager and its task.
 struct Delivering {
     endpoint: Endpoint,
-    task: JoinHandle<()>,
+    /// Taken when the notifier stops.
+    task: Option<JoinHandle<()>>,
+}
+
+impl Delivering {
+    fn end(&self) {
+        self.task.as_ref().inspect(|task| task.abort());
+    }
 }
 
 impl Notifier {
     /// A notifier without Alertmanagers; [`Notifier::reload`] gives it some.
     pub fn new(clock: Clock, registry: &Registry) -> Self {
-        let state = State {
-            external_labels: Labels::empty(),
-            relabel_rules: Vec::new(),
-            sets: Vec::new(),
-            recent: AlertQueue::new(QUEUE_CAPACITY),
+        Self::with(clock, registry, None, Vec::new())
+    }
+
+    /// The same, with what waited when it was stopped; from now on the file follows. Needs a runtime.
+    pub async fn keeping(clock: Clock, registry: &Registry, file: WaitingFile) -> Self {
+        let loaded = spawn_blocking(move || {
+            let loaded = file.load();
+            (file, loaded)
+        });
+        let Ok((file, loaded)) = loaded.await else { return Self::new(clock, registry) };
+        let waiting: Vec<Arc<Alert>> = match loaded {
+            Ok(alerts) => alerts.into_iter().map(|kept| Arc::new(kept.into())).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "alerts that were waiting for an Alertmanager cannot be read");
+                Vec::new()
+            }
         };
+        if !waiting.is_empty() {
+            tracing::info!(count = waiting.len(), "alerts still wait for an Alertmanager");
+        }
+        let kept = Kept { file, fingerprint: Mutex::new(fingerprint(&waiting)) };
+        let notifier = Self::with(clock, registry, Some(Arc::new(kept)), waiting);
+        tokio::spawn(keep(Arc::downgrade(&notifier.0)));
+        notifier
+    }
+
+    fn with(clock: Clock, registry: &Registry, kept: Option<Arc<Kept>>, waiting: Vec<Arc<Alert>>) -> Self {
+        let mut recent = AlertQueue::new(QUEUE_CAPACITY);
+        for alert in waiting {
+            recent.push(alert);
+        }
+        let state = State { external_labels: Labels::empty(), relabel_rules: Vec::new(), sets: Vec::new(), recent };
         let discovery_failures =
             registry.counter("outpost_notifications_discovery_failures_total", "Failed looks for Alertmanagers.");
         let stopping = watch::Sender::new(Stopping::No);
-        let notifier = Self(Arc::new(Inner { clock, state: Mutex::new(state), discovery_failures, stopping }));
+        let notifier = Self(Arc::new(Inner { clock, state: Mutex::new(state), discovery_failures, stopping, kept }));
         notifier.register(registry);
         notifier
     }
@@ -132,7 +177,7 @@ impl Notifier {
         let mut tasks = Vec::new();
         for set in &mut self.0.state().sets {
             set.discovery.take().inspect(JoinHandle::abort);
-            tasks.extend(std::mem::take(&mut set.endpoints).into_values().map(|delivering| delivering.task));
+            tasks.extend(set.endpoints.values_mut().filter_map(|delivering| delivering.task.take()));
         }
         let drained = async {
             for task in &mut tasks {
@@ -144,6 +189,7 @@ impl Notifier {
             self.0.stopping.send_replace(Stopping::Now);
             tracing::warn!("alerts were still waiting for delivery when stopping");
         }
+        self.0.keep().await;
         tracing::info!(took_ms = began.elapsed().as_millis() as u64, "delivery of alerts stopped");
     }
 
@@ -205,7 +251,7 @@ impl AlertSink for Notifier {
             .filter_map(|alert| relabelled(&alert, &state.external_labels, &state.relabel_rules))
             .map(Arc::new)
             .collect();
-        state.recent.retain(|alert| is_due(alert, now));
+        state.forget_old(now);
         for alert in &alerts {
             state.recent.push(Arc::clone(alert));
         }
@@ -249,6 +295,7 @@ impl Inner {
     /// Puts what was discovered for an entry in force.
     fn update(self: &Arc<Self>, settings: &AlertmanagerSettings, found: Fleet) {
         let mut state = self.state();
+        state.forget_old(self.clock.now());
         let State { sets, recent, .. } = &mut *state;
         let Some(set) = sets.iter_mut().find(|set| set.settings == *settings) else { return };
         for address in found.invalid.difference(&set.fleet.invalid) {
@@ -257,23 +304,84 @@ impl Inner {
         set.endpoints.retain(|url, delivering| {
             let stays = found.active.contains(url);
             if !stays {
-                delivering.task.abort();
+                delivering.end();
             }
             stays
         });
-        let now = self.clock.now();
-        recent.retain(|alert| is_due(alert, now));
         let recent: Vec<Arc<Alert>> = recent.iter().cloned().collect();
         for url in &found.active {
             if !set.endpoints.contains_key(url) {
                 let endpoint = Endpoint::new(url.clone());
                 endpoint.push(set.relabelled(&recent));
                 let post = Arc::clone(&set.post);
-                let task = tokio::spawn(endpoint.clone().run(post, self.clock.clone(), self.stopping.subscribe()));
+                let run = endpoint.clone().run(post, self.clock.clone(), self.stopping.subscribe());
+                let task = Some(tokio::spawn(run));
                 set.endpoints.insert(url.clone(), Delivering { endpoint, task });
             }
         }
         set.fleet = found;
+    }
+
+    /// Brings the file up to date; false if it is already, or if there is none.
+    async fn keep(&self) -> bool {
+        let Some(kept) = self.kept.clone() else { return false };
+        let waiting = self.state().waiting(self.clock.now());
+        let now = fingerprint(&waiting);
+        if *kept.fingerprint() == now {
+            return false;
+        }
+        let write = move || {
+            let records = waiting.iter().map(|alert| (&**alert).into()).collect();
+            match kept.file.save(&records) {
+                Ok(()) => *kept.fingerprint() = now,
+                Err(error) => tracing::warn!(%error, "alerts that wait for an Alertmanager are in memory alone"),
+            }
+        };
+        // Panics abort; a cancelled task means that the runtime is ending.
+        drop(spawn_blocking(write).await);
+        true
+    }
+}
+
+impl Kept {
+    fn fingerprint(&self) -> MutexGuard<'_, u64> {
+        self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether an entry has found no Alertmanager yet: what is due waits for one then.
+    fn lacks_alertmanagers(&self) -> bool {
+        self.sets.iter().any(|set| set.endpoints.is_empty())
+    }
+
+    fn forget_old(&mut self, now: Timestamp) {
+        let is_kept = if self.lacks_alertmanagers() { is_due } else { is_recent };
+        self.recent.retain(|alert| is_kept(alert, now));
+    }
+
+    /// What no Alertmanager has taken yet, each alert once.
+    fn waiting(&self, now: Timestamp) -> Vec<Arc<Alert>> {
+        let endpoints = self.sets.iter().flat_map(|set| set.endpoints.values().map(|delivering| &delivering.endpoint));
+        let mut waiting: BTreeMap<Labels, Arc<Alert>> = BTreeMap::new();
+        let queued = endpoints.filter(|endpoint| !endpoint.works()).flat_map(Endpoint::waiting);
+        let early = self.recent.iter().filter(|_| self.lacks_alertmanagers()).cloned();
+        for alert in early.chain(queued).filter(|alert| is_due(alert, now)) {
+            waiting.insert(alert.labels.clone(), alert);
+        }
+        waiting.into_values().collect()
+    }
+}
+
+/// Looks now and then whether the file has to change, as long as the notifier is there.
+async fn keep(notifier: Weak<Inner>) {
+    loop {
+        sleep(KEEP_LOOK_INTERVAL).await;
+        let Some(notifier) = notifier.upgrade() else { return };
+        if notifier.keep().await {
+            drop(notifier);
+            sleep(KEEP_WRITE_INTERVAL).await;
+        }
     }
 }
 
@@ -325,7 +433,7 @@ impl AlertmanagerSet {
 
     fn end(self) {
         self.discovery.inspect(JoinHandle::abort);
-        self.endpoints.into_values().for_each(|delivering| delivering.task.abort());
+        self.endpoints.into_values().for_each(|delivering| delivering.end());
     }
 }
 

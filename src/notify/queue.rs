@@ -10,14 +10,21 @@ use std::time::Duration;
 
 use crate::model::{Alert, Labels, Timestamp};
 
-/// For how long a resolution is worth telling; as long as rules repeat it.
-const RESOLVED_DUE: Duration = Duration::from_secs(15 * 60);
+/// For how long a resolution that nobody has taken is worth telling.
+const RESOLVED_DUE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// For how long an Alertmanager that has just been found is told of a resolution; as long as rules repeat it.
+const RESOLVED_RECENT: Duration = Duration::from_secs(15 * 60);
 
 /// Whether an Alertmanager should still hear of this alert. A firing alert is to be believed until
 /// its end time; after that nobody knows whether it still fires.
 pub fn is_due(alert: &Alert, now: Timestamp) -> bool {
     let until = if alert.resolved { alert.ends_at + RESOLVED_DUE } else { alert.ends_at };
     now < until
+}
+
+/// Whether an Alertmanager that has just been found should hear of this alert, which others may have taken.
+pub fn is_recent(alert: &Alert, now: Timestamp) -> bool {
+    is_due(alert, now) && (!alert.resolved || now < alert.ends_at + RESOLVED_RECENT)
 }
 
 /// The queue.
@@ -187,11 +194,13 @@ mod tests {
     fn what_is_no_longer_due_goes() {
         let mut queue = AlertQueue::new(10);
         queue.push(alert("over", false, -1));
-        queue.push(alert("told too late", true, -901));
-        queue.push(alert("resolved", true, -899));
+        queue.push(alert("told too late", true, -7 * 24 * 3600));
+        queue.push(alert("resolved", true, 1 - 7 * 24 * 3600));
         queue.push(firing("firing"));
         let (batch, outdated) = queue.take(9, NOW);
         assert_eq!((names(batch.alerts()).as_str(), outdated), ("resolved firing", 2));
         assert_eq!(queue.len(), 2);
+        let recent = [alert("", true, -899), alert("", true, -900), alert("", false, 1), alert("", false, 0)];
+        assert_eq!(recent.map(|alert| is_recent(&alert, NOW)), [true, false, true, false]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost::clock::Clock;
-use outpost::federation::{CursorRecord, CursorStore, CursorStoreError, Federation, RESYNC_SAMPLES_MAX};
+use outpost::federation::{CursorRecord, CursorStore, Federation, RESYNC_SAMPLES_MAX};
 use outpost::http::{
     Api, BuildInfo, ConfigSnapshot, Health, QuerySettings, Readiness, RuntimeInfo, Server, ServerSettings,
 };
@@ -14,6 +14,7 @@ use outpost::notify::AlertmanagersView;
 use outpost::promql::{Engine, EngineSettings, Features};
 use outpost::rules::{GroupStatus, RulesView};
 use outpost::scrape::{PoolStatus, TargetMetadata, TargetsView};
+use outpost::state_file::StateFileError;
 use outpost::store::{MemoryStore, Select};
 use outpost::telemetry::Registry;
 use tokio::sync::watch;
@@ -129,11 +130,11 @@ impl MetadataLookup for Nothing {
 }
 
 impl CursorStore for Nothing {
-    fn load(&self) -> Result<Vec<CursorRecord>, CursorStoreError> {
+    fn load(&self) -> Result<Vec<CursorRecord>, StateFileError> {
         Ok(Vec::new())
     }
 
-    fn save(&self, _: &[CursorRecord]) -> Result<(), CursorStoreError> {
+    fn save(&self, _: &[CursorRecord]) -> Result<(), StateFileError> {
         Ok(())
     }
 }

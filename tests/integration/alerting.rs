@@ -75,3 +75,48 @@ fn notified(webhook: &WebhookServer, status: &str) -> Result<Value, String> {
         .cloned()
         .ok_or_else(|| format!("{} bodies: {bodies:?}", bodies.len()))
 }
+
+/// What ended while no Alertmanager answered is told to the one that answers after a crash.
+#[test]
+fn an_end_that_nobody_took_outlives_a_kill() {
+    let target = PageServer::start("disk_celsius{disk=\"sda\"} 61.5\n");
+    // Nobody listens there any more.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let config = |alertmanager: &str| {
+        format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+             rule_files: ['*rules.yml']\n\
+             alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}\n\
+             scrape_configs: [{{job_name: disks, static_configs: [{{targets: ['{}']}}]}}]\n",
+            target.address
+        )
+    };
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("rules.yml"), RULES).unwrap();
+    let mut outpost = Outpost::start_in(folder, Some(&config(&nobody)), &[]);
+    let firing = r#"ALERTS{alertstate="firing"}"#;
+    eventually(PATIENCE, "the alert fires", || query_value(&outpost.address, firing));
+    target.set("disk_celsius{disk=\"sda\"} 40\n");
+    let waiting = outpost.folder().join("data/waiting-alerts");
+    eventually(PATIENCE, "the end is on the disk", || {
+        let text = std::fs::read_to_string(&waiting).map_err(|error| error.to_string())?;
+        if text.contains("\"resolved\":true") { Ok(()) } else { Err(text) }
+    });
+    outpost.process.signal("KILL");
+    outpost.process.wait();
+
+    let listens = WebhookServer::start();
+    std::fs::write(outpost.folder().join("outpost.yml"), config(&listens.address)).unwrap();
+    outpost.restart();
+    let told = eventually(PATIENCE, "the end is told", || {
+        listens.bodies().first().cloned().ok_or_else(|| "nothing yet".to_owned())
+    });
+    assert_eq!(told[0]["labels"]["alertname"], "DiskHot", "{told}");
+    let [starts, ends] = ["startsAt", "endsAt"].map(|name| told[0][name].as_str().unwrap().to_owned());
+    assert!(starts < ends, "{told}");
+    eventually(PATIENCE, "nothing waits any more", || {
+        let text = std::fs::read_to_string(&waiting).map_err(|error| error.to_string())?;
+        if text == "[]\n" { Ok(()) } else { Err(text) }
+    });
+    assert_eq!(listens.bodies().len(), 1, "told once");
+}

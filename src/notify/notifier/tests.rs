@@ -167,3 +167,39 @@ async fn a_reload_leaves_out_who_is_gone() {
     assert_eq!(notifier.active(), [format!("http://{}/am/api/v2/alerts", stays.address)]);
     notifier.stop().await;
 }
+
+#[tokio::test]
+async fn what_nobody_has_taken_is_told_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = || WaitingFile::new(folder.path().join("waiting"));
+    let now = Timestamp(1_700_000_000_000);
+    // Nobody listens there any more.
+    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("bound").to_string();
+    let settings = |entry| NotifySettings { alert_relabel_rules: Vec::new(), alertmanagers: vec![entry] };
+    let before = Notifier::keeping(Clock::manual(now), &Registry::new(), file()).await;
+    before.reload(&settings(entry(&nobody, Vec::new())), &Labels::empty()).expect("valid");
+    let down = Alert { ends_at: now, resolved: true, ..alert("Down") };
+    before.send(vec![alert("Disk"), down.clone()]);
+    assert!(before.0.keep().await, "alerts have come");
+    before.send(vec![alert("Disk"), down]);
+    assert!(!before.0.keep().await, "they were told again");
+    // Neither is told to stop: the process is killed.
+    drop(before);
+
+    let listens = Recorder::start().await;
+    let a_day_later = Clock::manual(now + Duration::from_secs(24 * 3600));
+    let after = Notifier::keeping(a_day_later, &Registry::new(), file()).await;
+    after.reload(&settings(entry(&listens.address, Vec::new())), &Labels::empty()).expect("valid");
+    let requests = listens.wait_for(1).await;
+    assert_eq!(names(&requests), ["Down"], "whether the other one still fires is for its rule to say");
+    assert!(requests[0].1.contains(r#""endsAt":"2023-11-14T22:13:20.000Z""#), "{}", requests[0].1);
+    let emptied = async {
+        while !file().load().expect("readable").is_empty() {
+            after.0.keep().await;
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), emptied).await.expect("what was taken is not kept");
+    after.stop().await;
+    assert_eq!(listens.requests.lock().expect("lock").len(), 1, "told once");
+}
