@@ -1,11 +1,12 @@
 //! Columns that may refer to one another, as format 2 lays them out: sections of like fields, so that
 //! what one column teaches zstd the next one uses.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::CodecError;
 use super::numbers::{self, Kind, Numbers};
-use super::presence::{Presences, PresencesWriter};
+use super::presence::{Presence, Presences, PresencesWriter};
 use super::residual::{self, CHAIN_MAX, Candidate, Order, REFERENCES_MAX, Reference, Residual};
 use super::runs::{self, Run};
 use super::varint::{read_signed, read_unsigned, write_signed, write_unsigned};
@@ -187,10 +188,25 @@ impl Columns {
 
     /// Appends one column's values, one per row.
     pub fn decode(&self, index: usize, values: &mut Vec<f64>) -> Result<(), CodecError> {
-        let column = self.columns.get(index).ok_or(CodecError::NoSuchColumn(index))?;
         let start = values.len();
+        if let Some(presence) = self.decode_plain(index, values)? {
+            presence.spread(start, values);
+        }
+        Ok(())
+    }
+
+    /// Appends the values from the first row that has one to the last; gives these rows.
+    pub fn decode_span(&self, index: usize, values: &mut Vec<f64>) -> Result<Range<usize>, CodecError> {
+        let start = values.len();
+        let presence = self.decode_plain(index, values)?;
+        Ok(presence.map_or(0..self.rows, |presence| presence.spread_span(start, values)))
+    }
+
+    /// Appends the plain values of a column; gives what else it has.
+    fn decode_plain(&self, index: usize, values: &mut Vec<f64>) -> Result<Option<&Presence>, CodecError> {
+        let column = self.columns.get(index).ok_or(CodecError::NoSuchColumn(index))?;
         let plain = self.plain_count(index);
-        values.reserve(self.rows);
+        values.reserve(plain);
         match column.kind {
             Kind::None => {}
             kind if kind.is_varying() => {
@@ -206,10 +222,7 @@ impl Columns {
             }
             kind => numbers::repeat(kind, column.exponent, column.first, plain, values)?,
         }
-        if let Some(presence) = self.presences.get(column.presence, self.rows) {
-            presence.spread(start, values);
-        }
-        Ok(())
+        Ok(self.presences.get(column.presence, self.rows))
     }
 
     /// Puts a varying column's differences into `differences`, which is empty. References go at most

@@ -4,6 +4,7 @@
 //! is left is plain numbers without gaps.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use foldhash::fast::FixedState;
 
@@ -213,7 +214,30 @@ impl Presence {
     /// Makes room for holes and specials among the plain values from `start` on.
     pub fn spread(&self, start: usize, values: &mut Vec<f64>) {
         self.insert_specials(start, values);
-        self.insert_holes(start, values);
+        self.insert_holes(start, &self.runs, values);
+    }
+
+    /// The same from the first row that has a value to the last one; gives these rows.
+    pub fn spread_span(&self, start: usize, values: &mut Vec<f64>) -> Range<usize> {
+        self.insert_specials(start, values);
+        if values.len() == start {
+            return 0..0;
+        }
+        let (mut runs, mut span) = (self.runs.as_slice(), 0..self.rows);
+        if let [_, .., hole] = runs
+            && runs.len().is_multiple_of(2)
+        {
+            span.end -= *hole as usize;
+            runs = &runs[..runs.len() - 1];
+        }
+        if let [0, hole, rest @ ..] = runs {
+            span.start = *hole as usize;
+            runs = rest;
+        }
+        if runs.len() > 1 {
+            self.insert_holes(start, runs, values);
+        }
+        span
     }
 
     /// Bytes of memory besides the value itself.
@@ -235,14 +259,14 @@ impl Presence {
         }
     }
 
-    fn insert_holes(&self, start: usize, values: &mut Vec<f64>) {
-        if self.runs.is_empty() {
+    fn insert_holes(&self, start: usize, runs: &[u32], values: &mut Vec<f64>) {
+        if runs.is_empty() {
             return;
         }
         let mut source = values.len();
-        values.resize(start + self.rows, 0.0);
+        values.resize(start + runs.iter().map(|run| *run as usize).sum::<usize>(), 0.0);
         let mut target = values.len();
-        for (index, &run) in self.runs.iter().enumerate().rev() {
+        for (index, &run) in runs.iter().enumerate().rev() {
             let run = run as usize;
             if index.is_multiple_of(2) {
                 values.copy_within(source - run..source, target - run);

@@ -3,12 +3,13 @@
 //! Columns that lie side by side should be alike (one metric's series): what one teaches zstd, the
 //! next one uses.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::CodecError;
 use super::presence::{Presences, PresencesWriter};
 use super::times;
 use super::varint::{read_unsigned, write_unsigned};
+use super::{CodecError, is_absent};
 use super::{columns, format1};
 use crate::model::Timestamp;
 
@@ -204,6 +205,27 @@ impl Segment {
             Columns::Format2(columns) => columns.decode(index, values),
         }
     }
+
+    /// Appends one column's values from the first row that has one to the last, absent ones between them included;
+    /// gives these rows. A series that lived for a moment costs that moment, and not all rows.
+    pub fn column_span(&self, index: usize, values: &mut Vec<f64>) -> Result<Range<usize>, CodecError> {
+        match &self.columns {
+            Columns::Format1(columns) => {
+                let start = values.len();
+                columns.decode(index, self.rows, values)?;
+                let is_there = |value: &f64| !is_absent(*value);
+                let Some(first) = values[start..].iter().position(is_there) else {
+                    values.truncate(start);
+                    return Ok(0..0);
+                };
+                let end = values.iter().rposition(is_there).map_or(0, |last| last + 1 - start);
+                values.truncate(start + end);
+                values.drain(start..start + first);
+                Ok(first..end)
+            }
+            Columns::Format2(columns) => columns.decode_span(index, values),
+        }
+    }
 }
 
 fn unpack_body(mut input: &[u8]) -> Result<Vec<u8>, CodecError> {
@@ -244,6 +266,11 @@ mod tests {
             let mut values = Vec::new();
             segment.column(index, &mut values).expect("just encoded");
             assert_eq!(bits(&values), bits(expected), "column {index}: {expected:?}");
+            let mut span_values = vec![1.0];
+            let span = segment.column_span(index, &mut span_values).expect("just encoded");
+            let first = expected.iter().position(|value| !is_absent(*value)).unwrap_or(0);
+            let end = expected.iter().rposition(|value| !is_absent(*value)).map_or(0, |last| last + 1);
+            assert_eq!((span, bits(&span_values[1..])), (first..end, bits(&expected[first..end])), "column {index}");
         }
     }
 
@@ -439,6 +466,7 @@ mod tests {
                 let _ = segment.timestamps(&mut times);
                 for index in 0..segment.column_count() {
                     let _ = segment.column(index, &mut Vec::new());
+                    let _ = segment.column_span(index, &mut Vec::new());
                 }
             }
         }

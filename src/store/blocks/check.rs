@@ -162,7 +162,7 @@ fn check_segment(bytes: &[u8], entry: &Entry, directory: &Directory, series: Opt
     let (mut samples, mut values) = (0, Vec::new());
     for column in 0..columns {
         values.clear();
-        segment.column(column, &mut values).map_err(|error| error.to_string())?;
+        segment.column_span(column, &mut values).map_err(|error| error.to_string())?;
         samples += values.iter().filter(|value| !crate::codec::is_absent(**value)).count() as u64;
     }
     Ok(samples)

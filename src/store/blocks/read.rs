@@ -309,13 +309,14 @@ impl Selection<'_> {
             Err(Failure::Disk(error)) => return Err(self.reading.blocks.error("read", &error)),
         };
         let mut own_times = Vec::new();
-        let decoded = cache
-            .column(&segment, column)
-            .and_then(|()| if is_common { Ok(()) } else { segment.timestamps(&mut own_times) });
+        let decoded = cache.column(&segment, column).and_then(|span| match is_common {
+            true => Ok(span),
+            false => segment.timestamps(&mut own_times).map(|()| span),
+        });
         let times = if is_common { times } else { &own_times };
         match decoded {
-            Ok(()) if times.len() == cache.values.len() => push_present(times, &cache.values, range, samples),
-            Ok(()) => self.reading.blocks.report_damage(part.block, "a segment", &"it does not fit its directory"),
+            Ok(span) if times.len() == segment.row_count() => push_present(&times[span], &cache.values, range, samples),
+            Ok(_) => self.reading.blocks.report_damage(part.block, "a segment", &"it does not fit its directory"),
             Err(error) => self.reading.blocks.report_damage(part.block, "a segment", &error),
         }
         Ok(())

@@ -129,17 +129,19 @@ impl Fetcher {
             let values = times.slice(places);
             let (first, end) = bounds(values, range);
             self.values.clear();
-            match opened.segment.column(need.column as usize, &mut self.values) {
+            let span = match opened.segment.column_span(need.column as usize, &mut self.values) {
                 // The series joined its group after this segment was made.
                 Err(CodecError::NoSuchColumn(_)) => continue,
-                Ok(()) if self.values.len() == values.len() => {}
+                Ok(span) if opened.segment.row_count() == values.len() => span,
                 outcome => {
-                    shared.is_sound(outcome.and(Err(CodecError::Malformed("it does not fit its times"))), "a column");
+                    let misfit = Err(CodecError::Malformed("it does not fit its times"));
+                    shared.is_sound(outcome.and(misfit), "a column");
                     continue;
                 }
-            }
+            };
+            let (first, end) = (first.max(span.start), end.min(span.end));
             if first < end {
-                let values = Packed::of(&self.values[first..end], &mut self.scratch);
+                let values = Packed::of(&self.values[first - span.start..end - span.start], &mut self.scratch);
                 bytes += values.memory() + size_of::<Piece>();
                 pieces[need.series as usize].push(Piece {
                     times,

@@ -1,6 +1,7 @@
 //! Reading: what a query or a block is made from, shared with the head by reference count.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -235,8 +236,9 @@ pub(in crate::store) fn read_series(
         let Some((index, column)) = frame.place_of(view.series, view.hint) else { continue };
         let key = (Arc::as_ptr(frame) as u64, index as u64);
         let segment = cache.get(key, || frame.open_segment(index))?;
-        cache.column(&segment, column)?;
-        push_present(&frame.times, &cache.values, range, samples);
+        let span = cache.column(&segment, column)?;
+        let times = frame.times.get(span).ok_or(CodecError::Malformed("a segment does not fit its frame"))?;
+        push_present(times, &cache.values, range, samples);
     }
     let recent = samples.len();
     read_recent(view, group, range, samples)?;
@@ -328,15 +330,12 @@ impl SegmentCache {
         Ok(segment)
     }
 
-    /// Decodes one column into `values`.
-    pub fn column(&mut self, segment: &Segment, column: usize) -> Result<(), CodecError> {
+    /// Decodes one column into `values`, from the first row that has a value to the last; gives these rows.
+    pub fn column(&mut self, segment: &Segment, column: usize) -> Result<Range<usize>, CodecError> {
         self.values.clear();
-        match segment.column(column, &mut self.values) {
-            Err(CodecError::NoSuchColumn(_)) => {
-                // The series joined the group after this segment was made.
-                self.values.resize(segment.row_count(), crate::codec::absent());
-                Ok(())
-            }
+        match segment.column_span(column, &mut self.values) {
+            // The series joined the group after this segment was made.
+            Err(CodecError::NoSuchColumn(_)) => Ok(0..0),
             outcome => outcome,
         }
     }
