@@ -1,10 +1,11 @@
 //! Recorded scrapes of ../shared/capture, as the store takes them.
+#![allow(dead_code, reason = "each bench that includes this uses a part of it")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 
 use outpost::exposition::{Entry, Format, Parser};
-use outpost::model::{Labels, Timestamp, stale_marker};
+use outpost::model::{Labels, STALE_NAN_BITS, Timestamp, stale_marker};
 use outpost::store::{Append, Batch, DiskStore, GroupId, SeriesId};
 
 const TARGETS: [&str; 6] = ["node", "docker", "ctr", "prom", "blackbox", "bbhttp"];
@@ -49,6 +50,10 @@ impl Target {
             (number * STEP_MS + jitter.clamp(0, STEP_MS - 1), body)
         });
         Self { name: name.to_owned(), scrapes: scrapes.collect() }
+    }
+
+    fn last_step(&self) -> Option<i64> {
+        self.scrapes.last().map(|(offset, _)| offset / STEP_MS)
     }
 }
 
@@ -103,6 +108,91 @@ impl Player {
             samples.push((id, stale_marker()));
         }
         Some(Batch { group: self.group, timestamp: Timestamp(START + offset), samples, explicit: Vec::new() })
+    }
+}
+
+/// Recorded scrapes over and over: parsed once, then played for as many days as are wanted. Where a recording begins
+/// anew, counters fall back as after a restart, and series that are not there again end with a stale marker.
+pub struct Recording {
+    targets: Vec<Recorded>,
+    steps: i64,
+}
+
+struct Recorded {
+    group: GroupId,
+    labels: Vec<Labels>,
+    /// The ids in use: a series that has ended is looked up again when it comes back.
+    ids: Vec<Option<SeriesId>>,
+    /// By step, if there is a scrape: time after the start, and series with values.
+    scrapes: HashMap<i64, (i64, Vec<(u32, f64)>)>,
+    /// What ends where the recording begins anew.
+    ending: Vec<u32>,
+}
+
+impl Recording {
+    /// The first `steps_max` scrapes of all targets.
+    pub fn new(targets: &[Target], steps_max: i64, store: &DiskStore) -> Self {
+        let steps = targets.iter().filter_map(Target::last_step).max().map_or(0, |last| last + 1).min(steps_max);
+        let targets = targets.iter().map(|target| Recorded::new(target, steps, store)).collect();
+        Self { targets, steps }
+    }
+
+    /// Appends the scrapes of a step, counted from the start of the first pass; gives the samples.
+    pub fn play(&mut self, step: i64, store: &DiskStore) -> usize {
+        let (pass, within) = (step / self.steps, step % self.steps);
+        let start = START + pass * self.steps * STEP_MS;
+        self.targets.iter_mut().map(|target| target.play(start, pass, within, store)).sum()
+    }
+}
+
+impl Recorded {
+    fn new(target: &Target, steps: i64, store: &DiskStore) -> Self {
+        let group = store.group(&target.name).expect("room");
+        let (mut labels, mut known, mut scrapes) = (Vec::new(), HashMap::new(), HashMap::new());
+        let (mut alive, mut first) = (BTreeSet::new(), None);
+        for (offset, body) in &target.scrapes {
+            let step = offset / STEP_MS;
+            if step >= steps || scrapes.contains_key(&step) {
+                continue;
+            }
+            let mut samples: Vec<(u32, f64)> = Vec::new();
+            let mut seen = BTreeSet::new();
+            let mut parser = Parser::new(Format::PrometheusText004, body);
+            while let Some(entry) = parser.next_entry().expect("the page is well formed") {
+                let Entry::Series(series) = entry else { continue };
+                let index = *known.entry(series.raw.to_vec()).or_insert_with(|| {
+                    labels.push(labels_of(&target.name, &series));
+                    labels.len() as u32 - 1
+                });
+                if seen.insert(index) {
+                    samples.push((index, series.value));
+                }
+            }
+            samples.extend(alive.difference(&seen).map(|index| (*index, stale_marker())));
+            first.get_or_insert_with(|| seen.clone());
+            alive = seen;
+            scrapes.insert(step, (*offset, samples));
+        }
+        let ending = alive.difference(&first.unwrap_or_default()).copied().collect();
+        Self { group, ids: vec![None; labels.len()], labels, scrapes, ending }
+    }
+
+    fn play(&mut self, start: i64, pass: i64, step: i64, store: &DiskStore) -> usize {
+        let Some((offset, recorded)) = self.scrapes.get(&step) else { return 0 };
+        let ending = if step == 0 && pass > 0 { self.ending.as_slice() } else { &[] };
+        let ended = ending.iter().map(|index| (*index, stale_marker()));
+        let mut samples = Vec::with_capacity(recorded.len() + ending.len());
+        for (index, value) in recorded.iter().copied().chain(ended) {
+            let id = &mut self.ids[index as usize];
+            let series =
+                *id.get_or_insert_with(|| store.series(self.group, &self.labels[index as usize]).expect("room"));
+            if value.to_bits() == STALE_NAN_BITS {
+                *id = None;
+            }
+            samples.push((series, value));
+        }
+        let batch = Batch { group: self.group, timestamp: Timestamp(start + offset), samples, explicit: Vec::new() };
+        store.append(&batch).appended
     }
 }
 
