@@ -24,10 +24,8 @@ pub(super) struct Record {
     pub group: GroupId,
     /// Its column in the group's present layout, or [`NO_COLUMN`].
     pub column: u32,
-    /// Where its pair ids begin in the arena.
+    /// Where its pair ids begin in the arena. They end where those of the next record begin.
     pairs_at: u32,
-    /// How many labels it has.
-    pairs_len: u32,
 }
 
 /// Strings, pairs and series.
@@ -205,19 +203,18 @@ impl Dictionary {
             let pair = self.intern_pair(name, value, id);
             push_tight(&mut self.arena, pair);
         }
-        let pairs_len = (self.arena.len() - pairs_at) as u32;
-        let record = Record { id, group, column: NO_COLUMN, pairs_at: pairs_at as u32, pairs_len };
+        let record = Record { id, group, column: NO_COLUMN, pairs_at: pairs_at as u32 };
         push_tight(&mut self.records, record);
         self.next_id = id.0 + 1;
         let Self { arena, records, series_table, hasher, .. } = self;
-        let hash_at = |position: u32| hasher.hash_one(slice_of(arena, &records[position as usize]));
+        let hash_at = |position: u32| hasher.hash_one(slice_of(arena, records, position as usize));
         let position = (records.len() - 1) as u32;
         series_table.insert_unique(hash_at(position), position, |position| hash_at(*position));
     }
 
     fn find_pairs(&self, pairs: &[u32]) -> Option<SeriesId> {
         let hash = self.hasher.hash_one(pairs);
-        let is_same = |position: &u32| slice_of(&self.arena, &self.records[*position as usize]) == pairs;
+        let is_same = |position: &u32| slice_of(&self.arena, &self.records, *position as usize) == pairs;
         self.series_table.find(hash, is_same).map(|position| self.records[*position as usize].id)
     }
 
@@ -252,7 +249,7 @@ impl Dictionary {
     }
 
     fn pair_ids(&self, record: &Record) -> &[u32] {
-        slice_of(&self.arena, record)
+        self.position(record.id).map_or(&[], |position| slice_of(&self.arena, &self.records, position))
     }
 
     fn pair_text(&self, pair: u32) -> (&str, &str) {
@@ -279,8 +276,9 @@ pub(super) fn push_tight<T>(list: &mut Vec<T>, item: T) {
     list.push(item);
 }
 
-fn slice_of<'a>(arena: &'a [u32], record: &Record) -> &'a [u32] {
-    &arena[record.pairs_at as usize..(record.pairs_at + record.pairs_len) as usize]
+fn slice_of<'a>(arena: &'a [u32], records: &[Record], position: usize) -> &'a [u32] {
+    let end = records.get(position + 1).map_or(arena.len(), |next| next.pairs_at as usize);
+    &arena[records[position].pairs_at as usize..end]
 }
 
 /// Interned strings: all text in one buffer.

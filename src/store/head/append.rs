@@ -166,14 +166,14 @@ impl Head {
     fn find_places(&mut self, batch: &Batch) {
         let mut places = std::mem::take(&mut self.places);
         places.clear();
-        let before = self.groups[batch.group.0 as usize].columns.len();
+        let mut added = Vec::new();
         let mut expected = 0u32;
         for &(series, _) in &batch.samples {
-            let columns = &self.groups[batch.group.0 as usize].columns;
+            let layout = &self.groups[batch.group.0 as usize].layout;
             // Targets list their series in the same order each time.
-            let place = match columns.get(expected as usize) {
-                Some(column) if column.series == series => expected,
-                _ => self.find_place(batch.group, series),
+            let place = match layout.get(expected as usize) {
+                Some(next) if *next == series => expected,
+                _ => self.find_place(batch.group, series, &mut added),
             };
             if place < STRAY {
                 expected = place + 1;
@@ -181,13 +181,14 @@ impl Head {
             places.push(place);
         }
         self.places = places;
-        let group = &mut self.groups[batch.group.0 as usize];
-        if group.columns.len() > before {
-            group.layout = group.columns.iter().map(|column| column.series).collect();
+        if !added.is_empty() {
+            let group = &mut self.groups[batch.group.0 as usize];
+            group.layout = group.layout.iter().copied().chain(added).collect();
         }
     }
 
-    fn find_place(&mut self, group_id: GroupId, series: SeriesId) -> u32 {
+    /// The column of a series; one that is new in its group gets the next one, and is `added`.
+    fn find_place(&mut self, group_id: GroupId, series: SeriesId, added: &mut Vec<SeriesId>) -> u32 {
         let Some(record) = self.dictionary.record_mut(series) else { return UNKNOWN };
         if record.group != group_id {
             return STRAY;
@@ -196,7 +197,8 @@ impl Head {
             let group = &mut self.groups[group_id.0 as usize];
             record.column = group.columns.len() as u32;
             let (newest_at, newest) = self.strays.get(&series).map_or((Timestamp::MIN, absent()), |stray| stray.newest);
-            push_tight(&mut group.columns, Column { series, newest_at, newest });
+            push_tight(&mut group.columns, Column { newest_at, newest });
+            added.push(series);
         }
         record.column
     }

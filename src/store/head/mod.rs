@@ -65,8 +65,9 @@ const STRAY_LOG_MAX: usize = 64 * 1024;
 
 struct Group {
     key: Arc<str>,
+    /// What is newest of each series of `layout`.
     columns: Vec<Column>,
-    /// The series of `columns`, shared by rows and frames.
+    /// The series of the columns, shared by rows and frames.
     layout: Arc<[SeriesId]>,
     /// Moves when columns were dropped: only rows of one generation share a frame.
     generation: u32,
@@ -76,7 +77,6 @@ struct Group {
 
 #[derive(Clone, Copy)]
 struct Column {
-    series: SeriesId,
     /// The newest sample of the series, wherever it came from.
     newest_at: Timestamp,
     newest: f64,
@@ -225,9 +225,10 @@ impl Group {
         if self.columns.iter().all(|column| column.newest_at >= since) {
             return;
         }
+        let kept = self.layout.iter().zip(&self.columns).filter(|(_, column)| column.newest_at >= since);
+        self.layout = kept.map(|(series, _)| *series).collect();
         self.columns.retain(|column| column.newest_at >= since);
         self.columns.shrink_to_fit();
-        self.layout = self.columns.iter().map(|column| column.series).collect();
         self.generation += 1;
     }
 
