@@ -22,6 +22,8 @@ mod metrics;
 mod offline;
 #[cfg(test)]
 mod offline_tests;
+#[cfg(test)]
+mod old_tests;
 mod recall;
 mod repair;
 mod replay;
