@@ -29,7 +29,7 @@ use self::device::{Image, Journal};
 const STEP_S: u64 = 15;
 const DAY_S: f64 = 86_400.0;
 /// Before this much has passed, files are made that are written over later.
-const WARM_UP: Duration = Duration::from_secs(75);
+const WARM_UP: Duration = Duration::from_secs(140);
 /// Scrapes in two hours.
 const SPAN_STEPS: i64 = 480;
 
@@ -38,18 +38,22 @@ fn main() {
     let (minutes, days) = (numbers.next().unwrap_or(30.0), numbers.next().unwrap_or(2.0));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let targets = Target::load_all("capture", 1000);
-    let blocks = if days > 0.0 { blocks_per_day(folder.path(), &targets, days) } else { 0.0 };
+    let played = if days > 0.0 {
+        [30, 60].map(|flush_s| Played::days(folder.path(), &targets, days, flush_s))
+    } else {
+        [Played::default(), Played::default()]
+    };
     if minutes > 0.0 {
-        live(folder.path(), targets, minutes, blocks);
+        live(folder.path(), targets, minutes, played);
     }
 }
 
-fn live(folder: &Path, targets: Vec<Target>, minutes: f64, blocks: f64) {
+fn live(folder: &Path, targets: Vec<Target>, minutes: f64, [played_30, played_60]: [Played; 2]) {
     let began = Instant::now();
     let targets: Vec<String> = targets.into_iter().map(|target| serve(target, began)).collect();
     let mut runs = vec![
-        Run::start(folder, "outpost-30s", &targets, Server::Outpost(30)),
-        Run::start(folder, "outpost-60s", &targets, Server::Outpost(60)),
+        Run::start(folder, "outpost-30s", &targets, Server::Outpost(30, played_30)),
+        Run::start(folder, "outpost-60s", &targets, Server::Outpost(60, played_60)),
     ];
     if let Some(peers) = std::env::var_os("OUTPOST_PEERS") {
         let program = Path::new(&peers).join("prometheus");
@@ -62,22 +66,22 @@ fn live(folder: &Path, targets: Vec<Target>, minutes: f64, blocks: f64) {
     let after: Vec<State> = runs.iter().map(Run::state).collect();
     let days = began.elapsed().as_secs_f64() / DAY_S;
     for ((run, before), after) in runs.iter().zip(before).zip(after) {
-        run.report(&before, &after, days, blocks);
+        run.report(&before, &after, days);
     }
 }
 
 /// A running server on an image of its own.
 struct Run {
     name: &'static str,
-    is_outpost: bool,
+    server: Server,
     address: String,
     child: Child,
     image: Image,
 }
 
 enum Server {
-    /// With this flush interval in seconds.
-    Outpost(u64),
+    /// With this flush interval in seconds, and what days of it have written.
+    Outpost(u64, Played),
     Prometheus(PathBuf),
 }
 
@@ -98,14 +102,13 @@ impl Run {
         let mut text = format!(
             "global: {{scrape_interval: {STEP_S}s}}\nscrape_configs: [{{job_name: recorded, static_configs: [{{targets: [{list}]}}]}}]\n"
         );
-        if let Server::Outpost(seconds) = &server {
+        if let Server::Outpost(seconds, _) = &server {
             text.push_str(&format!("outpost: {{store: {{flush_interval: {seconds}s}}}}\n"));
         }
         std::fs::write(&config, text).expect("writable");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        let is_outpost = matches!(server, Server::Outpost(_));
-        let mut command = match server {
-            Server::Outpost(_) => {
+        let mut command = match &server {
+            Server::Outpost(..) => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_outpost"));
                 command.arg(format!("--storage.path={}", image.folder.join("data").display()));
                 // As systemd gives it: the tail lies in memory.
@@ -122,7 +125,7 @@ impl Run {
         command.arg(format!("--config.file={}", config.display())).arg(format!("--web.listen-address={port}"));
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        Self { name, is_outpost, address: port.to_string(), child, image }
+        Self { name, server, address: port.to_string(), child, image }
     }
 
     fn state(&self) -> State {
@@ -139,26 +142,28 @@ impl Run {
         }
     }
 
-    fn report(&self, before: &State, after: &State, days: f64, blocks: f64) {
+    fn report(&self, before: &State, after: &State, days: f64) {
         let megabytes = |bytes: f64| bytes / days / 1e6;
         let live = megabytes((after.device_bytes - before.device_bytes) as f64);
         let transactions = after.journal.transactions - before.journal.transactions;
         let journal = megabytes(after.journal.bytes() - before.journal.bytes());
-        if !self.is_outpost {
+        let Server::Outpost(flush_s, played) = &self.server else {
             println!("{}: {live:.1} MB a day, {journal:.1} of it journal; without its blocks", self.name);
             return;
-        }
+        };
         let (flushes, log) = (after.flushes - before.flushes, after.log_bytes - before.log_bytes);
-        let records = megabytes(log);
+        let metadata = live - megabytes(log);
+        // Some minutes have no checkpoint, or one too many: the days that were played have their share.
+        let records = played.record_bytes * DAY_S / *flush_s as f64 / 1e6;
+        let blocks = played.block_bytes_per_day / 1e6;
         println!(
-            "{}: {:.1} MB a day with blocks: records {records:.1}, journal {journal:.1}, other metadata {:.1}, blocks {:.1}",
+            "{}: {:.1} MB a day: records {records:.1}, the file system's own {metadata:.1}, blocks {blocks:.1}",
             self.name,
-            live + blocks / 1e6,
-            live - records - journal,
-            blocks / 1e6
+            records + metadata + blocks,
         );
         println!(
-            "  {flushes} flushes of {:.0} bytes, {:.0} at the device; {transactions} transactions of the file system",
+            "  live: {flushes} flushes of {:.0} bytes, {:.0} at the device, about {journal:.1} MB a day of journal in {transactions} \
+             transactions",
             log / flushes,
             (after.device_bytes - before.device_bytes) as f64 / flushes
         );
@@ -207,50 +212,66 @@ fn answer(mut stream: TcpStream, target: &Target, began: Instant) -> Option<()> 
     }
 }
 
-/// Plays days and gives what blocks have written to the device per day, flushes aside.
-fn blocks_per_day(folder: &Path, targets: &[Target], days: f64) -> f64 {
-    let image = Image::mount(folder, "blocks");
-    let clock = Clock::manual(Timestamp(START));
-    let settings = StoreSettings { is_threaded: false, ..StoreSettings::new(image.folder.join("data")) };
-    let registry = Registry::new();
-    let store = DiskStore::open(settings, clock.clone(), &registry).expect("opening succeeds");
-    let mut recording = Recording::new(targets, i64::MAX, &store);
-    let (mut cuts, mut merges, mut samples) = (Cycles::default(), Cycles::default(), 0);
-    // Merging begins when the first twelve hours are full; a day of cycles is counted from then on.
-    let warm_up = 6 * SPAN_STEPS;
-    for step in 0..warm_up + (days * DAY_S / STEP_S as f64) as i64 + 2 * SPAN_STEPS {
-        clock.set(Timestamp(START + (step + 1) * STEP_MS));
-        samples += recording.play(step, &store);
-        if step % SPAN_STEPS == 40 {
-            store.flush().expect("the disk works");
-            image.sync();
-            let (before, merged) = (image.written(), counter(&registry, "outpost_store_merges_total"));
-            store.maintain().expect("the disk works");
-            image.sync();
-            let written = image.written() - before;
-            let is_merge = counter(&registry, "outpost_store_merges_total") > merged;
-            if step > warm_up {
-                (if is_merge { &mut merges } else { &mut cuts }).add(written);
+/// What playing days has written.
+#[derive(Clone, Copy, Default)]
+struct Played {
+    /// At the device, for blocks alone.
+    block_bytes_per_day: f64,
+    /// Per flush, checkpoints included.
+    record_bytes: f64,
+}
+
+impl Played {
+    fn days(folder: &Path, targets: &[Target], days: f64, flush_s: u64) -> Self {
+        let image = Image::mount(folder, &format!("blocks-{flush_s}"));
+        let clock = Clock::manual(Timestamp(START));
+        let settings = StoreSettings { is_threaded: false, ..StoreSettings::new(image.folder.join("data")) };
+        let registry = Registry::new();
+        let store = DiskStore::open(settings, clock.clone(), &registry).expect("opening succeeds");
+        let mut recording = Recording::new(targets, i64::MAX, &store);
+        let value = |name: &str| counter(&registry, &format!("outpost_store_{name}_total"));
+        let (mut cuts, mut merges, mut records) = (Cycles::default(), Cycles::default(), Cycles::default());
+        // Cycles are counted once merging has begun and its pages are used again.
+        let warm_up = 12 * SPAN_STEPS;
+        let steps = warm_up + (days * DAY_S / STEP_S as f64) as i64;
+        for step in 0..steps {
+            clock.set(Timestamp(START + (step + 1) * STEP_MS));
+            recording.play(step, &store);
+            if !((step as u64 + 1) * STEP_S).is_multiple_of(flush_s) {
+                continue;
             }
-        } else if step % 2 == 1 {
+            let (log, blocks, merged) = (value("log_written_bytes"), value("compactions"), value("merges"));
+            store.flush().expect("the disk works");
+            if step >= warm_up {
+                records.add((value("log_written_bytes") - log) as u64);
+            }
+            if step % SPAN_STEPS > 12 {
+                store.maintain().expect("the disk works");
+                continue;
+            }
+            // A span is cut off soon after its end.
+            image.sync();
+            let written = image.written();
             store.maintain().expect("the disk works");
+            image.sync();
+            if step >= warm_up && value("compactions") > blocks {
+                let cycles = if value("merges") > merged { &mut merges } else { &mut cuts };
+                cycles.add(image.written() - written);
+            }
         }
+        let block_bytes_per_day = (cuts.bytes + merges.bytes) as f64 / days;
+        println!(
+            "{flush_s} s: records of {:.0} bytes; {:.0} at the device each time two hours are cut off ({} times), {:.0} when \
+             twelve are merged too ({} times): {:.1} MB a day",
+            records.mean(),
+            cuts.mean(),
+            cuts.count,
+            merges.mean(),
+            merges.count,
+            block_bytes_per_day / 1e6,
+        );
+        Self { block_bytes_per_day, record_bytes: records.mean() }
     }
-    let per_day = cuts.mean() * 12.0 + (merges.mean() - cuts.mean()).max(0.0) * 2.0;
-    let stored = counter(&registry, "outpost_store_block_written_bytes_total");
-    println!(
-        "blocks: {:.0} bytes each time two hours are cut off ({} times), {:.0} when twelve are merged too ({} times): \
-         {:.1} MB a day; {:.3} B/sample of segments written, {:.3} at the device",
-        cuts.mean(),
-        cuts.count,
-        merges.mean(),
-        merges.count,
-        per_day / 1e6,
-        stored / samples as f64,
-        per_day
-            / (samples as f64 * STEP_MS as f64 / (clock.now().since(Timestamp(START)) as f64) * DAY_S / STEP_S as f64)
-    );
-    per_day
 }
 
 #[derive(Default)]
