@@ -37,9 +37,10 @@ struct Metrics {
 impl ClockKeeper {
     /// Looks at the clock for the first time, before anything is stamped with it.
     pub fn new(clock: Clock, store: &Arc<DiskStore>, registry: &Registry) -> Self {
-        let newest = store.stats_with(0).newest;
-        let earliest = newest.map_or(RELEASED, |newest| (newest + MARGIN).max(RELEASED));
-        let is_believed = clock.is_synchronised() || clock.wall() >= earliest;
+        let newest = store.stats_with(0).newest.unwrap_or(RELEASED);
+        let earliest = (newest + MARGIN).max(RELEASED);
+        // Right after the newest sample is not behind it: whoever was killed is back within the second.
+        let is_believed = clock.is_synchronised() || clock.wall() >= newest.max(RELEASED);
         let held = (!is_believed).then(|| {
             let behind_seconds = earliest.since(clock.wall()) / 1000;
             tracing::warn!(behind_seconds, "the time of day is not known yet: samples are held back until it is");
@@ -161,5 +162,32 @@ impl Metrics {
     fn note_step(&self, by_ms: i64) {
         let counter = if by_ms > 0 { &self.forward } else { &self.backward };
         counter.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Labels, Timestamp};
+    use crate::store::{Batch, StoreSettings};
+
+    #[tokio::test]
+    async fn a_clock_is_believed_unless_it_is_behind_the_newest_sample() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let newest = RELEASED + Duration::from_secs(3_600);
+        let clock = Clock::manual(newest);
+        let settings = StoreSettings { is_threaded: false, ..StoreSettings::new(folder.path()) };
+        let store = DiskStore::open(settings, clock.clone(), &Registry::new()).expect("opening succeeds");
+        let group = store.group("g").expect("room");
+        let series = store.series(group, &Labels::from_pairs([("__name__", "up")])).expect("room");
+        store.append(&Batch { group, timestamp: newest, samples: vec![(series, 1.0)], explicit: Vec::new() });
+        // Killed and back within the second: what is scraped from then on must not wait in memory.
+        for (wall, is_held) in
+            [(newest, false), (newest + Duration::from_millis(1), false), (Timestamp(newest.0 - 1), true)]
+        {
+            let clock = Clock::manual(wall);
+            ClockKeeper::new(clock.clone(), &store, &Registry::new());
+            assert_eq!(clock.is_held(), is_held, "{wall:?}");
+        }
     }
 }

@@ -139,10 +139,11 @@ fn goes_on(site: Site, image: &Image, before: u64, mend: impl Fn(&Image)) {
     }
     let until = site.settled();
     site.check_scrapes(1, until, "while the disk fails");
+    eprintln!("{0} of {0} scrapes while the disk failed can be queried", until - before);
     mend(image);
     let mended = Instant::now();
     site.wait_for_health("cannot write", false);
-    eprintln!("{} scrapes while the disk failed; good again {:?} after it was back", until - before, mended.elapsed());
+    eprintln!("good again {:?} after the disk was back", mended.elapsed());
     // A flush that was under way all along has what was there when it began.
     site.wait_until_durable();
     is_on_disk(site, image, until);
@@ -158,6 +159,7 @@ fn is_on_disk(mut site: Site, image: &Image, until: u64) {
     image.mount().unwrap();
     site.outpost.restart();
     site.check_scrapes(1, until, "after the disk was back");
+    eprintln!("all {until} scrapes were on the disk alone");
     site.outpost.process.signal("KILL");
     site.outpost.process.wait();
     std::fs::remove_dir_all(&site.runtime).unwrap();
@@ -200,6 +202,7 @@ fn a_disk_fills_up() {
     });
     let until = site.settled();
     site.check_scrapes(1, until, "while the disk is full");
+    eprintln!("{0} of {0} scrapes on a full disk can be queried", until - before);
     site.wait_until_durable();
     site.wait_for_health("cannot write", false);
     is_on_disk(site, &image, until);

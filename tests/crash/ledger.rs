@@ -1,11 +1,11 @@
 //! A target that gives each scrape a number of its own, and keeps which numbers it has given out.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::support::get_json;
+use super::support::{PATIENCE, eventually, get_json};
 
 /// Series on the page: each has the scrape's number, times this many, plus its own.
 pub const SERIES: u64 = 20;
@@ -24,6 +24,10 @@ pub struct Served {
     pub newest: u64,
     /// When it was asked for.
     pub at: Option<Instant>,
+    /// When each was asked for, in seconds since the epoch, oldest first.
+    pub asked: Vec<f64>,
+    /// Connections that are open.
+    connections: usize,
 }
 
 impl Ledger {
@@ -36,21 +40,28 @@ impl Ledger {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let shared = Arc::clone(&shared);
-                std::thread::spawn(move || serve(stream, &shared));
+                shared.lock().unwrap().connections += 1;
+                std::thread::spawn(move || {
+                    serve(stream, &shared);
+                    shared.lock().unwrap().connections -= 1;
+                });
             }
         });
         Self { address, served }
     }
 
-    /// The newest number, once no more are asked for.
+    /// The newest number once a program that has ended has no more requests under way. A connection of its may wait to be accepted
+    /// still, and on a busy machine a request to be read, long after the program's end.
     pub fn settled(&self) -> u64 {
-        loop {
-            let before = self.served().newest;
-            std::thread::sleep(std::time::Duration::from_millis(30));
-            if self.served().newest == before {
-                return before;
-            }
-        }
+        // Connections are accepted in order: behind this one the dead program has none.
+        let mut last = TcpStream::connect(&self.address).unwrap();
+        last.shutdown(std::net::Shutdown::Write).unwrap();
+        last.read_to_end(&mut Vec::new()).unwrap();
+        eventually(PATIENCE, "the last connection is closed", || match self.served().connections {
+            0 => Ok(()),
+            open => Err(format!("{open} are open")),
+        });
+        self.served().newest
     }
 
     /// What has been served so far.
@@ -76,6 +87,7 @@ fn serve(stream: TcpStream, served: &Mutex<Served>) -> Option<()> {
             let mut served = served.lock().unwrap();
             served.newest += 1;
             served.at = Some(Instant::now());
+            served.asked.push(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64());
             served.newest
         };
         let page: String =
@@ -106,10 +118,10 @@ pub fn numbers(address: &str, series: u64) -> Result<Vec<u64>, String> {
     Ok(found)
 }
 
-/// How many scrapes of the ledger a server counts as failed.
-pub fn scrapes_failed(address: &str) -> Result<usize, String> {
+/// The slots, in seconds since the epoch, of the ledger's scrapes that a server says have failed.
+pub fn failed_slots(address: &str) -> Result<Vec<f64>, String> {
     let query = super::support::encode("up{job=\"ledger\"}[1d]");
     let answer = get_json(address, &format!("/api/v1/query?query={query}"))?;
     let values = answer["data"]["result"][0]["values"].as_array().cloned().unwrap_or_default();
-    Ok(values.iter().filter(|pair| pair[1] == "0").count())
+    Ok(values.iter().filter(|pair| pair[1] == "0").filter_map(|pair| pair[0].as_f64()).collect())
 }
