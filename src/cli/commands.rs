@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
+use super::doctor::{self, Doctor};
 use super::flags;
 use super::query::{self, Query};
 use super::rules::{self, CheckRules, RuleLints, TestRules};
@@ -44,6 +45,8 @@ pub enum Command {
         /// `--insecure`: do not verify its certificate.
         insecure: bool,
     },
+    /// `doctor`: look for what is wrong with this box.
+    Doctor(Doctor),
     /// `query`: ask a server.
     Query(Query),
     /// `store`: what to do with a store in a folder.
@@ -80,6 +83,7 @@ pub fn definition() -> clap::Command {
         .subcommand(rules::test_definition())
         .subcommand(print_config())
         .subcommand(health())
+        .subcommand(doctor::definition())
         .subcommand(query::definition())
         .subcommand(store::definition())
 }
@@ -108,6 +112,7 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
             let http_config = health.get_one::<PathBuf>("http.config.file").cloned();
             Ok(Command::Health { url, http_config, insecure: health.get_flag("insecure") })
         }
+        Some(("doctor", matches)) => Ok(Command::Doctor(doctor::from_matches(matches)?)),
         Some(("query", matches)) => Ok(Command::Query(query::from_matches(matches)?)),
         Some(("store", matches)) => Ok(Command::Store(store::from_matches(matches)?)),
         Some(("print-config", flags)) => Ok(Command::PrintConfig(Box::new(RunOptions::from_matches(flags)?))),

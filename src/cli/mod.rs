@@ -4,6 +4,7 @@
 //! commands: [`EXIT_OK`], [`EXIT_FAILED`], [`EXIT_USAGE`].
 
 mod commands;
+mod doctor;
 mod features;
 mod flags;
 mod query;
@@ -14,6 +15,7 @@ mod store;
 use std::ffi::OsString;
 
 pub use commands::{CheckConfig, Command};
+pub use doctor::Doctor;
 pub use features::Features;
 pub use query::{Query, QueryFormat, QueryKind};
 pub use rules::{CheckRules, RuleLints, TestRules};

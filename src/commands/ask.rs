@@ -27,16 +27,21 @@ pub fn client_settings(file: Option<&Path>) -> Result<ClientSettings, String> {
 
 /// Asks for `path` below the address of a server, which may have a prefix.
 pub fn get(server: &str, path: &str, settings: &ClientSettings) -> Result<Reply, String> {
+    get_within(server, path, settings, TIMEOUT)
+}
+
+/// The same with another bound on how long it may take.
+pub fn get_within(server: &str, path: &str, settings: &ClientSettings, timeout: Duration) -> Result<Reply, String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let url = format!("{}{path}", server.trim_end_matches('/'));
-    runtime.block_on(send(&url, settings)).map_err(|error| format!("{server}: {}", described(&error)))
+    runtime.block_on(send(&url, settings, timeout)).map_err(|error| format!("{server}: {}", described(&error)))
 }
 
-async fn send(url: &str, settings: &ClientSettings) -> Result<Reply, ClientError> {
+async fn send(url: &str, settings: &ClientSettings, timeout: Duration) -> Result<Reply, ClientError> {
     let client = Client::new(settings)?;
     let mut request = Request::get(Url::parse(url)?);
-    request.timeout = TIMEOUT;
+    request.timeout = timeout;
     let mut response = client.send(request).await?;
     let body = response.read_body(REPLY_BYTES_MAX).await?;
     Ok(Reply { status: response.status.as_u16(), body })

@@ -4,6 +4,7 @@ mod ask;
 mod check_config;
 mod check_metrics;
 mod check_web_config;
+mod doctor;
 mod health;
 mod print_config;
 mod query;
@@ -27,6 +28,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Health { url, http_config, insecure } => health::run(&url, http_config.as_deref(), insecure),
         Command::CheckRules(check) => rules::check(&check),
         Command::TestRules(test) => rules::test(&test),
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Query(query) => query::run(&query),
         Command::Store(task) => store::run(&task),
         Command::PrintConfig(options) => print_config::run(&options),

@@ -99,9 +99,17 @@ fn is_known_host(settings: &ServerSettings, host: &str) -> bool {
         return false;
     }
     host.parse::<IpAddr>().is_ok()
-        || !host.contains('.') && !host.contains(':')
-        || LOCAL_DOMAINS.iter().any(|domain| host.ends_with(domain))
+        || is_local_name(&host)
         || settings.host_names.iter().any(|name| name.eq_ignore_ascii_case(&host))
+}
+
+/// Whether an address or a name belongs to a local network.
+pub fn is_local_host(host: &str) -> bool {
+    host.parse().map_or_else(|_| is_local_name(&host.to_ascii_lowercase()), is_local)
+}
+
+fn is_local_name(name: &str) -> bool {
+    !name.contains('.') && !name.contains(':') || LOCAL_DOMAINS.iter().any(|domain| name.ends_with(domain))
 }
 
 /// Loopback, private, link-local, carrier-grade NAT (Tailscale uses it) and unique-local addresses.

@@ -25,6 +25,7 @@ mod federate;
 mod lifecycle;
 mod page;
 
+pub use access::is_local_host;
 pub use api::{
     Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
 };

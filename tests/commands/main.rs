@@ -130,3 +130,33 @@ fn nobody_at_home_is_exit_code_1() {
         words: &["127.0.0.1:1"],
     });
 }
+
+#[test]
+fn doctor_says_what_is_wrong_with_a_box_and_how_to_mend_it() {
+    let roots = [
+        "--path.procfs=fixtures/doctor/pi/proc",
+        "--path.sysfs=fixtures/doctor/pi/sys",
+        "--path.rootfs=fixtures/doctor/pi/root",
+        "--storage.path=/var/lib/outpost",
+        "--web.listen-address=127.0.0.1:0",
+    ];
+    let with = |more: &[&'static str]| [&["doctor"], &roots[..], more].concat();
+    check(&Case {
+        arguments: &with(&["--config.file=config/bad/job_twice.yml"]),
+        input: "",
+        exit_code: 1,
+        words: &[
+            "problem  power: the voltage is too low",
+            "warning  storage: /dev/mmcblk0p2 is an SD card",
+            "problem  configuration: config/bad/job_twice.yml:4:5: scrape_configs[1]: a second job",
+            "mend  outpost check config config/bad/job_twice.yml",
+            "cgroup_enable=memory cgroup_memory=1/' /boot/firmware/cmdline.txt",
+            "ok       port: 127.0.0.1:0 is free",
+            "ok       access: open to the local network, closed to all others",
+        ],
+    });
+    let json = &["-o", "json"];
+    let words = &["\"severity\": \"problem\"", "\"mend\": \"use the power supply"];
+    check(&Case { arguments: &with(json), input: "", exit_code: 1, words });
+    check(&Case { arguments: &["doctor", "-o", "xml"], input: "", exit_code: 2, words: &["json"] });
+}

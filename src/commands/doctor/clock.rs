@@ -1,0 +1,54 @@
+//! Whether the time of day can be trusted.
+
+use super::finding::Finding;
+use super::host::Host;
+
+/// `is_synchronised` is what the kernel says; `None` where it may not be asked.
+pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
+    const SUBJECT: &str = "clock";
+    const WHY: &str = "samples, alerts and certificates go by the time of day; a central Prometheus refuses samples \
+                       that are ten minutes ahead of it";
+    let has_battery = !host.sys_folder("class/rtc").is_empty();
+    let finding = match is_synchronised {
+        Some(true) if has_battery => {
+            Finding::good(SUBJECT, "synchronised, and kept by a battery while the power is off")
+        }
+        Some(true) => Finding::good(SUBJECT, "synchronised; without a battery it stands still while the power is off"),
+        Some(false) => {
+            let mend = if host.has("/usr/bin/timedatectl") || host.has("/bin/timedatectl") {
+                "sudo timedatectl set-ntp true && timedatectl timesync-status"
+            } else {
+                "sudo apt install systemd-timesyncd, or switch NTP on in the NAS's settings"
+            };
+            Finding::problem(SUBJECT, "not synchronised with any time server", WHY, mend)
+        }
+        None => Finding::warning(
+            SUBJECT,
+            "the kernel does not say whether it is synchronised",
+            WHY,
+            "run outpost doctor outside of the sandbox: sudo outpost doctor",
+        ),
+    };
+    vec![finding]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Severity;
+    use super::super::host::tests::made;
+    use super::look;
+
+    #[test]
+    fn a_clock_that_nobody_keeps_is_a_problem() {
+        let (_folder, pi) = made(&[("usr/bin/timedatectl", "")]);
+        let (_other, pc) = made(&[("sys/class/rtc/rtc0/name", "rtc_cmos")]);
+        let one = |host, synchronised| look(host, synchronised).remove(0);
+        assert_eq!(one(&pi, Some(true)).severity, Severity::Good);
+        assert!(one(&pi, Some(true)).what.contains("without a battery"));
+        assert!(one(&pc, Some(true)).what.contains("kept by a battery"));
+        assert_eq!(one(&pc, None).severity, Severity::Warning);
+        let wrong = one(&pi, Some(false));
+        assert_eq!(wrong.severity, Severity::Problem);
+        assert!(wrong.mend.starts_with("sudo timedatectl"));
+    }
+}

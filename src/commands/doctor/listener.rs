@@ -1,0 +1,184 @@
+//! The address that outpost listens on: whether it is free, what a running outpost says there, and who may come in.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::Path;
+use std::time::Duration;
+
+use super::super::ask;
+use super::finding::Finding;
+use crate::cli::RunOptions;
+use crate::client::Url;
+use crate::config::read_web_file;
+use crate::http::{WebSettings, check_web_settings, is_local_host};
+
+/// A server that takes longer to say that it is healthy is not.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// All findings.
+pub fn look(options: &RunOptions) -> Vec<Finding> {
+    let web = match options.web_config_file.as_deref().map(read_web).transpose() {
+        Ok(web) => web,
+        Err(finding) => return vec![*finding],
+    };
+    let is_tls = web.as_ref().is_some_and(|web| web.tls.is_some());
+    let mut findings: Vec<Finding> =
+        options.listen_addresses.iter().flat_map(|address| of_port(address, options, is_tls)).collect();
+    findings.push(of_access(options, web.as_ref()));
+    findings
+}
+
+fn read_web(path: &Path) -> Result<WebSettings, Box<Finding>> {
+    let read = read_web_file(path).map_err(|error| error.to_string());
+    let checked = read.and_then(|web| check_web_settings(&web.settings).map(|()| web.settings));
+    checked.map_err(|reason| {
+        Box::new(Finding::problem(
+            "access",
+            format!("{}: {reason}", path.display()),
+            "outpost does not start with it, and a running one keeps the old one",
+            format!("outpost check web-config {}", path.display()),
+        ))
+    })
+}
+
+fn of_port(address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
+    const SUBJECT: &str = "port";
+    let error = match bind(address) {
+        Ok(()) => return vec![Finding::good(SUBJECT, format!("{address} is free"))],
+        Err(error) => error,
+    };
+    let port = address.rsplit(':').next().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::AddrInUse => match running(port, options, is_tls) {
+            Some(problems) if problems.is_empty() => vec![Finding::good(SUBJECT, format!("outpost runs at {address}"))],
+            Some(problems) => problems.into_iter().map(of_running).collect(),
+            None => vec![Finding::problem(
+                SUBJECT,
+                format!("{address} is taken by another program"),
+                "outpost cannot start there",
+                format!("sudo ss -ltnp 'sport = :{port}' shows which; end it, or choose --web.listen-address=:9091"),
+            )],
+        },
+        ErrorKind::PermissionDenied => vec![Finding::problem(
+            SUBJECT,
+            format!("this user may not listen on {address}"),
+            "ports below 1024 are root's",
+            "choose a port from 1024: --web.listen-address=:9090",
+        )],
+        _ => vec![Finding::problem(
+            SUBJECT,
+            format!("{address}: {error}"),
+            "outpost cannot start there",
+            "ip addr shows this machine's addresses; --web.listen-address=:9090 takes all of them",
+        )],
+    }
+}
+
+/// Listens for a moment; `:9090` means all addresses, as for the server.
+fn bind(address: &str) -> std::io::Result<()> {
+    let address = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
+    let addresses: Vec<SocketAddr> = address.to_socket_addrs()?.collect();
+    TcpListener::bind(&addresses[..]).map(drop)
+}
+
+/// What a running outpost says that does not work; `None` if it is none that answers.
+fn running(port: &str, options: &RunOptions, is_tls: bool) -> Option<Vec<String>> {
+    let mut settings = ask::client_settings(None).ok()?;
+    // Only whether it is outpost is asked, and the certificate is made out to another name than the loopback's.
+    settings.tls.insecure_skip_verify = true;
+    let scheme = if is_tls { "https" } else { "http" };
+    let server = format!("{scheme}://127.0.0.1:{port}{}", options.route_prefix.trim_end_matches('/'));
+    let reply = ask::get_within(&server, "/-/healthy", &settings, ANSWER_TIMEOUT).ok()?;
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    if reply.status == 401 {
+        return Some(Vec::new());
+    }
+    let rest = text.strip_prefix("outpost is Healthy.")?;
+    Some(rest.lines().filter_map(|line| line.strip_prefix("But: ")).map(str::to_owned).collect())
+}
+
+fn of_running(problem: String) -> Finding {
+    Finding::problem(
+        "health",
+        format!("the running outpost says: {problem}"),
+        "it goes on, but not with everything",
+        "journalctl -u outpost -n 50",
+    )
+}
+
+/// The listener itself refuses what comes from beyond the local network unless there are TLS and users.
+fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
+    const SUBJECT: &str = "access";
+    let users =
+        "name users and a certificate in --web.config.file: see outpost check web-config and the page on access";
+    let has_tls = web.is_some_and(|web| web.tls.is_some());
+    let has_users = web.is_some_and(|web| !web.users.is_empty());
+    let outside = options.external_url.as_deref().and_then(|url| Url::parse(url).ok()).map(|url| url.host);
+    if let Some(host) = outside.filter(|host| !has_users && !is_local_host(host)) {
+        return Finding::warning(
+            SUBJECT,
+            format!("{host} is reached from beyond the local network, and outpost knows no users"),
+            "whoever comes through a proxy looks local to outpost: if the proxy does not ask who they are, everybody may \
+             read this site",
+            format!("let the proxy ask for a password, or {users}"),
+        );
+    }
+    if has_users && !has_tls {
+        let why = "anybody between a client and outpost can read passwords, and requests from beyond the local network stay \
+                   refused";
+        return Finding::warning(
+            SUBJECT,
+            "there are users but no TLS: passwords go over the network as they are",
+            why,
+            users,
+        );
+    }
+    Finding::good(SUBJECT, if has_users { "users and TLS" } else { "open to the local network, closed to all others" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Severity;
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    fn options(line: &str) -> RunOptions {
+        match parse(["outpost"].into_iter().chain(line.split_whitespace()).map(Into::into)) {
+            Ok(Command::Run(options)) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_is_a_problem() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        // It takes connections and closes them: nobody that says it were healthy.
+        std::thread::spawn(move || taken.incoming().for_each(drop));
+        let found = of_port(&address, &options(""), false).remove(0);
+        assert_eq!(found.severity, Severity::Problem);
+        assert!(found.mend.contains("ss -ltnp"), "{}", found.mend);
+        assert_eq!(of_port("127.0.0.1:0", &options(""), false)[0].severity, Severity::Good);
+        assert_eq!(of_port("192.0.2.1:9", &options(""), false)[0].severity, Severity::Problem);
+    }
+
+    #[test]
+    fn who_may_come_in_is_judged() {
+        let users = WebSettings {
+            users: [("alice".to_owned(), crate::model::Secret::new("$2y$10$x"))].into_iter().collect(),
+            ..WebSettings::default()
+        };
+        let judge = |line: &str, web: Option<&WebSettings>| of_access(&options(line), web).severity;
+        assert_eq!(judge("", None), Severity::Good);
+        assert_eq!(judge("--web.external-url=http://pi.local:9090/", None), Severity::Good);
+        assert_eq!(judge("--web.external-url=http://192.168.1.2:9090/", None), Severity::Good);
+        assert_eq!(judge("--web.external-url=https://outpost.example.org/", None), Severity::Warning);
+        assert_eq!(judge("", Some(&users)), Severity::Warning);
+    }
+
+    #[test]
+    fn a_web_configuration_that_is_wrong_is_a_problem() {
+        let found = look(&options("--web.config.file=/nonexistent.yml"));
+        assert!(found.len() == 1 && found[0].severity == Severity::Problem, "{found:?}");
+    }
+}

@@ -1,0 +1,44 @@
+//! `outpost doctor`: what is wrong with this box, why it matters, and the command that mends it.
+//!
+//! One file per subject. Each looks at files below `--path.procfs`, `--path.sysfs` and `--path.rootfs`, or is given what
+//! the kernel says, and returns findings; nothing is changed. A command is shown for the person to run, never run.
+
+mod clock;
+mod configuration;
+mod containers;
+mod finding;
+mod host;
+mod listener;
+mod power;
+mod storage;
+
+use super::{print, print_error};
+use crate::cli::Doctor;
+use crate::clock::read_kernel_clock;
+use finding::{Finding, Severity};
+use host::Host;
+
+/// Looks at everything; whether nothing needs mending.
+pub fn run(doctor: &Doctor) -> bool {
+    let findings = look(doctor);
+    let text = if doctor.as_json { finding::json(&findings) } else { finding::text(&findings) };
+    print(&text);
+    let problems = findings.iter().filter(|finding| finding.severity == Severity::Problem).count();
+    if problems > 0 && !doctor.as_json {
+        print_error(&format!("{problems} to mend\n"));
+    }
+    problems == 0
+}
+
+fn look(doctor: &Doctor) -> Vec<Finding> {
+    let host = Host::new(&doctor.procfs, &doctor.sysfs, &doctor.rootfs);
+    let options = &doctor.options;
+    let mut findings = clock::look(&host, read_kernel_clock().map(|clock| clock.is_synchronised()));
+    findings.extend(power::look(&host));
+    findings.extend(storage::look(&host, &options.storage_path, storage::room(&options.storage_path)));
+    let (found, config) = configuration::look(options);
+    findings.extend(found);
+    findings.extend(containers::look(&host, config.as_ref()));
+    findings.extend(listener::look(options));
+    findings
+}

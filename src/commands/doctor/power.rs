@@ -1,0 +1,84 @@
+//! Under-voltage and throttling of a Raspberry Pi, as its firmware reports them.
+
+use super::finding::Finding;
+use super::host::Host;
+
+const SUBJECT: &str = "power";
+
+/// Where the firmware's driver shows its flags; the older and the newer place.
+const THROTTLED: [&str; 2] =
+    ["devices/platform/soc/soc:firmware/get_throttled", "devices/platform/axi/axi:firmware/get_throttled"];
+
+/// Nothing on machines without that firmware.
+pub fn look(host: &Host) -> Vec<Finding> {
+    let flags = THROTTLED.iter().find_map(|path| host.sys(path)).and_then(|text| parse_flags(&text));
+    // The driver rpi_volt has one alarm: set for as long as the voltage is too low.
+    let is_low = host.sys_folder("class/hwmon").iter().find_map(|chip| {
+        let name = host.sys(&format!("{chip}/name"))?;
+        (name == "rpi_volt").then(|| host.sys(&format!("{chip}/in0_lcrit_alarm")).is_some_and(|alarm| alarm != "0"))
+    });
+    match (flags, is_low) {
+        (None, None) => Vec::new(),
+        (flags, is_low) => vec![judged(flags.unwrap_or(0), is_low.unwrap_or(false))],
+    }
+}
+
+/// Bits of `vcgencmd get_throttled`: 0 under-voltage now, 2 throttled now, 3 soft temperature limit now; 16 higher for
+/// what has been since the start.
+fn judged(flags: u32, is_low: bool) -> Finding {
+    const WHY: &str = "cards are damaged and writes are lost when the voltage drops while they write";
+    const MEND: &str = "use the power supply that belongs to the board and a short cable; then look again: \
+                        vcgencmd get_throttled";
+    const COOL: &str = "give the board a heat sink or a fan; vcgencmd measure_temp shows the temperature";
+    let has = |bit: u32| flags & (1 << bit) != 0;
+    if is_low || has(0) {
+        Finding::problem(SUBJECT, "the voltage is too low", WHY, MEND)
+    } else if has(16) {
+        Finding::warning(SUBJECT, "the voltage was too low at least once since the start", WHY, MEND)
+    } else if has(2) || has(3) || has(18) || has(19) {
+        let what = "the processor is or was slowed down for its temperature";
+        Finding::warning(SUBJECT, what, "scrapes and queries take longer than they need to", COOL)
+    } else {
+        Finding::good(SUBJECT, "neither under-voltage nor throttling since the start")
+    }
+}
+
+/// The driver writes hexadecimal, with or without `0x`.
+fn parse_flags(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Severity;
+    use super::super::host::tests::made;
+    use super::look;
+
+    #[test]
+    fn the_firmware_s_flags_are_read() {
+        let cases = [
+            ("50005", Severity::Problem, "too low"),
+            ("0x50000", Severity::Warning, "was too low"),
+            ("80008", Severity::Warning, "temperature"),
+            ("0", Severity::Good, "neither"),
+        ];
+        for (flags, severity, word) in cases {
+            let (_folder, host) = made(&[("sys/devices/platform/soc/soc:firmware/get_throttled", flags)]);
+            let found = look(&host).remove(0);
+            assert_eq!(found.severity, severity, "{flags}");
+            assert!(found.what.contains(word), "{flags}: {}", found.what);
+        }
+    }
+
+    #[test]
+    fn the_voltage_sensor_alone_is_enough_and_other_machines_have_neither() {
+        let chip =
+            |alarm| [("sys/class/hwmon/hwmon1/name", "rpi_volt\n"), ("sys/class/hwmon/hwmon1/in0_lcrit_alarm", alarm)];
+        let (_folder, host) = made(&chip("1\n"));
+        assert_eq!(look(&host)[0].severity, Severity::Problem);
+        let (_folder, host) = made(&chip("0\n"));
+        assert_eq!(look(&host)[0].severity, Severity::Good);
+        let (_folder, host) = made(&[("sys/class/hwmon/hwmon0/name", "coretemp")]);
+        assert_eq!(look(&host), []);
+    }
+}

@@ -1,0 +1,255 @@
+//! The disk that the samples are kept on.
+
+use std::path::{Path, PathBuf};
+
+use super::finding::Finding;
+use super::host::{Host, Mount};
+
+const SUBJECT: &str = "storage";
+
+/// Below this, writes fail soon: a merge of blocks needs room beside the old ones.
+const FREE_BYTES_PROBLEM: u64 = 100 << 20;
+const FREE_BYTES_WARNING: u64 = 512 << 20;
+
+/// Locks and syncs of a database do not hold on these.
+const NETWORK: [&str; 8] = ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "fuse.rclone", "ceph"];
+/// A power cut can cost the whole folder on these: they have no journal.
+const WITHOUT_JOURNAL: [&str; 5] = ["vfat", "exfat", "msdos", "fuseblk", "ext2"];
+/// What is on these is gone with the next start or the container.
+const VOLATILE: [&str; 3] = ["tmpfs", "ramfs", "overlay"];
+
+/// What a file system has left for the user who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Bytes.
+    pub free_bytes: u64,
+    /// Inodes; `None` where they are not counted.
+    pub free_inodes: Option<u64>,
+    /// Whether this user may write there.
+    pub is_writable: bool,
+}
+
+/// Asks the kernel about the folder, or the nearest one above it that is there.
+pub fn room(folder: &Path) -> Option<Room> {
+    let path = existing(folder)?;
+    let stat = rustix::fs::statvfs(&path).ok()?;
+    let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free_inodes = (stat.f_files > 0).then_some(stat.f_favail);
+    let is_writable = rustix::fs::access(&path, rustix::fs::Access::WRITE_OK) != Err(rustix::io::Errno::ACCESS);
+    Some(Room { free_bytes, free_inodes, is_writable })
+}
+
+/// All findings about the folder.
+pub fn look(host: &Host, folder: &Path, room: Option<Room>) -> Vec<Finding> {
+    let path = existing(folder).and_then(|path| path.canonicalize().ok()).unwrap_or_else(|| folder.to_owned());
+    let mut findings = Vec::new();
+    match host.mount_of(&path) {
+        Some(mount) => {
+            findings.extend(of_mount(&mount, folder));
+            findings.extend(of_device(host, &mount));
+        }
+        None => findings.push(Finding::warning(
+            SUBJECT,
+            format!("what {} lies on cannot be told", folder.display()),
+            "a card, a network share or a disk in memory each need something else",
+            format!("findmnt --target {}", folder.display()),
+        )),
+    }
+    findings.extend(room.and_then(|room| of_room(folder, room)));
+    if findings.is_empty() {
+        let kind = host.mount_of(&path).map(|mount| mount.kind).unwrap_or_default();
+        findings.push(Finding::good(SUBJECT, format!("{} on {kind}, with room", folder.display())));
+    }
+    findings
+}
+
+fn of_mount(mount: &Mount, folder: &Path) -> Option<Finding> {
+    let (kind, point) = (mount.kind.as_str(), mount.point.display());
+    let what = format!("{} lies on {kind} ({point})", folder.display());
+    if mount.is_read_only {
+        return Some(Finding::problem(
+            SUBJECT,
+            format!("{point} is read-only"),
+            "samples stay in memory, within a bound, and a power cut takes them; a file system turns read-only when the \
+             kernel finds it damaged or the card failing",
+            format!("sudo dmesg | grep -iE 'ext4|mmc|I/O error'; sudo mount -o remount,rw {point}"),
+        ));
+    }
+    let elsewhere = "keep it on a local disk: --storage.path=/var/lib/outpost";
+    if NETWORK.contains(&kind) {
+        let why =
+            "locks and syncs do not hold over the network: the store can be damaged, and waits when the share does";
+        Some(Finding::warning(SUBJECT, what, why, elsewhere))
+    } else if WITHOUT_JOURNAL.contains(&kind) {
+        let why = "without a journal a power cut can cost the whole folder";
+        Some(Finding::warning(SUBJECT, what, why, "use a disk with ext4, or --storage.path on one"))
+    } else if VOLATILE.contains(&kind) {
+        let why = "all samples are gone with the next start of the machine or the container";
+        Some(Finding::problem(SUBJECT, what, why, format!("{elsewhere}, or mount a volume there")))
+    } else {
+        None
+    }
+}
+
+fn of_device(host: &Host, mount: &Mount) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let name = mount.device.trim_start_matches("/dev/");
+    let errors = host.sys(&format!("fs/ext4/{name}/errors_count")).and_then(|text| text.parse::<u64>().ok());
+    if let Some(errors) = errors.filter(|errors| *errors > 0) {
+        findings.push(Finding::problem(
+            SUBJECT,
+            format!("ext4 has counted {errors} errors on {}", mount.device),
+            "files on it may be damaged, and the kernel may turn it read-only at any time",
+            "back up first (outpost store backup); then check at the next start: add fsck.mode=force to the kernel's \
+             command line, or run e2fsck -f on another machine",
+        ));
+    }
+    let Some(card) = card(name) else { return findings };
+    let device = format!("block/{card}/device");
+    findings.extend(worn(host, &device, &mount.device));
+    if host.sys(&format!("{device}/type")).as_deref() == Some("SD") {
+        findings.push(Finding::warning(
+            SUBJECT,
+            format!("{} is an SD card", mount.device),
+            "cards wear out by writing, and few survive years of it; outpost writes one record per flush interval",
+            "bound it: outpost.store.max_writes_per_day: 60MB in the configuration, a longer flush_interval, or a disk: \
+             --storage.path",
+        ));
+    }
+    findings
+}
+
+/// eMMC tells how much of its life is used: JEDEC's EXT_CSD, in steps of a tenth, and how much of its reserve is gone.
+fn worn(host: &Host, device: &str, shown: &str) -> Option<Finding> {
+    let numbers = |file: &str| -> Vec<u32> {
+        let text = host.sys(&format!("{device}/{file}")).unwrap_or_default();
+        text.split_whitespace().filter_map(|word| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok()).collect()
+    };
+    let tenths = numbers("life_time").into_iter().max().unwrap_or(0);
+    let reserve = numbers("pre_eol_info").into_iter().max().unwrap_or(0);
+    let why = "flash that is at its end turns read-only or loses what was written";
+    let mend = "back up (outpost store backup) and replace it";
+    if tenths >= 11 || reserve >= 3 {
+        Some(Finding::problem(SUBJECT, format!("{shown} is at the end of its life"), why, mend))
+    } else if tenths >= 9 || reserve == 2 {
+        Some(Finding::warning(
+            SUBJECT,
+            format!("{shown} has used {}0 % of its life or more", tenths.max(9) - 1),
+            why,
+            mend,
+        ))
+    } else {
+        None
+    }
+}
+
+fn of_room(folder: &Path, room: Room) -> Option<Finding> {
+    let shown = folder.display();
+    if !room.is_writable {
+        return Some(Finding::problem(
+            SUBJECT,
+            format!("{shown} cannot be written by this user"),
+            "nothing can be stored there",
+            format!("ask as the service's user, sudo -u outpost outpost doctor; or sudo chown -R outpost: {shown}"),
+        ));
+    }
+    let why = "when the disk is full, samples stay in memory within a bound, and a power cut takes them";
+    let mend = format!("free some space, or bound the store with --storage.tsdb.retention.size; du -sh {shown}");
+    if room.free_inodes.is_some_and(|inodes| inodes < 100) {
+        Some(Finding::problem(SUBJECT, format!("no inodes are left for {shown}"), why, mend))
+    } else if room.free_bytes < FREE_BYTES_PROBLEM {
+        Some(Finding::problem(SUBJECT, format!("{} MiB are free for {shown}", room.free_bytes >> 20), why, mend))
+    } else if room.free_bytes < FREE_BYTES_WARNING {
+        Some(Finding::warning(SUBJECT, format!("{} MiB are free for {shown}", room.free_bytes >> 20), why, mend))
+    } else {
+        None
+    }
+}
+
+/// `mmcblk0p2` is on `mmcblk0`.
+fn card(name: &str) -> Option<&str> {
+    let rest = name.strip_prefix("mmcblk")?;
+    let digits = rest.chars().take_while(char::is_ascii_digit).count();
+    name.get(.."mmcblk".len() + digits)
+}
+
+/// The folder itself, or the nearest one above it that is there.
+fn existing(folder: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(folder).ok()?;
+    absolute.ancestors().find(|path| path.exists()).map(Path::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Severity;
+    use super::super::host::tests::made;
+    use super::*;
+
+    const ROOMY: Room = Room { free_bytes: 8 << 30, free_inodes: Some(100_000), is_writable: true };
+
+    fn found(mount: &str, more: &[(&str, &str)], room: Room) -> Vec<(Severity, String)> {
+        let mount = format!("22 1 0:1 / / {mount}\n");
+        let files: Vec<(&str, &str)> =
+            [("proc/self/mountinfo", mount.as_str())].into_iter().chain(more.iter().copied()).collect();
+        let (_folder, host) = made(&files);
+        let findings = look(&host, Path::new("/var/lib/outpost-of-nobody"), Some(room));
+        findings.into_iter().map(|finding| (finding.severity, finding.what)).collect()
+    }
+
+    #[test]
+    fn mounts_are_judged_by_what_they_do_to_a_store() {
+        let cases = [
+            ("rw - ext4 /dev/sda1 rw", Severity::Good, "on ext4"),
+            ("ro - ext4 /dev/sda1 rw", Severity::Problem, "read-only"),
+            ("rw - ext4 /dev/sda1 ro,errors=remount-ro", Severity::Problem, "read-only"),
+            ("rw - nfs4 nas:/x rw", Severity::Warning, "nfs4"),
+            ("rw - vfat /dev/sdb1 rw", Severity::Warning, "vfat"),
+            ("rw - overlay overlay rw", Severity::Problem, "overlay"),
+            ("rw - tmpfs tmpfs rw", Severity::Problem, "tmpfs"),
+        ];
+        for (mount, severity, word) in cases {
+            let findings = found(mount, &[], ROOMY);
+            assert_eq!(findings.len(), 1, "{mount}: {findings:?}");
+            assert!(findings[0].0 == severity && findings[0].1.contains(word), "{mount}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn cards_and_their_wear_are_told() {
+        let card = "rw - ext4 /dev/mmcblk0p2 rw";
+        let of = |more: &[(&str, &str)]| found(card, more, ROOMY);
+        assert_eq!(of(&[("sys/block/mmcblk0/device/type", "SD\n")])[0].0, Severity::Warning);
+        let emmc =
+            |life| of(&[("sys/block/mmcblk0/device/type", "MMC\n"), ("sys/block/mmcblk0/device/life_time", life)]);
+        assert_eq!(emmc("0x01 0x02\n")[0].0, Severity::Good);
+        assert_eq!(
+            emmc("0x01 0x0a\n"),
+            [(Severity::Warning, "/dev/mmcblk0p2 has used 90 % of its life or more".to_owned())]
+        );
+        assert_eq!(emmc("0x0b 0x0b\n")[0].0, Severity::Problem);
+        let errors = of(&[("sys/fs/ext4/mmcblk0p2/errors_count", "3\n")]);
+        assert!(errors[0].0 == Severity::Problem && errors[0].1.contains("3 errors"), "{errors:?}");
+    }
+
+    #[test]
+    fn room_is_needed() {
+        let disk = "rw - ext4 /dev/sda1 rw";
+        let cases = [
+            (Room { free_bytes: 50 << 20, ..ROOMY }, Severity::Problem),
+            (Room { free_bytes: 300 << 20, ..ROOMY }, Severity::Warning),
+            (Room { free_inodes: Some(3), ..ROOMY }, Severity::Problem),
+            (Room { free_inodes: None, ..ROOMY }, Severity::Good),
+            (Room { is_writable: false, ..ROOMY }, Severity::Problem),
+        ];
+        for (room, severity) in cases {
+            assert_eq!(found(disk, &[], room)[0].0, severity, "{room:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_can_be_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = room(&folder.path().join("not/there/yet")).unwrap();
+        assert!(room.is_writable && room.free_bytes > 0);
+    }
+}
