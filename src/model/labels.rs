@@ -5,6 +5,7 @@
 //! type is what crosses module borders.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::quote_to;
 /// The label that holds the metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
-/// An immutable label set, sorted by label name, without empty values. Cloning shares the buffer.
+/// An immutable label set, sorted by label name. Only annotations have empty values. Cloning shares the buffer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Labels(Arc<[u8]>);
 
@@ -36,6 +37,14 @@ impl Labels {
             builder.set(name, value);
         }
         builder.build()
+    }
+
+    /// Texts by name, empty ones too, as annotations may have: nothing is left out. Of two pairs with the same name the
+    /// later one wins.
+    pub fn of_texts<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let texts: BTreeMap<String, String> =
+            pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        Self::from_sorted(texts.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
     /// Encodes pairs that are already sorted by name, unique, and without empty values.

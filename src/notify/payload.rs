@@ -10,6 +10,7 @@ use crate::model::{Alert, Labels, Timestamp, format_rfc3339};
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PostableAlert<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<&'a str, &'a str>,
     ends_at: String,
     starts_at: String,
@@ -49,6 +50,18 @@ mod tests {
 
     #[test]
     fn looks_as_prometheus_sends_it() {
+        let bare = Alert {
+            labels: Labels::from_pairs([("alertname", "a")]),
+            annotations: Labels::empty(),
+            starts_at: Timestamp(0),
+            ends_at: Timestamp(0),
+            resolved: true,
+            generator_url: String::new(),
+        };
+        let body = String::from_utf8(encode_alerts([&bare].into_iter())).expect("text");
+        let times = r#""endsAt":"1970-01-01T00:00:00.000Z","startsAt":"1970-01-01T00:00:00.000Z""#;
+        assert_eq!(body, format!(r#"[{{{times},"labels":{{"alertname":"a"}}}}]"#));
+
         let alert = Alert {
             labels: Labels::from_pairs([("job", "a\"b"), ("alertname", "Down")]),
             annotations: Labels::from_pairs([("summary", "é\n")]),

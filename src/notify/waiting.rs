@@ -43,7 +43,7 @@ impl From<&Alert> for WaitingAlert {
 impl From<WaitingAlert> for Alert {
     fn from(kept: WaitingAlert) -> Self {
         let labels = |pairs: &[(String, String)]| {
-            Labels::from_pairs(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+            Labels::of_texts(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
         };
         Self {
             labels: labels(&kept.labels),

@@ -56,7 +56,7 @@ impl<'a> Expander<'a> {
 
     /// The annotations of an alert with these labels and this value.
     pub fn annotations(&self, labels: &Labels, value: &Value) -> Labels {
-        Labels::from_pairs(self.annotations.iter().map(|(name, text)| (*name, self.expand(text, labels, value))))
+        Labels::of_texts(self.annotations.iter().map(|(name, text)| (*name, self.expand(text, labels, value))))
     }
 
     /// A template that fails says so in its place.

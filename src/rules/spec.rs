@@ -74,9 +74,9 @@ impl LabelTexts {
         self.0.iter().map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
-    /// The same without the empty texts.
+    /// The same to show.
     pub fn to_labels(&self) -> Labels {
-        Labels::from_pairs(self.iter())
+        Labels::of_texts(self.iter())
     }
 }
 

@@ -6,6 +6,8 @@
 /// Starting programs, asking them over HTTP, waiting for conditions.
 mod support;
 
+/// The alerts that a live Prometheus sends.
+mod alert_parity;
 /// An Alertmanager receives what fires and what resolves.
 mod alerting;
 /// The HTTP API beside a live Prometheus, request by request.

@@ -39,8 +39,8 @@ pub(super) fn ne(values: &[Value]) -> Result<Value, String> {
     equal(first, second).map(|is_equal| Value::Bool(!is_equal))
 }
 
-/// `lt`, `le`, `gt`, `ge`: whether the order of the two is one that `holds` accepts.
-pub(super) fn ordered(values: &[Value], holds: impl Fn(Ordering) -> bool) -> Result<Value, String> {
+/// `lt`, `le`, `gt`, `ge`: whether the order of the two is one that `holds` accepts; NaN has none.
+pub(super) fn ordered(values: &[Value], holds: impl Fn(Option<Ordering>) -> bool) -> Result<Value, String> {
     let [first, second] = values else { return Err("missing argument for comparison".to_owned()) };
     let order = match pair(first, second)? {
         Pair::Ints(a, b) => Some(a.cmp(&b)),
@@ -48,7 +48,7 @@ pub(super) fn ordered(values: &[Value], holds: impl Fn(Ordering) -> bool) -> Res
         Pair::Texts(a, b) => Some(a.cmp(b)),
         Pair::Bools(..) | Pair::Nils => return Err("invalid type for comparison".to_owned()),
     };
-    Ok(Value::Bool(order.is_some_and(holds)))
+    Ok(Value::Bool(holds(order)))
 }
 
 fn equal(first: &Value, second: &Value) -> Result<bool, String> {

@@ -116,7 +116,7 @@ fn input_series(section: Section<'_>) -> InputSeries {
 
 fn alert_test(section: Section<'_>) -> AlertTest {
     let alert = |section: Section<'_>| {
-        let expected = (labels(&section, "exp_labels"), labels(&section, "exp_annotations"));
+        let expected = (expected_labels(&section, "exp_labels"), expected_labels(&section, "exp_annotations"));
         section.finish(|_| None);
         expected
     };
@@ -160,6 +160,12 @@ fn texts(section: &Section<'_>, key: &'static str) -> Vec<String> {
 fn labels(section: &Section<'_>, key: &'static str) -> Labels {
     let pairs = section.get(key).map(|field| field.pairs()).unwrap_or_default();
     Labels::from_pairs(pairs.into_iter().filter_map(|(name, value)| Some((name, value.text()?))))
+}
+
+/// The same with the empty ones, which are compared too.
+fn expected_labels(section: &Section<'_>, key: &'static str) -> Labels {
+    let pairs = section.get(key).map(|field| field.pairs()).unwrap_or_default();
+    Labels::of_texts(pairs.into_iter().filter_map(|(name, value)| Some((name, value.text()?))))
 }
 
 /// The items of a list; null ones count as not written.
