@@ -44,6 +44,19 @@ impl<'a> Cursor<'a> {
         self.at = (self.at + count).min(self.bytes.len());
     }
 
+    /// Whether the next `len` bytes are a whole name with its labels, which `is_expected` tells of the right bytes but
+    /// not of those behind them: a closing brace ends it, and one space behind a bare name.
+    #[inline]
+    pub(super) fn is_series(&self, len: usize, is_expected: impl FnOnce(&[u8]) -> bool) -> bool {
+        let Some((raw, behind)) = self.rest().split_at_checked(len) else { return false };
+        let is_whole = match raw.last() {
+            Some(b'}') => true,
+            Some(_) => matches!(behind, [b' ', next, ..] if !matches!(next, b' ' | b'\t' | b'{')),
+            None => false,
+        };
+        is_whole && is_expected(raw)
+    }
+
     /// Takes `expected` if it is next.
     #[inline]
     pub(super) fn eat(&mut self, expected: u8) -> bool {

@@ -119,6 +119,22 @@ impl<'a> OpenMetricsParser<'a> {
         Ok((name, text))
     }
 
+    /// See [`super::Parser::expected_sample`].
+    #[inline]
+    pub fn expected_sample(
+        &mut self,
+        len: usize,
+        is_expected: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<Option<(f64, Option<i64>)>, ParseError> {
+        if !self.cursor.is_series(len, is_expected) {
+            return Ok(None);
+        }
+        let start = self.cursor.position();
+        self.cursor.advance(len);
+        let (value, timestamp, _) = self.sample(start)?;
+        Ok(Some((value, timestamp)))
+    }
+
     fn sample_line(&mut self) -> Result<Entry<'a>, ParseError> {
         let start = self.cursor.position();
         let is_named = !self.cursor.metric_name().is_empty();
@@ -126,6 +142,12 @@ impl<'a> OpenMetricsParser<'a> {
             self.skip_labels(if is_named { Braces::Named } else { Braces::Unnamed })?;
         }
         let raw = self.cursor.since(start);
+        let (value, timestamp, exemplar) = self.sample(start)?;
+        Ok(Entry::Series(Series { raw, value, timestamp, exemplar, metric_type: self.metric_type }))
+    }
+
+    /// What follows the labels, up to the end of the line that began at `start`.
+    fn sample(&mut self, start: usize) -> Result<(f64, Option<i64>, Option<Exemplar<'a>>), ParseError> {
         let value = self.number("a space and a value after the metric")?;
         let mut timestamp = None;
         if self.cursor.peek() == Some(b' ') && !self.cursor.rest().starts_with(b" # {") {
@@ -134,7 +156,7 @@ impl<'a> OpenMetricsParser<'a> {
         let exemplar = if self.cursor.eat_all(b" # ") { Some(self.exemplar()?) } else { None };
         self.check_utf8(start)?;
         self.end_of_line()?;
-        Ok(Entry::Series(Series { raw, value, timestamp, exemplar, metric_type: self.metric_type }))
+        Ok((value, timestamp, exemplar))
     }
 
     fn exemplar(&mut self) -> Result<Exemplar<'a>, ParseError> {

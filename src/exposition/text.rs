@@ -43,6 +43,20 @@ impl<'a> TextParser<'a> {
         }
     }
 
+    /// See [`super::Parser::expected_sample`].
+    #[inline]
+    pub fn expected_sample(
+        &mut self,
+        len: usize,
+        is_expected: impl FnOnce(&[u8]) -> bool,
+    ) -> Result<Option<(f64, Option<i64>)>, ParseError> {
+        if !self.cursor.is_series(len, is_expected) {
+            return Ok(None);
+        }
+        self.cursor.advance(len);
+        Ok(Some((self.value()?, self.timestamp()?)))
+    }
+
     fn sample_line(&mut self) -> Result<Entry<'a>, ParseError> {
         let start = self.cursor.position();
         let is_named = !self.cursor.metric_name().is_empty();

@@ -152,7 +152,9 @@ impl PageReader<'_> {
     fn parse(&mut self, format: Format, page: &[u8], counts: &mut PageCounts) -> Result<(), ScrapeError> {
         let mut metadata = Xxh3::new();
         let mut parser = Parser::new(format, page);
-        while let Some(entry) = parser.next_entry()? {
+        loop {
+            while self.take_expected(&mut parser, counts)? {}
+            let Some(entry) = parser.next_entry()? else { break };
             match entry {
                 Entry::Series(series) => self.take(&series, counts)?,
                 // Its classic series follow; the store's batches carry floats.
@@ -169,36 +171,62 @@ impl PageReader<'_> {
         Ok(())
     }
 
+    /// Takes the page's next sample if it is the expected one: its spelling need not be read.
+    #[inline]
+    fn take_expected(&mut self, parser: &mut Parser<'_>, counts: &mut PageCounts) -> Result<bool, ScrapeError> {
+        let pass = &self.scratch.pass;
+        let is_expected = |raw: &[u8]| self.cache.is_expected(pass, raw);
+        let Some((value, timestamp)) = parser.expected_sample(self.cache.expected_len(pass), is_expected)? else {
+            return Ok(false);
+        };
+        count(counts)?;
+        let (timestamp, tracked) = self.time(timestamp);
+        let found = self.cache.take_expected(&mut self.scratch.pass, tracked);
+        self.take_known(found, timestamp, value, counts);
+        Ok(true)
+    }
+
     #[inline]
     fn take(&mut self, series: &Series<'_>, counts: &mut PageCounts) -> Result<(), ScrapeError> {
-        counts.scraped += 1;
-        if counts.scraped > SAMPLES_PER_PAGE_MAX {
-            return Err(ScrapeError::TooManySamples(SAMPLES_PER_PAGE_MAX));
+        count(counts)?;
+        let (timestamp, tracked) = self.time(series.timestamp);
+        match self.cache.find(&mut self.scratch.pass, series.raw, tracked) {
+            Found::New(hash) => {
+                if let Some(fresh) = self.take_new(series, hash, tracked)? {
+                    counts.series_added += 1;
+                    counts.post_relabel += 1;
+                    self.push(NO_ID, timestamp, series.value, Some(fresh));
+                }
+            }
+            found => self.take_known(found, timestamp, series.value, counts),
         }
-        let timestamp = series.timestamp.filter(|_| self.settings.honor_timestamps).map(Timestamp);
-        let tracked = timestamp.is_none() || self.settings.track_timestamps_staleness;
-        let (id, fresh) = match self.cache.find(&mut self.scratch.pass, series.raw, tracked) {
+        Ok(())
+    }
+
+    /// The sample's own time, if it counts, and whether the end of its series is noticed.
+    #[inline]
+    fn time(&self, timestamp: Option<i64>) -> (Option<Timestamp>, bool) {
+        let timestamp = timestamp.filter(|_| self.settings.honor_timestamps).map(Timestamp);
+        (timestamp, timestamp.is_none() || self.settings.track_timestamps_staleness)
+    }
+
+    /// Takes a sample of a series that is not new.
+    #[inline]
+    fn take_known(&mut self, found: Found, timestamp: Option<Timestamp>, value: f64, counts: &mut PageCounts) {
+        let (id, fresh) = match found {
             Found::Known(id) => (id, None),
-            Found::Dropped => return Ok(()),
+            Found::Dropped | Found::New(_) => return,
             Found::Again(..) if timestamp.is_none() => {
                 // The first one counts.
                 counts.duplicates += 1;
                 counts.post_relabel += 1;
-                return Ok(());
+                return;
             }
             Found::Again(id, Place::Fresh(fresh)) => (id.unwrap_or(NO_ID), Some(fresh)),
             Found::Again(id, Place::Entry(_)) => (id.unwrap_or(NO_ID), None),
-            Found::New(hash) => match self.take_new(series, hash, tracked)? {
-                Some(fresh) => {
-                    counts.series_added += 1;
-                    (NO_ID, Some(fresh))
-                }
-                None => return Ok(()),
-            },
         };
         counts.post_relabel += 1;
-        self.push(id, timestamp, series.value, fresh);
-        Ok(())
+        self.push(id, timestamp, value, fresh);
     }
 
     /// Checks the labels of a new series and notes its spelling; `None` if relabeling drops it.
@@ -206,7 +234,7 @@ impl PageReader<'_> {
     fn take_new(&mut self, series: &Series<'_>, hash: u64, tracked: bool) -> Result<Option<u32>, ScrapeError> {
         let dropped = self.rules.apply(series.labels())?.is_none();
         let scratch = &mut *self.scratch;
-        let place = self.cache.add(&mut scratch.pass, hash, dropped, tracked);
+        let place = self.cache.add(&mut scratch.pass, hash, series.raw, dropped, tracked);
         if !dropped {
             scratch.spellings.extend_from_slice(series.raw);
         }
@@ -293,4 +321,14 @@ impl PageReader<'_> {
         let scratch = &mut *self.scratch;
         scratch.samples.extend(scratch.ended.iter().map(|id| (*id, stale_marker())));
     }
+}
+
+/// Counts a sample of the page.
+#[inline]
+fn count(counts: &mut PageCounts) -> Result<(), ScrapeError> {
+    counts.scraped += 1;
+    if counts.scraped > SAMPLES_PER_PAGE_MAX {
+        return Err(ScrapeError::TooManySamples(SAMPLES_PER_PAGE_MAX));
+    }
+    Ok(())
 }
