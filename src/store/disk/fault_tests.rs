@@ -228,6 +228,60 @@ fn every_open_of_the_database_fails() {
     every_operation_fails(Op::Open, false);
 }
 
+#[test]
+fn every_read_of_the_database_fails() {
+    every_operation_fails(Op::Read, false);
+}
+
+/// What a store that was closed holds, opened while a device fails to give some of it.
+#[test]
+fn every_read_while_opening_fails() {
+    let folder = folder();
+    let (original, clock) = (folder.path().join("original"), Clock::manual(Timestamp(START)));
+    let store = DiskStore::open(small(&original), clock.clone(), &Registry::new()).expect("opening succeeds");
+    work(&store, &clock);
+    store.close().expect("the disk works");
+    drop(store);
+    for is_log in [true, false] {
+        let whole = Plan::new(Op::Read, 0, false);
+        open_under(&whole, is_log, &original, &clock);
+        assert!(whole.seen() > 1, "something is read");
+        for nth in 1..=whole.seen() {
+            open_under(&Plan::new(Op::Read, nth, false), is_log, &original, &clock);
+            open_under(&Plan::new(Op::Read, nth, true), is_log, &original, &clock);
+        }
+    }
+}
+
+fn open_under(plan: &Arc<Plan>, is_log: bool, original: &Path, clock: &Clock) {
+    let folder = folder();
+    let path = folder.path().join("store");
+    copy_folder(original, &path);
+    let quiet = Plan::new(Op::Open, 0, false);
+    faults::rule(&path, if is_log { &quiet } else { plan });
+    let log = Ruled(DiskFolder::new(&path.join("log")), Arc::clone(if is_log { plan } else { &quiet }));
+    let what = (&**plan, if is_log { "log" } else { "database" });
+    let store = DiskStore::open_with(small(&path), clock.clone(), &Registry::new(), Box::new(log));
+    let store = store.unwrap_or_else(|error| panic!("{what:?}: {error}"));
+    check(&store, STEPS, &what);
+    step_to(&store, clock, STEPS);
+    drop(store.flush());
+    plan.mend();
+    // What could not be read of the log is there with the next start.
+    let store = if is_log {
+        store.flush().unwrap_or_else(|error| panic!("{what:?}: {error}"));
+        drop(store);
+        DiskStore::open(small(&path), clock.clone(), &Registry::new())
+            .unwrap_or_else(|error| panic!("{what:?}: {error}"))
+    } else {
+        store
+    };
+    drop(store.maintain());
+    store.maintain().unwrap_or_else(|error| panic!("{what:?}: {error}"));
+    assert!(store.health().is_good(), "{what:?}: {:?}", store.health());
+    assert_eq!(check(&store, STEPS, &what), expected(STEPS), "{what:?}: all is there");
+}
+
 /// All files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

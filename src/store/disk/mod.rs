@@ -129,36 +129,11 @@ impl DiskStore {
         }
         // Unknown, the log is replayed whole: what is in blocks too is shown once.
         let stored = blocks.stored().unwrap_or(Stored { sequence: 0, until: Timestamp::MIN });
-        let lineage = new_lineage(&clock);
-        let mut head = Head::new(settings.span_ms());
-        head.set_cut(stored.until);
-        let mut reader = Reader::default();
-        let mut sink = Replay::new(&mut head);
-        let (log, replayed) = Log::open(folder, settings.log_segment_bytes, lineage, stored, &mut reader, &mut sink);
-        metrics.corruptions.add(replayed.damaged);
-        let tail_path = tail_folder(&settings);
-        let tail = Tail::new(&tail_path, lineage);
-        let durable = sink.mark_durable();
-        let appends = tail.replay(replayed.lineage, &mut reader, &mut sink);
-        head.drop_ended(Timestamp(stored.until.0.saturating_sub(settings.span_ms() / 2)));
-        report(&replayed, appends, &head);
-        let wear = Wear::new(settings.flush_interval, settings.writes_per_day_max);
-        let shared = Arc::new(Shared {
-            settings,
-            clock,
-            head: RwLock::new(head),
-            tail: Mutex::new(tail),
-            log: Mutex::new(LogSide { log, durable, has_begun: false }),
-            blocks,
-            changes: Changes::new(lineage),
-            compaction: Mutex::new(()),
-            metrics,
-            wear,
-            stop: Mutex::new(false),
-            stopping: Condvar::new(),
-            is_read_only: false,
-            lock: Mutex::new(lock),
-        });
+        let tail = tail_folder(&settings);
+        let files = Files { folder, tail, blocks, lock, is_read_only: false };
+        let (shared, replayed, appends) = Shared::assemble(settings, clock, metrics, stored, files);
+        report(&replayed, appends, &shared.read_head());
+        let shared = Arc::new(shared);
         // The first record of a run defines everything, and makes durable what the tail brought back.
         // A failure is shown by health() and repeated like any other.
         drop(shared.flush());
@@ -289,7 +264,57 @@ impl Append for DiskStore {
     }
 }
 
+/// What a store is brought back from.
+struct Files {
+    /// The log's.
+    folder: Box<dyn Folder>,
+    tail: PathBuf,
+    blocks: Blocks,
+    lock: Option<File>,
+    is_read_only: bool,
+}
+
 impl Shared {
+    /// Brings memory back from log and tail, behind what blocks hold. Gives what was found in the log, and how many appends
+    /// in the tail.
+    fn assemble(
+        settings: StoreSettings,
+        clock: Clock,
+        metrics: Metrics,
+        stored: Stored,
+        files: Files,
+    ) -> (Self, Replayed, u64) {
+        let lineage = new_lineage(&clock);
+        let mut head = Head::new(settings.span_ms());
+        head.set_cut(stored.until);
+        let (mut reader, mut sink) = (Reader::default(), Replay::new(&mut head));
+        let segment_bytes = settings.log_segment_bytes;
+        let (log, replayed) = Log::open(files.folder, segment_bytes, lineage, stored, &mut reader, &mut sink);
+        metrics.corruptions.add(replayed.damaged);
+        let durable = sink.mark_durable();
+        let tail = Tail::new(&files.tail, lineage);
+        let appends = tail.replay(replayed.lineage, &mut reader, &mut sink);
+        head.drop_ended(Timestamp(stored.until.0.saturating_sub(settings.span_ms() / 2)));
+        let wear = Wear::new(settings.flush_interval, settings.writes_per_day_max);
+        let shared = Self {
+            settings,
+            clock,
+            head: RwLock::new(head),
+            tail: Mutex::new(tail),
+            log: Mutex::new(LogSide { log, durable, has_begun: false }),
+            blocks: files.blocks,
+            changes: Changes::new(lineage),
+            compaction: Mutex::new(()),
+            metrics,
+            wear,
+            stop: Mutex::new(false),
+            stopping: Condvar::new(),
+            is_read_only: files.is_read_only,
+            lock: Mutex::new(files.lock),
+        };
+        (shared, replayed, appends)
+    }
+
     fn read_head(&self) -> RwLockReadGuard<'_, Head> {
         self.head.read().expect("no holder of the lock panics")
     }

@@ -3,20 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 
 use super::metrics::Metrics;
-use super::replay::Replay;
-use super::wear::Wear;
-use super::{DiskStore, LogSide, Shared, StoreSettings, io, new_lineage};
+use super::{DiskStore, Files, Shared, StoreSettings, io};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::blocks::{Blocks, JobShare};
-use crate::store::changes::Changes;
-use crate::store::head::Head;
-use crate::store::log::tail::Tail;
-use crate::store::log::{self, Folder, Log, LogFile, Reader};
+use crate::store::log::{self, Folder, LogFile};
 use crate::telemetry::Registry;
 
 /// A store that is only read.
@@ -78,35 +73,12 @@ impl OfflineStore {
         let metrics = Metrics::new(&Registry::new(), &clock);
         let blocks = Blocks::open_read_only(&path.join("blocks.db"), metrics.corruptions.clone())?;
         let stored = blocks.stored()?;
-        let lineage = new_lineage(&clock);
-        let mut head = Head::new(settings.span_ms());
-        head.set_cut(stored.until);
-        let (mut reader, mut sink) = (Reader::default(), Replay::new(&mut head));
         let folder = Box::new(ReadOnlyFolder(path.join("log")));
-        let (log, replayed) = Log::open(folder, settings.log_segment_bytes, lineage, stored, &mut reader, &mut sink);
-        metrics.corruptions.add(replayed.damaged);
-        let durable = sink.mark_durable();
-        let tail = Tail::new(&path.join("tail"), lineage);
-        tail.replay(replayed.lineage, &mut reader, &mut sink);
+        let files = Files { folder, tail: path.join("tail"), blocks, lock, is_read_only: true };
+        let (shared, _, _) = Shared::assemble(settings, clock, metrics, stored, files);
         // What a running server has made of the log meanwhile is in blocks: better twice than not at all.
-        blocks.reload()?;
-        let wear = Wear::new(settings.flush_interval, None);
-        let shared = Arc::new(Shared {
-            settings,
-            clock,
-            head: RwLock::new(head),
-            tail: Mutex::new(tail),
-            log: Mutex::new(LogSide { log, durable, has_begun: false }),
-            blocks,
-            compaction: Mutex::new(()),
-            changes: Changes::new(lineage),
-            metrics,
-            wear,
-            stop: Mutex::new(false),
-            stopping: Condvar::new(),
-            is_read_only: true,
-            lock: Mutex::new(lock),
-        });
+        shared.blocks.reload()?;
+        let shared = Arc::new(shared);
         let store = Arc::new(DiskStore { shared, threads: Mutex::default() });
         Ok(Self { store, path: path.to_owned(), is_in_use })
     }

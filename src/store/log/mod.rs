@@ -165,6 +165,10 @@ impl Log {
     }
 
     fn try_write(&mut self, head: &RwLock<Head>, unlogged: &Unlogged) -> Result<u64, StoreError> {
+        if !self.is_listed {
+            // First of all: what is written now lies behind what is there.
+            self.find_late_files()?;
+        }
         let is_worth_while = self.scribe.is_outgrown() && self.since_checkpoint >= CHECKPOINT_RECORDS_MIN;
         let is_due = is_worth_while || self.since_checkpoint >= CHECKPOINT_RECORDS;
         if self.current.is_some() && !is_due {
@@ -251,9 +255,6 @@ impl Log {
     /// Closes the current file and starts another one with room for `len` bytes.
     fn next_segment(&mut self, len: u64) -> Result<(), StoreError> {
         self.abandon();
-        if !self.is_listed {
-            self.find_late_files()?;
-        }
         while let Some(name) = self.spare.pop() {
             let opened = self.folder.open(&name).and_then(|file| Ok((file.len()?, file)));
             match opened {

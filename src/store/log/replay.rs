@@ -21,6 +21,9 @@ pub(in crate::store) struct Replayed {
     pub lineage: u64,
 }
 
+/// More records than any file holds.
+const UNREADABLE_SEQUENCES: u64 = 1 << 32;
+
 /// The records of a file.
 struct Scan<'a> {
     records: Vec<Found<'a>>,
@@ -106,13 +109,18 @@ impl Log {
         let count = files.len();
         for (index, (_, name)) in files.into_iter().enumerate() {
             let is_last = index + 1 == count;
-            match self.folder.read(&name) {
+            match self.read(&name) {
                 Ok(bytes) => self.replay_file(name, &bytes, is_last, stored, reader, sink, &mut replayed),
                 Err(error) => self.report_unreadable(&name, &error, &mut replayed),
             }
         }
         replayed.rows_skipped = reader.rows_skipped;
         replayed
+    }
+
+    /// Reads a file, once more if the device fails once.
+    fn read(&self, name: &str) -> std::io::Result<Vec<u8>> {
+        self.folder.read(name).or_else(|_| self.folder.read(name))
     }
 
     /// Where the folder could not be listed at the start: what is in it stays as it is, for the next start.
@@ -137,14 +145,15 @@ impl Log {
 
     /// Files with records, by their first sequences. Others are free to be used.
     fn find_files(&mut self, replayed: &mut Replayed) -> Result<Vec<(u64, String)>, StoreError> {
-        let names = self.folder.list().map_err(|source| self.error("list", "", source))?;
+        let listed = self.folder.list().or_else(|_| self.folder.list());
+        let names = listed.map_err(|source| self.error("list", "", source))?;
         let mut files = Vec::new();
         for name in names {
             let Some(number) = name.strip_prefix(SEGMENT_PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
                 continue;
             };
             self.next_file = self.next_file.max(number + 1);
-            match self.folder.read(&name) {
+            match self.read(&name) {
                 Ok(bytes) => match scan(&bytes).records.first() {
                     Some(found) => files.push((found.header.sequence, name)),
                     None => self.spare.push(name),
@@ -211,7 +220,9 @@ impl Log {
         }
     }
 
-    fn report_unreadable(&self, name: &str, error: &std::io::Error, replayed: &mut Replayed) {
+    fn report_unreadable(&mut self, name: &str, error: &std::io::Error, replayed: &mut Replayed) {
+        // Whatever sequences it holds: new ones lie behind them.
+        self.next_sequence += UNREADABLE_SEQUENCES;
         tracing::error!(path = %self.folder.path(name).display(), %error, "a log file cannot be read; its samples are missing");
         replayed.damaged += 1;
     }
