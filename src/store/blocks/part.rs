@@ -249,7 +249,7 @@ impl Directory {
         if !(FORMAT_PLACES..=FORMAT_PRESENCES).contains(&format) {
             return Err(CodecError::UnknownFormat(format));
         }
-        let times_len = read_unsigned(&mut rest)? as usize;
+        let times_len = usize::try_from(read_unsigned(&mut rest)?).map_err(|_| CodecError::Truncated)?;
         let segment = Segment::open(rest.get(..times_len).ok_or(CodecError::Truncated)?)?;
         rest = &rest[times_len..];
         let mut directory = Self::default();

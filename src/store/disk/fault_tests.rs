@@ -31,7 +31,7 @@ fn labels(target: i64, series: i64) -> Labels {
 }
 
 /// A temporary folder in memory where there is one: syncs cost nothing there.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("a temporary folder")

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::fault_tests::folder as memory_folder;
 use super::tests::{START, copy_folder, read_all, settings};
 use super::{DiskStore, RetentionRule, StoreSettings};
 use crate::clock::Clock;
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
-use crate::store::{Append, Batch};
+use crate::store::{Append, Batch, GroupId, SeriesId};
 use crate::telemetry::Registry;
 
 const HOUR: i64 = 3_600_000;
@@ -33,31 +34,43 @@ fn noise(seed: u64) -> f64 {
     f64::from_bits(0x3ff0_0000_0000_0000 | ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 12))
 }
 
-/// One scrape of `series` series named `raw`, and one recorded series.
-fn scrape(store: &DiskStore, at: i64, series: usize) {
-    let raw = store.group("target").expect("groups are not bounded");
-    let samples = (0..series)
-        .map(|index| {
-            let labels = Labels::from_pairs([("__name__", "raw"), ("index", &index.to_string())]);
-            (store.series(raw, &labels).expect("room"), noise(at as u64 ^ (index as u64) << 48))
-        })
-        .collect();
-    let report = store.append(&Batch { group: raw, timestamp: Timestamp(at), samples, explicit: Vec::new() });
-    assert_eq!(report.appended, series);
-    let rules = store.group("rules").expect("groups are not bounded");
-    let labels = Labels::from_pairs([("__name__", "job:raw:sum"), ("job", "a")]);
-    let samples = vec![(store.series(rules, &labels).expect("room"), at as f64)];
-    store.append(&Batch { group: rules, timestamp: Timestamp(at), samples, explicit: Vec::new() });
+/// What is scraped: some series named `raw`, and one recorded series. Each is asked for once, as scraping does.
+struct Site {
+    groups: [GroupId; 2],
+    raw: Vec<SeriesId>,
+    recorded: SeriesId,
+}
+
+impl Site {
+    fn new(store: &DiskStore, series: usize) -> Self {
+        let groups = ["target", "rules"].map(|key| store.group(key).expect("groups are not bounded"));
+        let of = |group: usize, pairs: [(&str, &str); 2]| {
+            store.series(groups[group], &Labels::from_pairs(pairs)).expect("room")
+        };
+        let raw = (0..series).map(|index| of(0, [("__name__", "raw"), ("index", &index.to_string())])).collect();
+        Self { groups, raw, recorded: of(1, [("__name__", "job:raw:sum"), ("job", "a")]) }
+    }
+
+    fn scrape(&self, store: &DiskStore, at: i64) {
+        let raw = self.raw.iter().enumerate();
+        let raw = raw.map(|(index, id)| (*id, noise(at as u64 ^ (index as u64) << 48))).collect();
+        for (group, samples) in self.groups.into_iter().zip([raw, vec![(self.recorded, at as f64)]]) {
+            let count = samples.len();
+            let report = store.append(&Batch { group, timestamp: Timestamp(at), samples, explicit: Vec::new() });
+            assert_eq!(report.appended, count);
+        }
+    }
 }
 
 /// Runs for some hours, one scrape a minute; `after` is called after each maintenance.
 fn run(store: &DiskStore, clock: &Clock, hours: std::ops::Range<i64>, series: usize, mut after: impl FnMut()) {
+    let site = Site::new(store, series);
     for hour in hours {
         for minute in 0..60 {
             let at = START + hour * HOUR + minute * 60_000;
             clock.set(Timestamp(at));
-            scrape(store, at, series);
-            if minute % 10 == 1 {
+            site.scrape(store, at);
+            if minute % 20 == 1 {
                 store.maintain().expect("the disk works");
                 after();
             }
@@ -76,7 +89,7 @@ fn kept_rules() -> Vec<RetentionRule> {
 #[test]
 fn the_folder_stays_within_its_bound_all_along() {
     const BOUND: u64 = 2 << 20;
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = memory_folder();
     let clock = Clock::manual(Timestamp(START));
     let bounded =
         StoreSettings { retention_bytes: Some(BOUND), retention_rules: kept_rules(), ..settings(folder.path()) };
@@ -97,7 +110,7 @@ fn the_folder_stays_within_its_bound_all_along() {
 
 #[test]
 fn a_lowered_bound_shrinks_the_file() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = memory_folder();
     let clock = Clock::manual(Timestamp(START));
     let free = settings(folder.path());
     let store = reopen(&free, &clock);
@@ -113,7 +126,7 @@ fn a_lowered_bound_shrinks_the_file() {
 
 #[test]
 fn what_rules_keep_outlives_the_rest_through_merges_and_restarts() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = memory_folder();
     let clock = Clock::manual(Timestamp(START));
     let mut rules = kept_rules();
     // Runs out before the end.
