@@ -111,12 +111,31 @@ pub(super) struct Guarded<S> {
     timer: Pin<Box<Sleep>>,
     write_stalls_since: Option<Instant>,
     framing: Framing,
+    /// Encoded bytes that had no room yet.
+    pending: Vec<u8>,
 }
 
 impl<S> Guarded<S> {
     pub(super) fn new(stream: S, course: Course) -> Self {
         let timer = Box::pin(sleep_until(course.deadline()));
-        Self { stream, course, timer, write_stalls_since: None, framing: Framing::default() }
+        Self { stream, course, timer, write_stalls_since: None, framing: Framing::default(), pending: Vec::new() }
+    }
+
+    /// Looks at what has been read behind `before`, and encodes what has to be.
+    fn take_in(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let unencoded = self.framing.inspect(&mut buffer.filled_mut()[before..]);
+        if !unencoded.is_empty() {
+            self.pending = percent_encoded(&buffer.filled()[before..], &unencoded);
+            buffer.set_filled(before);
+            self.hand_on(buffer);
+        }
+        self.course.bytes_read();
+    }
+
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
+        let fitting = self.pending.len().min(buffer.remaining());
+        buffer.put_slice(&self.pending[..fitting]);
+        self.pending.drain(..fitting);
     }
 
     /// Fails once `deadline` has passed; wakes the task when it does.
@@ -136,14 +155,29 @@ impl<S> Guarded<S> {
     }
 }
 
+fn percent_encoded(bytes: &[u8], positions: &[usize]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(bytes.len() + 2 * positions.len());
+    let mut from = 0;
+    for &at in positions {
+        encoded.extend_from_slice(&bytes[from..at]);
+        encoded.extend_from_slice(format!("%{:02X}", bytes[at]).as_bytes());
+        from = at + 1;
+    }
+    encoded.extend_from_slice(&bytes[from..]);
+    encoded
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.pending.is_empty() {
+            self.hand_on(buffer);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut self.stream).poll_read(cx, buffer) {
             Poll::Ready(outcome) => {
                 if buffer.filled().len() > before {
-                    self.framing.inspect(&mut buffer.filled_mut()[before..]);
-                    self.course.bytes_read();
+                    self.take_in(buffer, before);
                 }
                 Poll::Ready(outcome)
             }
@@ -218,6 +252,26 @@ mod tests {
         let error = guarded.read_u8().await.expect_err("nothing comes");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(started.elapsed().as_secs(), HEAD_TIME_MAX.as_secs());
+    }
+
+    #[tokio::test]
+    async fn quotes_in_a_target_are_encoded_whatever_fits() {
+        let sent = b"GET /?q=a{b=\"c\"} HTTP/1.1\r\nx: \"\r\n\r\n";
+        for room in 1..=sent.len() + 4 {
+            let (mut client, server) = duplex(256);
+            client.write_all(sent).await.expect("room");
+            drop(client);
+            let mut guarded = Guarded::new(server, Course::new());
+            let mut read = Vec::new();
+            let mut part = vec![0; room];
+            loop {
+                match guarded.read(&mut part).await.expect("open") {
+                    0 => break,
+                    count => read.extend_from_slice(&part[..count]),
+                }
+            }
+            assert_eq!(String::from_utf8_lossy(&read), "GET /?q=a{b=%22c%22} HTTP/1.1\r\nx: \"\r\n\r\n", "{room}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,12 +4,18 @@
 //! `Transfer-Encoding` in one head the latter. A proxy that reads those differently could be made to pass on a request
 //! that it never saw. The scanner looks at the bytes on their way to hyper and spoils what is ambiguous, so that hyper
 //! answers 400 and closes.
+//!
+//! One thing hyper takes less of than Prometheus: `curl -g 'http://pi:9090/api/v1/query?query=up{job="a"}'` sends the quotes as
+//! they are. Such bytes are found here, so that they can be percent-encoded in front of hyper.
 
 /// As much of a line as matters: names and numbers are shorter.
 const LINE_BYTES_MAX: usize = 64;
 
 /// A byte that no line may hold, in a head or between chunks.
 const SPOILED: u8 = 0;
+
+/// What Go's servers, Prometheus among them, take in a request's target as it is, and hyper does not, or cuts it off there.
+const UNENCODED: &[u8] = b"\"<>#";
 
 /// Follows the bytes of a connection.
 #[derive(Debug, Default)]
@@ -50,20 +56,26 @@ struct Head {
 struct Ambiguous;
 
 impl Framing {
-    /// Looks at bytes that have come in; spoils them from the first ambiguous line on.
-    pub(super) fn inspect(&mut self, bytes: &mut [u8]) {
+    /// Looks at bytes that have come in; spoils them from the first ambiguous line on. Gives where they are to be
+    /// percent-encoded; mostly nowhere.
+    pub(super) fn inspect(&mut self, bytes: &mut [u8]) -> Vec<usize> {
+        let mut unencoded = Vec::new();
         let mut at = 0;
         while at < bytes.len() && !self.is_spoiled {
             at += match self.state {
                 State::Body(rest) => self.skip(rest, bytes.len() - at, State::Body, State::Head),
                 State::Chunk(rest) => self.skip(rest, bytes.len() - at, State::Chunk, State::ChunkEnd),
                 _ => {
+                    if UNENCODED.contains(&bytes[at]) && self.state == State::Head && !self.head.has_request_line {
+                        unencoded.push(at);
+                    }
                     self.take_byte(bytes[at]);
                     usize::from(!self.is_spoiled)
                 }
             };
         }
         bytes[at..].fill(SPOILED);
+        unencoded
     }
 
     fn skip(&mut self, rest: u64, available: usize, same: fn(u64) -> State, next: State) -> usize {
@@ -156,7 +168,7 @@ mod tests {
         Framing::default().inspect(&mut whole);
         let mut framing = Framing::default();
         let mut single = text.as_bytes().to_vec();
-        single.chunks_mut(1).for_each(|byte| framing.inspect(byte));
+        single.chunks_mut(1).for_each(|byte| drop(framing.inspect(byte)));
         assert_eq!(whole, single, "{text:?}");
         whole == text.as_bytes()
     }
@@ -174,6 +186,14 @@ mod tests {
         ] {
             assert!(passes(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn bytes_to_encode_are_those_of_targets() {
+        let mut text = *b"GET /?a=\"<b>#\" HTTP/1.1\r\nA: \"\r\n\r\nPOST /\" HTTP/1.1\r\nContent-Length: 1\r\n\r\n\"GET /# HTTP/1.1";
+        let found = Framing::default().inspect(&mut text);
+        let shown: Vec<(usize, char)> = found.iter().map(|at| (*at, char::from(text[*at]))).collect();
+        assert_eq!(shown, [(8, '"'), (9, '<'), (11, '>'), (12, '#'), (13, '"'), (39, '"'), (78, '#')]);
     }
 
     #[test]
