@@ -41,7 +41,7 @@ fn matching_entries(folder: &Path, tokens: &[Token]) -> Vec<PathBuf> {
         .map(|entry| entry.file_name())
         .filter(|name| name.to_str().is_some_and(|name| matches(&name.chars().collect::<Vec<_>>(), tokens)))
         .collect();
-    names.sort();
+    names.sort_unstable();
     names.into_iter().map(|name| folder.join(name)).collect()
 }
 

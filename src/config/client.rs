@@ -152,7 +152,10 @@ fn oauth2(field: &Field<'_>, folder: &Folder) -> OAuth2 {
 }
 
 fn text_pairs(field: &Field<'_>) -> BTreeMap<String, String> {
-    field.pairs().into_iter().filter_map(|(name, value)| Some((name, value.text()?))).collect()
+    // Not collected: that would sort, in five kilobytes of code.
+    let mut texts = BTreeMap::new();
+    texts.extend(field.pairs().into_iter().filter_map(|(name, value)| Some((name, value.text()?))));
+    texts
 }
 
 fn tls(field: &Field<'_>, folder: &Folder) -> TlsSettings {
@@ -239,7 +242,9 @@ fn check_proxy_url(section: &Section<'_>, text: &str) {
 
 fn secret_lists(field: &Field<'_>) -> BTreeMap<String, Vec<Secret>> {
     let secrets = |values: &Field<'_>| values.texts().into_iter().map(Secret::new).collect();
-    field.pairs().into_iter().map(|(name, values)| (name, secrets(&values))).collect()
+    let mut lists = BTreeMap::new();
+    lists.extend(field.pairs().into_iter().map(|(name, values)| (name, secrets(&values))));
+    lists
 }
 
 fn headers(field: &Field<'_>, folder: &Folder) -> BTreeMap<String, HeaderValues> {

@@ -192,7 +192,9 @@ fn read_request(section: &Section<'_>, job: &mut JobSettings) {
 }
 
 fn params(field: &Field<'_>) -> BTreeMap<String, Vec<String>> {
-    field.pairs().into_iter().map(|(name, values)| (name, values.texts())).collect()
+    let mut params = BTreeMap::new();
+    params.extend(field.pairs().into_iter().map(|(name, values)| (name, values.texts())));
+    params
 }
 
 fn source(section: &Section<'_>, job: &JobSettings, folder: &Folder) -> JobSource {

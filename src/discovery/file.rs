@@ -73,7 +73,7 @@ struct Looked {
 
 fn look(patterns: &[PathBuf], known: BTreeMap<PathBuf, Stamp>) -> Looked {
     let mut present: Vec<PathBuf> = patterns.iter().filter_map(|pattern| glob(pattern).ok()).flatten().collect();
-    present.sort();
+    present.sort_unstable();
     present.dedup();
     present.truncate(FILES_MAX);
     let mut changed = Vec::new();

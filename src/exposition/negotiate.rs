@@ -119,7 +119,7 @@ fn parse_accept(accept: &str) -> Vec<Clause<'_>> {
     /// More alternatives than any client sends.
     const CLAUSES_MAX: usize = 64;
     let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(Clause::parse).take(CLAUSES_MAX).collect();
-    clauses.sort_by(|a, b| {
+    crate::model::sort_by(&mut clauses, |a, b| {
         b.quality
             .total_cmp(&a.quality)
             .then((a.kind == "*").cmp(&(b.kind == "*")))

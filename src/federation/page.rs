@@ -114,7 +114,7 @@ fn with_instance(external_labels: &Labels) -> Vec<(String, String)> {
         external_labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     if external_labels.get(INSTANCE).is_none() {
         pairs.push((INSTANCE.to_owned(), String::new()));
-        pairs.sort();
+        pairs.sort_unstable();
     }
     pairs
 }

@@ -186,7 +186,7 @@ impl Pullers {
     fn shown(&self) -> Vec<(Key, Progress)> {
         let mut shown: Vec<(Key, Progress)> =
             lock(&self.0.pullers).iter().map(|(key, puller)| (key.clone(), lock(&puller.shown).clone())).collect();
-        shown.sort_by(|a, b| a.0.cmp(&b.0));
+        crate::model::sort_by(&mut shown, |a, b| a.0.cmp(&b.0));
         shown
     }
 
@@ -224,11 +224,11 @@ fn selectors_hash(sets: &[Vec<Matcher>]) -> u64 {
         .iter()
         .map(|set| {
             let mut matchers: Vec<String> = set.iter().map(ToString::to_string).collect();
-            matchers.sort();
+            matchers.sort_unstable();
             matchers.join(",")
         })
         .collect();
-    texts.sort();
+    texts.sort_unstable();
     texts.dedup();
     xxh3_64(texts.join("\n").as_bytes())
 }

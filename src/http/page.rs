@@ -67,7 +67,7 @@ fn push_problems(html: &mut String, problems: &[String]) {
 fn push_alerts(html: &mut String, groups: &[GroupStatus], now: Timestamp) {
     let alerting = groups.iter().flat_map(|group| &group.rules).filter_map(|rule| rule.alerting.as_ref());
     let mut alerts: Vec<&AlertStatus> = alerting.flat_map(|rule| &rule.alerts).collect();
-    alerts.sort_by_key(|alert| (std::cmp::Reverse(alert.state), alert.active_at));
+    crate::model::sort_by(&mut alerts, |a, b| b.state.cmp(&a.state).then(a.active_at.cmp(&b.active_at)));
     html.push_str("<h2>Alerts</h2>");
     if alerts.is_empty() {
         html.push_str("<p class=good>No alert is pending or firing.</p>");

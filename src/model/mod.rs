@@ -8,6 +8,7 @@ mod labels;
 mod matcher;
 mod metadata;
 mod number;
+mod order;
 mod quote;
 mod regex;
 mod relabel;
@@ -25,6 +26,7 @@ pub use metadata::{Metadata, MetadataLookup, MetricType};
 pub use number::{
     format_float, format_float_json, format_general, parse_float, push_float, push_float_json, push_general,
 };
+pub use order::sort_by;
 pub use quote::{quote, quote_to};
 pub use regex::{AnchoredRegex, RegexError, SearchRegex};
 pub use relabel::{RelabelAction, RelabelRule, relabel};

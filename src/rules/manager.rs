@@ -115,7 +115,7 @@ impl RulesView for Board {
     fn groups(&self) -> Vec<GroupStatus> {
         let groups = lock(&self.0).clone();
         let mut statuses: Vec<GroupStatus> = groups.iter().map(|status| lock(status).clone()).collect();
-        statuses.sort_by(|a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
+        crate::model::sort_by(&mut statuses, |a, b| (&a.file, &a.name).cmp(&(&b.file, &b.name)));
         statuses
     }
 }

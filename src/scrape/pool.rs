@@ -300,7 +300,9 @@ impl Pool {
 
     fn active(&self) -> Vec<Arc<TargetState>> {
         let mut active: Vec<Arc<TargetState>> = self.running.values().map(|one| Arc::clone(&one.state)).collect();
-        active.sort_by(|a, b| (&a.target.labels, &a.target.url).cmp(&(&b.target.labels, &b.target.url)));
+        crate::model::sort_by(&mut active, |a, b| {
+            (&a.target.labels, &a.target.url).cmp(&(&b.target.labels, &b.target.url))
+        });
         active
     }
 

@@ -92,7 +92,7 @@ impl LabelRules {
             labels.set(name, value);
         }
         // Shorter names first, so that `exported_a` of the page is not taken for a displaced `a`.
-        displaced.sort_by_key(|(name, _)| name.len());
+        crate::model::sort_by(&mut displaced, |a, b| a.0.len().cmp(&b.0.len()));
         for (name, value) in displaced {
             let mut renamed = format!("exported_{name}");
             while labels.get(&renamed).is_some() {

@@ -105,7 +105,7 @@ impl Registry {
     /// Appends the page in the Prometheus text format 0.0.4, sorted by name.
     pub fn render(&self, page: &mut Vec<u8>) {
         let mut families = self.0.lock().expect("no holder of the lock panics");
-        families.sort_by_key(|family| family.name);
+        crate::model::sort_by(&mut families, |a, b| a.name.cmp(b.name));
         for family in families.iter() {
             let Family { name, help, metric_type, source } = family;
             page.extend_from_slice(format!("# HELP {name} {help}\n# TYPE {name} {metric_type}\n").as_bytes());

@@ -73,7 +73,7 @@ impl Report {
     pub fn into_parts(self) -> (Vec<Problem>, Vec<Problem>) {
         let sorted = |list: RefCell<Vec<Problem>>| {
             let mut list = list.into_inner();
-            list.sort_by_key(|problem| (problem.at.line, problem.at.column));
+            crate::model::sort_by(&mut list, |a, b| (a.at.line, a.at.column).cmp(&(b.at.line, b.at.column)));
             list
         };
         (sorted(self.problems), sorted(self.warnings))

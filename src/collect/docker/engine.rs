@@ -56,7 +56,7 @@ impl Engine {
     /// All containers, by name, and how many were left out for their number.
     pub async fn containers(&self) -> Result<(Vec<Container>, usize), CollectError> {
         let mut listed: Vec<Listed> = self.get("/containers/json?all=1").await?;
-        listed.sort_by(|left, right| (&left.names, &left.id).cmp(&(&right.names, &right.id)));
+        crate::model::sort_by(&mut listed, |left, right| (&left.names, &left.id).cmp(&(&right.names, &right.id)));
         let left_out = listed.len().saturating_sub(CONTAINERS_MAX);
         listed.truncate(CONTAINERS_MAX);
         let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
@@ -69,7 +69,7 @@ impl Engine {
             });
         }
         let mut containers = tasks.join_all().await;
-        containers.sort_by_key(|(position, _)| *position);
+        crate::model::sort_by(&mut containers, |left, right| left.0.cmp(&right.0));
         Ok((containers.into_iter().map(|(_, container)| container).collect(), left_out))
     }
 

@@ -78,7 +78,7 @@ fn series(value: &Value) -> Option<Series> {
     for pair in pairs.filter(|pair| pair[0].is_number()) {
         points.push(point(pair)?);
     }
-    points.sort_by(|left, right| left.time.total_cmp(&right.time));
+    crate::model::sort_by(&mut points, |left, right| left.time.total_cmp(&right.time));
     Some(Series { labels: labels(&value["metric"])?, points })
 }
 

@@ -243,7 +243,7 @@ impl Gathered {
     fn into_groups(mut self) -> (Vec<ImportGroup>, u64, u64) {
         // Two spellings may be one series.
         let mut order: Vec<u32> = (0..self.labels.len() as u32).collect();
-        order.sort_by(|a, b| self.labels[*a as usize].cmp(&self.labels[*b as usize]));
+        crate::model::sort_by(&mut order, |a, b| self.labels[*a as usize].cmp(&self.labels[*b as usize]));
         let mut rank = vec![0u32; order.len()];
         let mut sorted: Vec<Labels> = Vec::with_capacity(order.len());
         for id in order {

@@ -25,7 +25,7 @@ fn text(survey: &Survey, is_in_use: bool) -> String {
     let days = days(survey);
     text.push_str(&row(["JOB", "SERIES", "SAMPLES", "B/SAMPLE", "BYTES", "PER DAY"].map(str::to_owned)));
     let mut jobs: Vec<(&String, &JobShare)> = survey.jobs.iter().collect();
-    jobs.sort_by(|a, b| b.1.bytes.total_cmp(&a.1.bytes));
+    crate::model::sort_by(&mut jobs, |a, b| b.1.bytes.total_cmp(&a.1.bytes));
     let mut all = JobShare::default();
     for (job, share) in jobs {
         let name = if job.is_empty() { "(none)" } else { job };

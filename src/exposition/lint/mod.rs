@@ -56,7 +56,7 @@ pub fn check(page: &[u8]) -> Result<Report, ParseError> {
         let texts = rules::problems(family);
         problems.extend(texts.into_iter().map(|text| Problem { metric: family.name.clone(), text }));
     }
-    problems.sort();
+    problems.sort_unstable();
     problems.dedup();
     Ok(Report { problems, families: cardinalities(&families) })
 }
@@ -69,7 +69,7 @@ fn cardinalities(families: &Families) -> Vec<FamilyCardinality> {
         share: family.series() as f64 / total as f64,
     };
     let mut found: Vec<FamilyCardinality> = families.iter().map(of).collect();
-    found.sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.metric.cmp(&b.metric)));
+    crate::model::sort_by(&mut found, |a, b| b.series.cmp(&a.series).then_with(|| a.metric.cmp(&b.metric)));
     found
 }
 

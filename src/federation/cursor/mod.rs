@@ -344,7 +344,7 @@ impl Cursor {
             }
         }
         let mut found: Vec<GivenSeries> = found.into_iter().collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
+        crate::model::sort_by(&mut found, |a, b| a.0.cmp(&b.0));
         Ok(Some((found, total)))
     }
 }
@@ -389,7 +389,7 @@ fn merged(older: Vec<GivenSeries>, newer: Vec<GivenSeries>) -> Vec<GivenSeries> 
         known.extend(samples.into_iter().filter(|(at, _)| last.is_none_or(|last| *at > last)));
     }
     let mut all: Vec<GivenSeries> = all.into_iter().collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
+    crate::model::sort_by(&mut all, |a, b| a.0.cmp(&b.0));
     all
 }
 

@@ -191,7 +191,7 @@ fn sort_by_label(args: &[Value]) -> Result<Value, String> {
     let Value::Samples(samples) = &args[1] else { return Ok(args[1].clone()) };
     let name = text(&args[0]);
     let mut sorted = samples.to_vec();
-    sorted.sort_by(|a, b| a.labels.get(name).unwrap_or("").cmp(b.labels.get(name).unwrap_or("")));
+    crate::model::sort_by(&mut sorted, |a, b| a.labels.get(name).unwrap_or("").cmp(b.labels.get(name).unwrap_or("")));
     Ok(Value::Samples(sorted.into()))
 }
 

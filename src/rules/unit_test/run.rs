@@ -79,7 +79,8 @@ impl<'a> Simulation<'a> {
         let mut specs: Vec<GroupSpec> =
             load_groups(&settings).map_err(|error| error.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         // Groups that the order does not name come with the first, as in promtool.
-        specs.sort_by_key(|spec| context.group_order.get(&spec.name).copied().unwrap_or(0));
+        let place = |spec: &GroupSpec| context.group_order.get(&spec.name).copied().unwrap_or(0);
+        crate::model::sort_by(&mut specs, |a, b| place(a).cmp(&place(b)));
         let new = |spec| Group::new(Arc::new(spec), Arc::new(GroupMetrics::default()), false);
         let groups = specs.into_iter().map(new).collect();
         let store = Arc::new(MemoryStore::new());
@@ -161,8 +162,8 @@ impl<'a> Simulation<'a> {
                 ComparedAlert { labels: labels.build(), annotations: annotations.clone() }
             })
             .collect();
-        got.sort();
-        expected.sort();
+        got.sort_unstable();
+        expected.sort_unstable();
         if got == expected {
             return None;
         }
@@ -184,8 +185,8 @@ impl<'a> Simulation<'a> {
             Ok(compared) => compared,
             Err(error) => return Some(format!("{prefix} err: {error}")),
         };
-        expected.sort_by(|a, b| a.labels.cmp(&b.labels));
-        got.sort_by(|a, b| a.labels.cmp(&b.labels));
+        crate::model::sort_by(&mut expected, |a, b| a.labels.cmp(&b.labels));
+        crate::model::sort_by(&mut got, |a, b| a.labels.cmp(&b.labels));
         let is_fuzzy = self.context.is_fuzzy;
         let is_same = expected.len() == got.len() && expected.iter().zip(&got).all(|(a, b)| a.is_same(b, is_fuzzy));
         let (expected, got) = (show_samples(&expected), show_samples(&got));

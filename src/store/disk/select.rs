@@ -340,7 +340,7 @@ impl Shared {
             bytes.push((name.to_owned(), len));
         }
         // Texts are made for those that are shown only.
-        pairs.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
+        crate::model::sort_by(&mut pairs, |a, b| b.2.cmp(&a.2).then_with(|| (a.0, a.1).cmp(&(b.0, b.1))));
         stats.series_by_pair =
             pairs.iter().take(most).map(|(name, value, series)| (format!("{name}={value}"), *series)).collect();
         stats.values_by_label = top(values, most);
@@ -350,7 +350,7 @@ impl Shared {
 }
 
 fn top(mut counts: Vec<(String, u64)>, most: usize) -> Vec<(String, u64)> {
-    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    crate::model::sort_by(&mut counts, |a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counts.truncate(most);
     counts
 }
