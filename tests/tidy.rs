@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("exposition", &["model"]),
     ("client", &["model", "clock", "telemetry", "backoff"]),
     ("discovery", &["model", "yaml", "glob", "client", "clock", "telemetry", "backoff"]),
-    ("collect", &["model", "client", "exposition", "clock", "telemetry", "backoff"]),
+    ("collect", &["model", "glob", "client", "exposition", "clock", "telemetry", "backoff"]),
     ("scrape", &["model", "store", "exposition", "client", "discovery", "collect", "clock", "telemetry", "backoff"]),
     ("rules", &["model", "store", "promql", "yaml", "glob", "clock", "telemetry"]),
     ("notify", &["model", "rules", "client", "discovery", "clock", "telemetry", "backoff", "state_file"]),

@@ -10,7 +10,7 @@ mod page;
 mod settings;
 
 pub use docker::{CONTAINERS_MAX, DockerCollector};
-pub use node::NodeCollector;
+pub use node::{NodeCollector, NodeFlags};
 pub use own::OwnCollector;
 pub use settings::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};
 

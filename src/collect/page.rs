@@ -1,24 +1,53 @@
 //! Writes families in the Prometheus text format, one at a time.
+//!
+//! A page is one buffer from the collector to the store: the scrape looks each line's text up in its cache, so that neither
+//! side makes a label set of a series that it knows.
 
 use std::io::Write;
+use std::ops::Range;
 
 use crate::model::MetricType;
+
+/// Whole numbers up to here are exact in a float and are written without a float's care.
+const WHOLE_MAX: f64 = 1e15;
 
 /// A page under construction.
 pub struct Page<'a> {
     bytes: &'a mut Vec<u8>,
+    /// Where the last family's lines begin, and where its samples do.
+    last: Option<(usize, usize)>,
 }
 
 impl<'a> Page<'a> {
     /// Appends to `bytes`.
     pub fn new(bytes: &'a mut Vec<u8>) -> Self {
-        Self { bytes }
+        Self { bytes, last: None }
     }
 
-    /// Begins a family; its samples must follow before the next family begins.
-    pub fn family<'p>(&'p mut self, name: &'p str, metric_type: MetricType, help: &str) -> Family<'p> {
+    /// Begins a family; its samples must follow before the next family begins. Without samples nothing stays of it.
+    pub fn family(&mut self, name: &str, metric_type: MetricType, help: &str) -> Family<'_> {
+        self.family_of(&[name], metric_type, help)
+    }
+
+    /// Begins a family whose name is put together of parts.
+    pub fn family_of(&mut self, name: &[&str], metric_type: MetricType, help: &str) -> Family<'_> {
+        self.settle();
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(b"# HELP ");
+        let from = self.bytes.len();
+        for part in name {
+            self.bytes.extend_from_slice(part.as_bytes());
+        }
+        let name = from..self.bytes.len();
+        self.bytes.push(b' ');
+        push_escaped(self.bytes, help, false);
+        self.bytes.extend_from_slice(b"\n# TYPE ");
+        self.bytes.extend_from_within(name.clone());
+        self.bytes.push(b' ');
         let word = if metric_type == MetricType::Unknown { "untyped" } else { metric_type.as_str() };
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {word}\n"));
+        self.bytes.extend_from_slice(word.as_bytes());
+        self.bytes.push(b'\n');
+        self.last = Some((start, self.bytes.len()));
         Family { bytes: self.bytes, name }
     }
 
@@ -32,44 +61,66 @@ impl<'a> Page<'a> {
         self.family(name, MetricType::Gauge, help).sample(&[], value);
     }
 
-    /// A sample of unknown type without labels.
-    pub fn untyped(&mut self, name: &str, help: &str, value: f64) {
-        self.family(name, MetricType::Unknown, help).sample(&[], value);
-    }
-
     /// How much has been written: a mark for [`Page::rewind`].
-    pub fn len(&self) -> usize {
+    pub fn mark(&mut self) -> usize {
+        self.settle();
         self.bytes.len()
     }
 
     /// Takes back what was written since the mark, so that a failed collector leaves nothing half.
     pub fn rewind(&mut self, mark: usize) {
+        self.last = None;
         self.bytes.truncate(mark);
     }
 
-    fn line(&mut self, text: std::fmt::Arguments<'_>) {
-        self.bytes.write_fmt(text).expect("writing to memory does not fail");
+    /// Appends lines that are text of the format already.
+    pub fn append(&mut self, lines: &[u8]) {
+        self.settle();
+        self.bytes.extend_from_slice(lines);
+    }
+
+    /// Takes back the lines of a family that no sample followed.
+    fn settle(&mut self) {
+        if let Some((start, body)) = self.last.take()
+            && self.bytes.len() == body
+        {
+            self.bytes.truncate(start);
+        }
+    }
+}
+
+impl Drop for Page<'_> {
+    fn drop(&mut self) {
+        self.settle();
     }
 }
 
 /// One family of a page.
 pub struct Family<'p> {
     bytes: &'p mut Vec<u8>,
-    name: &'p str,
+    /// Where the name stands in the page: each sample copies it from there.
+    name: Range<usize>,
 }
 
 impl Family<'_> {
     /// Adds a sample. Label values may hold any text.
     pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) -> &mut Self {
-        self.bytes.extend_from_slice(self.name.as_bytes());
-        for (index, (label, text)) in labels.iter().enumerate() {
-            self.bytes.push(if index == 0 { b'{' } else { b',' });
+        self.sample_of(&mut labels.iter().copied(), value)
+    }
+
+    /// Adds a sample whose labels come one by one.
+    pub fn sample_of(&mut self, labels: &mut dyn Iterator<Item = (&str, &str)>, value: f64) -> &mut Self {
+        self.bytes.extend_from_within(self.name.clone());
+        let mut before = b'{';
+        for (label, text) in labels {
+            self.bytes.push(before);
             self.bytes.extend_from_slice(label.as_bytes());
             self.bytes.extend_from_slice(b"=\"");
-            push_escaped(self.bytes, text);
+            push_escaped(self.bytes, text, true);
             self.bytes.push(b'"');
+            before = b',';
         }
-        if !labels.is_empty() {
+        if before == b',' {
             self.bytes.push(b'}');
         }
         self.bytes.push(b' ');
@@ -80,19 +131,35 @@ impl Family<'_> {
 }
 
 fn push_value(bytes: &mut Vec<u8>, value: f64) {
-    if value.is_finite() {
+    if (0.0..WHOLE_MAX).contains(&value) && value.fract() == 0.0 {
+        push_whole(bytes, value as u64);
+    } else if value.is_finite() {
         write!(bytes, "{value}").expect("writing to memory does not fail");
     } else {
         bytes.extend_from_slice(crate::model::format_float(value).as_bytes());
     }
 }
 
-fn push_escaped(bytes: &mut Vec<u8>, text: &str) {
+fn push_whole(bytes: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len() - 1;
+    loop {
+        digits[first] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+        first -= 1;
+    }
+    bytes.extend_from_slice(&digits[first..]);
+}
+
+fn push_escaped(bytes: &mut Vec<u8>, text: &str, is_quoted: bool) {
     for byte in text.bytes() {
         match byte {
             b'\\' => bytes.extend_from_slice(b"\\\\"),
             b'\n' => bytes.extend_from_slice(b"\\n"),
-            b'"' => bytes.extend_from_slice(b"\\\""),
+            b'"' if is_quoted => bytes.extend_from_slice(b"\\\""),
             other => bytes.push(other),
         }
     }
@@ -106,12 +173,34 @@ mod tests {
     fn families_and_samples() {
         let mut bytes = Vec::new();
         let mut page = Page::new(&mut bytes);
-        page.gauge("a", "A.", 1.5);
-        page.family("b_total", MetricType::Counter, "B.").sample(&[("x", "1\"\\\n"), ("y", "")], f64::INFINITY);
-        let mark = page.len();
-        page.untyped("c", "C.", 1.0);
+        page.gauge("a", "A \"\\\".", 1.5);
+        page.family_of(&["b", "_total"], MetricType::Counter, "B.")
+            .sample(&[("x", "1\"\\\n"), ("y", "")], f64::INFINITY);
+        let mark = page.mark();
+        page.gauge("c", "C.", 1.0);
         page.rewind(mark);
-        let expected = "# HELP a A.\n# TYPE a gauge\na 1.5\n# HELP b_total B.\n# TYPE b_total counter\nb_total{x=\"1\\\"\\\\\\n\",y=\"\"} +Inf\n";
+        page.family("without_samples", MetricType::Gauge, "None.");
+        drop(page);
+        let expected = "# HELP a A \"\\\\\".\n# TYPE a gauge\na 1.5\n# HELP b_total B.\n# TYPE b_total counter\n\
+                        b_total{x=\"1\\\"\\\\\\n\",y=\"\"} +Inf\n";
         assert_eq!(String::from_utf8(bytes).expect("text"), expected);
+    }
+
+    #[test]
+    fn values() {
+        let cases = [
+            (0.0, "0"),
+            (-1.0, "-1"),
+            (1_000_000.0, "1000000"),
+            (999_999_999_999_999.0, "999999999999999"),
+            (9_007_199_254_740_993.0, "9007199254740992"),
+            (0.1, "0.1"),
+            (1e-9, "0.000000001"),
+        ];
+        for (value, expected) in cases {
+            let mut bytes = Vec::new();
+            push_value(&mut bytes, value);
+            assert_eq!(String::from_utf8(bytes).expect("text"), expected);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::node::NodeFlags;
 use crate::client::ClientSettings;
 
 /// One built-in collector.
@@ -24,11 +25,13 @@ pub struct NodeCollectorSettings {
     pub sysfs: PathBuf,
     /// `--path.rootfs`, by default `/`.
     pub rootfs: PathBuf,
+    /// node_exporter's other flags: `--collector.…` and `--no-collector.…`.
+    pub flags: NodeFlags,
 }
 
 impl Default for NodeCollectorSettings {
     fn default() -> Self {
-        Self { procfs: "/proc".into(), sysfs: "/sys".into(), rootfs: "/".into() }
+        Self { procfs: "/proc".into(), sysfs: "/sys".into(), rootfs: "/".into(), flags: NodeFlags::default() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::paths::Folder;
 use super::{client, discovery, relabel, size, unsupported};
-use crate::collect::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};
+use crate::collect::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NodeFlags};
 use crate::model::format_duration;
 use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol, bounds};
 use crate::yaml::{Field, Section};
@@ -231,7 +231,15 @@ fn node(section: &Section<'_>) -> NodeCollectorSettings {
         procfs: path("procfs", usual.procfs),
         sysfs: path("sysfs", usual.sysfs),
         rootfs: path("rootfs", usual.rootfs),
+        flags: node_flags(section),
     }
+}
+
+fn node_flags(section: &Section<'_>) -> NodeFlags {
+    NodeFlags::parse(section.get("flags").map(|flags| flags.texts()).unwrap_or_default()).unwrap_or_else(|message| {
+        section.problem("flags", message);
+        NodeFlags::default()
+    })
 }
 
 fn docker(section: &Section<'_>, folder: &Folder) -> DockerCollectorSettings {

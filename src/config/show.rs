@@ -208,6 +208,7 @@ fn put_collector(pairs: &mut Pairs, collector: &CollectorSettings) {
             pairs.put("procfs", node.procfs.as_path());
             pairs.put("sysfs", node.sysfs.as_path());
             pairs.put("rootfs", node.rootfs.as_path());
+            pairs.put("flags", list(node.flags.as_slice().iter().cloned()));
         }
         CollectorSettings::Docker(docker) => {
             pairs.put("collector", "docker");

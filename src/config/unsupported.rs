@@ -54,7 +54,7 @@ pub fn global(key: &str) -> Option<String> {
 
 /// What to say of a foreign key in a job.
 pub fn job(key: &str) -> Option<String> {
-    if matches!(key, "procfs" | "sysfs" | "rootfs" | "docker_host") {
+    if matches!(key, "procfs" | "sysfs" | "rootfs" | "flags" | "docker_host") {
         return Some("has a meaning only in a job with the `collector` that uses it (node or docker)".to_owned());
     }
     discovery(key).or_else(|| histogram_key(key)).or_else(|| extra_metrics(key))

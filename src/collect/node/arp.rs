@@ -11,15 +11,13 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let mut entries: BTreeMap<&str, u64> = BTreeMap::new();
     // IP address, type, flags, hardware address, mask, device; incomplete entries have flags 0x0.
     for line in text.lines().skip(1) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let [_, _, flags, _, _, device] = words[..]
+        let mut words = line.split_whitespace();
+        if let (Some(flags), Some(device)) = (words.nth(2), words.nth(2))
             && flags != "0x0"
+            && host.flags().shows("arp.device-include", "arp.device-exclude", device, || true)
         {
             *entries.entry(device).or_default() += 1;
         }
-    }
-    if entries.is_empty() {
-        return Ok(());
     }
     let mut family = page.family("node_arp_entries", MetricType::Gauge, "ARP entries by device.");
     for (device, count) in entries {

@@ -2,25 +2,20 @@
 
 use super::super::page::Page;
 use super::host::{Host, NodeError};
+use crate::model::MetricType::Gauge;
 
 /// Column of `/proc/net/stat/nf_conntrack`, and the field's name in the family.
 const STATISTICS: [&str; 8] =
     ["found", "invalid", "ignore", "insert", "insert_failed", "drop", "early_drop", "search_restart"];
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let number = |file: &str| -> Result<f64, NodeError> {
-        let text = host.proc(file).map_err(|_| NodeError::Nothing)?;
-        text.trim().parse().map_err(|_| host.unexpected(file, "a number expected"))
-    };
-    page.gauge("node_nf_conntrack_entries", "Tracked connections.", number("sys/net/netfilter/nf_conntrack_count")?);
-    page.gauge(
-        "node_nf_conntrack_entries_limit",
-        "Tracked connections at most.",
-        number("sys/net/netfilter/nf_conntrack_max")?,
-    );
+    let (count, limit) = ("sys/net/netfilter/nf_conntrack_count", "sys/net/netfilter/nf_conntrack_max");
+    page.gauge("node_nf_conntrack_entries", "Tracked connections.", host.proc_number(count)?);
+    page.gauge("node_nf_conntrack_entries_limit", "Tracked connections at most.", host.proc_number(limit)?);
     if let Ok(text) = host.proc("net/stat/nf_conntrack") {
         for (field, value) in sums(&text) {
-            page.gauge(&format!("node_nf_conntrack_stat_{field}"), "Connection tracking statistic.", value);
+            page.family_of(&["node_nf_conntrack_stat_", field], Gauge, "Connection tracking statistic.")
+                .sample(&[], value);
         }
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! The per-CPU lines of `/proc/stat`, thermal throttling, and which CPUs are isolated or offline.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::super::page::Page;
-use super::host::{Host, NodeError, read_number, read_word};
+use super::host::{Folder, Host, NodeError, read_word};
 use crate::model::MetricType;
 
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
@@ -29,13 +29,15 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     }
     let mut family =
         page.family("node_cpu_guest_seconds_total", MetricType::Counter, "Seconds spent in guests, per mode.");
-    for cpu in &cpus {
+    for cpu in cpus.iter().filter(|_| host.flags().is_on("cpu.guest", true)) {
         for (mode, ticks) in ["user", "nice"].iter().zip(cpu.ticks.iter().skip(MODES.len())) {
             family.sample(&[("cpu", cpu.number), ("mode", mode)], ticks / ticks_per_second);
         }
     }
-    write_throttles(host, page, &cpus);
+    let folders = cpu_folders(host);
+    write_throttles(page, &folders);
     write_isolated(host, page);
+    write_online(page, &folders);
     Ok(())
 }
 
@@ -46,36 +48,54 @@ fn parse_line(line: &str) -> Option<Cpu<'_>> {
     number.bytes().next().filter(u8::is_ascii_digit).map(|_| Cpu { number, ticks })
 }
 
+/// The folders of all CPUs, also of those that are offline, by number.
+fn cpu_folders(host: &Host) -> Vec<(u32, Folder)> {
+    let root = host.sys_path("devices/system/cpu");
+    let mut numbers: Vec<u32> =
+        host.sys_names("devices/system/cpu").iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().filter_map(|number| Some((number, Folder::open(&root.join(format!("cpu{number}")))?))).collect()
+}
+
 /// Intel's counters: per core, and per package once.
-fn write_throttles(host: &Host, page: &mut Page<'_>, cpus: &[Cpu<'_>]) {
-    let mut cores = BTreeSet::new();
-    let mut packages = BTreeSet::new();
-    for cpu in cpus {
-        let folder = host.sys_path(&format!("devices/system/cpu/cpu{}", cpu.number));
-        let word = |file: &str| read_word(&folder.join(file));
-        let (Some(core), Some(package)) = (word("topology/core_id"), word("topology/physical_package_id")) else {
+fn write_throttles(page: &mut Page<'_>, folders: &[(u32, Folder)]) {
+    let mut cores: BTreeMap<(String, String), f64> = BTreeMap::new();
+    let mut packages: BTreeMap<String, f64> = BTreeMap::new();
+    for (_, folder) in folders {
+        let core_count = folder.number("thermal_throttle/core_throttle_count");
+        let package_count = folder.number("thermal_throttle/package_throttle_count");
+        if core_count.is_none() && package_count.is_none() {
             continue;
-        };
-        if let Some(count) = read_number(&folder.join("thermal_throttle/core_throttle_count")) {
-            cores.insert((package.clone(), core, count as u64));
         }
-        if let Some(count) = read_number(&folder.join("thermal_throttle/package_throttle_count")) {
-            packages.insert((package, count as u64));
+        let word = |file: &str| folder.word(&format!("topology/{file}"));
+        let (Some(core), Some(package)) = (word("core_id"), word("physical_package_id")) else { continue };
+        if let Some(count) = core_count {
+            cores.entry((package.clone(), core)).or_insert(count);
         }
-    }
-    if !cores.is_empty() {
-        let mut family =
-            page.family("node_cpu_core_throttles_total", MetricType::Counter, "Times that a core was throttled.");
-        for (package, core, count) in &cores {
-            family.sample(&[("core", core), ("package", package)], *count as f64);
+        if let Some(count) = package_count {
+            packages.entry(package).or_insert(count);
         }
     }
-    if !packages.is_empty() {
-        let mut family =
-            page.family("node_cpu_package_throttles_total", MetricType::Counter, "Times that a package was throttled.");
-        for (package, count) in &packages {
-            family.sample(&[("package", package)], *count as f64);
-        }
+    let mut family =
+        page.family("node_cpu_core_throttles_total", MetricType::Counter, "Times that a core was throttled.");
+    for ((package, core), count) in &cores {
+        family.sample(&[("core", core), ("package", package)], *count);
+    }
+    let mut family =
+        page.family("node_cpu_package_throttles_total", MetricType::Counter, "Times that a package was throttled.");
+    for (package, count) in &packages {
+        family.sample(&[("package", package)], *count);
+    }
+}
+
+/// Where the first CPU cannot be taken offline, it has no such file, and nothing is shown.
+fn write_online(page: &mut Page<'_>, folders: &[(u32, Folder)]) {
+    if folders.first().is_none_or(|(_, first)| first.number("online").is_none()) {
+        return;
+    }
+    let mut family = page.family("node_cpu_online", MetricType::Gauge, "Whether the CPU is online.");
+    for (number, folder) in folders {
+        family.sample(&[("cpu", &number.to_string())], folder.number("online").unwrap_or(0.0));
     }
 }
 

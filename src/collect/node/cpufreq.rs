@@ -1,65 +1,52 @@
 //! CPU frequencies from `/sys/devices/system/cpu/cpu*/cpufreq`, in hertz.
 
 use super::super::page::Page;
-use super::host::{Host, NodeError, read_number, read_word};
-use crate::model::MetricType;
+use super::host::{Folder, Host, NodeError};
+use super::table::Table;
+use crate::model::MetricType::Gauge;
 
-/// Family, file with kHz, help.
-const FREQUENCIES: [(&str, &str, &str); 6] = [
-    ("node_cpu_frequency_hertz", "cpuinfo_cur_freq", "Current CPU thread frequency in hertz."),
-    ("node_cpu_frequency_min_hertz", "cpuinfo_min_freq", "Minimum CPU thread frequency in hertz."),
-    ("node_cpu_frequency_max_hertz", "cpuinfo_max_freq", "Maximum CPU thread frequency in hertz."),
-    ("node_cpu_scaling_frequency_hertz", "scaling_cur_freq", "Current scaled CPU thread frequency in hertz."),
-    ("node_cpu_scaling_frequency_min_hertz", "scaling_min_freq", "Minimum scaled CPU thread frequency in hertz."),
-    ("node_cpu_scaling_frequency_max_hertz", "scaling_max_freq", "Maximum scaled CPU thread frequency in hertz."),
-];
+/// The kernel counts in kilohertz.
+const CPUS: Table = Table {
+    prefix: "node_cpu_",
+    labels: &["cpu"],
+    help: "",
+    lines: "\
+cpuinfo_cur_freq frequency_hertz *1000 Current frequency of the CPU in hertz.
+cpuinfo_min_freq frequency_min_hertz *1000 Lowest frequency of the CPU in hertz.
+cpuinfo_max_freq frequency_max_hertz *1000 Highest frequency of the CPU in hertz.
+scaling_cur_freq scaling_frequency_hertz *1000 Current scaled frequency of the CPU in hertz.
+scaling_min_freq scaling_frequency_min_hertz *1000 Lowest scaled frequency of the CPU in hertz.
+scaling_max_freq scaling_frequency_max_hertz *1000 Highest scaled frequency of the CPU in hertz.",
+};
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let mut cpus: Vec<u32> = host
+    let mut cpus: Vec<(u32, Folder)> = host
         .sys_names("devices/system/cpu")
         .iter()
-        .filter_map(|name| name.strip_prefix("cpu")?.parse().ok())
-        .filter(|cpu| host.sys_path(&format!("devices/system/cpu/cpu{cpu}/cpufreq")).is_dir())
+        .filter_map(|name| {
+            let number = name.strip_prefix("cpu")?.parse().ok()?;
+            Some((number, Folder::open(&host.sys_path(&format!("devices/system/cpu/{name}/cpufreq")))?))
+        })
         .collect();
-    cpus.sort_unstable();
-    for (name, file, help) in FREQUENCIES {
-        let values: Vec<(String, f64)> = cpus
-            .iter()
-            .filter_map(|cpu| {
-                let path = host.sys_path(&format!("devices/system/cpu/cpu{cpu}/cpufreq/{file}"));
-                Some((cpu.to_string(), read_number(&path)? * 1000.0))
-            })
-            .collect();
-        if values.is_empty() {
-            continue;
-        }
-        let mut family = page.family(name, MetricType::Gauge, help);
-        for (cpu, hertz) in &values {
-            family.sample(&[("cpu", cpu)], *hertz);
-        }
-    }
-    write_governors(host, page, &cpus);
+    cpus.sort_unstable_by_key(|(number, _)| *number);
+    let rows: Vec<_> = cpus.iter().map(|(number, folder)| CPUS.files(vec![number.to_string()], folder)).collect();
+    CPUS.write(page, &rows);
+    write_governors(page, &cpus);
     Ok(())
 }
 
 /// One series per CPU and available governor; 1 for the one in force.
-fn write_governors(host: &Host, page: &mut Page<'_>, cpus: &[u32]) {
-    let governors: Vec<(String, String, String)> = cpus
-        .iter()
-        .filter_map(|cpu| {
-            let folder = host.sys_path(&format!("devices/system/cpu/cpu{cpu}/cpufreq"));
-            let available = read_word(&folder.join("scaling_available_governors"))?;
-            Some((cpu.to_string(), available, read_word(&folder.join("scaling_governor"))?))
-        })
-        .collect();
-    if governors.is_empty() {
-        return;
-    }
-    let mut family =
-        page.family("node_cpu_scaling_governor", MetricType::Gauge, "Which frequency governor is in force.");
-    for (cpu, available, current) in &governors {
+fn write_governors(page: &mut Page<'_>, cpus: &[(u32, Folder)]) {
+    let mut family = page.family("node_cpu_scaling_governor", Gauge, "Which frequency governor is in force.");
+    for (number, folder) in cpus {
+        let (Some(available), Some(current)) =
+            (folder.word("scaling_available_governors"), folder.word("scaling_governor"))
+        else {
+            continue;
+        };
         for governor in available.split_whitespace() {
-            family.sample(&[("cpu", cpu), ("governor", governor)], f64::from(u8::from(governor == current)));
+            let is_current = f64::from(u8::from(governor == current));
+            family.sample(&[("cpu", &number.to_string()), ("governor", governor)], is_current);
         }
     }
 }

@@ -1,56 +1,29 @@
 //! Mounted file systems: `mountinfo` and statfs.
 //!
-//! statfs on a dead network mount hangs for ever. It runs on a thread of its own; a mount that has not
-//! answered within [`STATFS_TIMEOUT`] is shown as a device error, and is not asked again until the thread
-//! has come back.
+//! statfs on a dead network mount hangs for ever. It runs on a thread of its own, one mount after the other; a mount that has
+//! not answered within [`STATFS_TIMEOUT`] is shown as a device error, and is not asked again until the thread has come
+//! back. The mounts behind it are asked on another thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{LazyLock, Mutex};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use super::super::page::Page;
 use super::host::{Host, NodeError};
-use crate::model::MetricType;
+use super::table::{Row, Table};
+use crate::model::MetricType::Gauge;
 
 /// How long a file system may take to answer; node_exporter's default.
 const STATFS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Kinds that hold no data of their own; node_exporter's default exclusion.
-const IGNORED_TYPES: [&str; 31] = [
-    "autofs",
-    "binfmt_misc",
-    "bpf",
-    "cgroup",
-    "cgroup2",
-    "configfs",
-    "debugfs",
-    "devpts",
-    "devtmpfs",
-    "fusectl",
-    "fuse.lxcfs",
-    "hugetlbfs",
-    "iso9660",
-    "mqueue",
-    "nsfs",
-    "overlay",
-    "proc",
-    "procfs",
-    "pstore",
-    "rpc_pipefs",
-    "securityfs",
-    "selinuxfs",
-    "squashfs",
-    "erofs",
-    "sysfs",
-    "tracefs",
-    "ramfs",
-    "efivarfs",
-    "fuse.portal",
-    "fuse.gvfsd-fuse",
-    "fuse.snapfuse",
-];
+const IGNORED_TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs fusectl hugetlbfs iso9660 \
+                             mqueue nsfs overlay proc procfs pstore rpc_pipefs securityfs selinuxfs squashfs erofs sysfs \
+                             tracefs";
 
 /// Mount points whose statfs has not come back.
 static STUCK: LazyLock<Mutex<BTreeSet<PathBuf>>> = LazyLock::new(Mutex::default);
@@ -71,78 +44,99 @@ struct Usage {
     available: f64,
     files: f64,
     files_free: f64,
-    is_read_only: bool,
 }
 
-type Field = (&'static str, &'static str, fn(&Usage) -> f64);
+type Answer = Result<Usage, String>;
 
-const FIELDS: [Field; 6] = [
-    ("node_filesystem_size_bytes", "Size in bytes.", |usage| usage.size),
-    ("node_filesystem_free_bytes", "Free space in bytes.", |usage| usage.free),
-    ("node_filesystem_avail_bytes", "Space in bytes that users without privileges may use.", |usage| usage.available),
-    ("node_filesystem_files", "Inodes.", |usage| usage.files),
-    ("node_filesystem_files_free", "Free inodes.", |usage| usage.files_free),
-    ("node_filesystem_purgeable_bytes", "Bytes that can be freed at will; always 0 on Linux.", |_| 0.0),
-];
+const USAGE: Table = Table {
+    prefix: "node_filesystem_",
+    labels: &["device", "device_error", "fstype", "mountpoint"],
+    help: "",
+    lines: "\
+size size_bytes - Size in bytes.
+free free_bytes - Free space in bytes.
+available avail_bytes - Space in bytes that users without privileges may use.
+files files - Inodes.
+files_free files_free - Free inodes.
+purgeable purgeable_bytes - Bytes that can be freed at will; always 0 on Linux.
+readonly readonly - Whether the file system is mounted read-only.
+error device_error - Whether the file system did not answer.",
+};
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let text = host.proc("1/mountinfo").or_else(|_| host.proc("self/mountinfo"))?;
-    let mounts = wanted_mounts(&text, host.rootfs());
-    let found: Vec<(Mount, Result<Usage, &'static str>)> = mounts
-        .into_iter()
-        .map(|mount| (mount.clone(), usage_within_time(host.root_path(&mount.mount_point))))
-        .collect();
-    for (name, help, value) in FIELDS {
-        let mut family = page.family(name, MetricType::Gauge, help);
-        for (mount, usage) in &found {
-            if let Ok(usage) = usage {
-                family.sample(&labels(mount, ""), value(usage));
-            }
-        }
-    }
-    let mut family =
-        page.family("node_filesystem_readonly", MetricType::Gauge, "Whether the file system is mounted read-only.");
-    for (mount, usage) in &found {
-        let is_read_only = usage.as_ref().map_or(mount.is_read_only, |usage| usage.is_read_only || mount.is_read_only);
-        family.sample(&labels(mount, usage.as_ref().err().unwrap_or(&"")), f64::from(u8::from(is_read_only)));
-    }
-    let mut family =
-        page.family("node_filesystem_device_error", MetricType::Gauge, "Whether the file system did not answer.");
-    for (mount, usage) in &found {
-        family.sample(&labels(mount, usage.as_ref().err().unwrap_or(&"")), f64::from(u8::from(usage.is_err())));
-    }
-    let mut family = page.family("node_filesystem_mount_info", MetricType::Gauge, "Device numbers of the mount.");
-    for (mount, _) in &found {
+    let mounts = wanted_mounts(&mountinfo(host)?, host);
+    let answers = ask(mounts.iter().map(|mount| host.root_path(&mount.mount_point)).collect());
+    let rows: Vec<Row> = mounts.iter().zip(&answers).map(|(mount, answer)| row(mount, answer)).collect();
+    USAGE.write(page, &rows);
+    let mut family = page.family("node_filesystem_mount_info", Gauge, "Device numbers of the mount.");
+    for (mount, _) in mounts.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
         let Mount { device, mount_point, major, minor, .. } = mount;
         family.sample(&[("device", device), ("major", major), ("minor", minor), ("mountpoint", mount_point)], 1.0);
     }
     Ok(())
 }
 
-fn labels<'a>(mount: &'a Mount, device_error: &'a str) -> [(&'a str, &'a str); 4] {
-    [
-        ("device", &mount.device),
-        ("device_error", device_error),
-        ("fstype", &mount.fs_type),
-        ("mountpoint", &mount.mount_point),
-    ]
+/// Where file systems of a kind are mounted, as paths that can be opened, without those that hang.
+pub(super) fn mounts_of_type(host: &Host, fs_type: &str) -> Vec<PathBuf> {
+    let Ok(text) = mountinfo(host) else { return Vec::new() };
+    let mounts = text.lines().filter_map(parse_mount).filter(|mount| mount.fs_type == fs_type);
+    let paths = mounts.map(|mount| host.root_path(without_prefix(&mount.mount_point, host.rootfs())));
+    let stuck = lock_stuck();
+    paths.filter(|path| !stuck.contains(path)).collect()
+}
+
+fn mountinfo(host: &Host) -> Result<String, NodeError> {
+    host.proc("1/mountinfo").or_else(|_| host.proc("self/mountinfo"))
+}
+
+fn row(mount: &Mount, answer: &Answer) -> Row {
+    let error = answer.as_ref().err().cloned().unwrap_or_default();
+    let labels = vec![mount.device.clone(), error, mount.fs_type.clone(), mount.mount_point.clone()];
+    USAGE.row(labels, &mut |source| {
+        let flag = |is_set: bool| Some(f64::from(u8::from(is_set)));
+        let usage = answer.as_ref().ok();
+        match source {
+            "readonly" => flag(mount.is_read_only),
+            "error" => flag(usage.is_none()),
+            "size" => usage.map(|usage| usage.size),
+            "free" => usage.map(|usage| usage.free),
+            "available" => usage.map(|usage| usage.available),
+            "files" => usage.map(|usage| usage.files),
+            "files_free" => usage.map(|usage| usage.files_free),
+            _ => usage.map(|_| 0.0),
+        }
+    })
 }
 
 /// The mounts to show, by device and mount point, each once: the last mount over a point is the visible one.
-fn wanted_mounts(mountinfo: &str, rootfs: &Path) -> Vec<Mount> {
-    let prefix = rootfs.to_string_lossy();
-    let prefix = prefix.trim_end_matches('/');
+fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
     let mut mounts = BTreeMap::new();
     for mut mount in mountinfo.lines().filter_map(parse_mount) {
-        // Seen through a bind mount of the host's root, paths begin with that mount's own.
-        if let Some(inner) = mount.mount_point.strip_prefix(prefix).filter(|_| !prefix.is_empty()) {
-            mount.mount_point = if inner.is_empty() { "/".to_owned() } else { inner.to_owned() };
-        }
-        if !is_ignored_mount_point(&mount.mount_point) && !IGNORED_TYPES.contains(&mount.fs_type.as_str()) {
+        mount.mount_point = without_prefix(&mount.mount_point, host.rootfs()).to_owned();
+        let Mount { mount_point, fs_type, .. } = &mount;
+        let usual_point = || !is_ignored_mount_point(mount_point);
+        let usual_type = || !IGNORED_TYPES.split_whitespace().any(|ignored| ignored == fs_type);
+        let flags = host.flags();
+        let is_point_shown =
+            flags.shows("filesystem.mount-points-include", "filesystem.mount-points-exclude", mount_point, usual_point);
+        let is_type_shown =
+            flags.shows("filesystem.fs-types-include", "filesystem.fs-types-exclude", fs_type, usual_type);
+        if is_point_shown && is_type_shown {
             mounts.insert((mount.device.clone(), mount.mount_point.clone()), mount);
         }
     }
     mounts.into_values().collect()
+}
+
+/// Seen through a bind mount of the host's root, paths begin with that mount's own.
+fn without_prefix<'p>(mount_point: &'p str, rootfs: &Path) -> &'p str {
+    let prefix = rootfs.to_string_lossy();
+    let prefix = prefix.trim_end_matches('/');
+    match mount_point.strip_prefix(prefix) {
+        Some("") => "/",
+        Some(inner) if inner.starts_with('/') => inner,
+        _ => mount_point,
+    }
 }
 
 /// `36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/root rw,errors=continue`; see proc(5).
@@ -156,7 +150,8 @@ fn parse_mount(line: &str) -> Option<Mount> {
     let fs_type = after.next()?.to_owned();
     let device = unescape(after.next()?);
     let super_options = after.next().unwrap_or("");
-    let is_read_only = |options: &str| options.split(',').any(|option| option == "ro");
+    // `emergency_ro`: the kernel has given up writing after an error.
+    let is_read_only = |options: &str| options.split(',').any(|option| option == "ro" || option == "emergency_ro");
     Some(Mount {
         device,
         mount_point,
@@ -182,54 +177,106 @@ fn is_ignored_mount_point(path: &str) -> bool {
         || ["/run/credentials", "/var/lib/docker", "/var/lib/containers/storage"].iter().any(|folder| is_inside(folder))
 }
 
-/// Asks for the usage on a thread of its own, since nothing can interrupt a hanging statfs.
-fn usage_within_time(path: PathBuf) -> Result<Usage, &'static str> {
-    if STUCK.lock().expect("no holder of the lock panics").contains(&path) {
-        return Err("mountpoint timeout");
-    }
-    let (sender, receiver) = sync_channel(1);
-    let asked = path.clone();
-    let thread = std::thread::Builder::new().name("statfs".to_owned()).stack_size(64 << 10).spawn(move || {
-        let answer = usage(&asked);
-        // Whoever asked may have given up: then the mount answers again from now on.
-        let _ = sender.send(answer);
-        STUCK.lock().expect("no holder of the lock panics").remove(&asked);
-    });
-    if thread.is_err() {
-        return Err("no thread to ask with");
-    }
-    match receiver.recv_timeout(STATFS_TIMEOUT) {
-        Ok(answer) => answer,
-        Err(RecvTimeoutError::Timeout) => {
-            STUCK.lock().expect("no holder of the lock panics").insert(path);
-            Err("mountpoint timeout")
+/// Asks for the usage of each, on a thread of its own, since nothing can interrupt a hanging statfs.
+fn ask(paths: Vec<PathBuf>) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(paths.len());
+    let mut thread: Option<Receiver<Answer>> = None;
+    for (index, path) in paths.iter().enumerate() {
+        if lock_stuck().contains(path) {
+            answers.push(Err(TIMED_OUT.to_owned()));
+            continue;
         }
-        Err(RecvTimeoutError::Disconnected) => Err("statfs failed"),
+        let receiver = thread.take().or_else(|| start_asking(&paths[index..]));
+        match receiver.as_ref().map(|receiver| receiver.recv_timeout(STATFS_TIMEOUT)) {
+            Some(Ok(answer)) => {
+                answers.push(answer);
+                thread = receiver;
+            }
+            // The next mount gets another thread; this one ends once it comes back and finds nobody waiting.
+            Some(Err(_)) => {
+                lock_stuck().insert(path.clone());
+                answers.push(Err(TIMED_OUT.to_owned()));
+            }
+            None => answers.push(Err("no thread to ask with".to_owned())),
+        }
     }
+    answers
 }
 
-fn usage(path: &Path) -> Result<Usage, &'static str> {
-    let stat = rustix::fs::statvfs(path).map_err(|error| match error {
-        rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => "permission denied",
-        rustix::io::Errno::NOENT => "no such file or directory",
-        rustix::io::Errno::STALE => "stale file handle",
-        rustix::io::Errno::IO => "input/output error",
-        _ => "statfs failed",
-    })?;
-    let block = stat.f_frsize as f64;
+const TIMED_OUT: &str = "mountpoint timeout";
+
+fn lock_stuck() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    STUCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn start_asking(paths: &[PathBuf]) -> Option<Receiver<Answer>> {
+    let (sender, receiver) = sync_channel(paths.len());
+    let stuck = lock_stuck().clone();
+    let paths: Vec<PathBuf> = paths.iter().filter(|path| !stuck.contains(*path)).cloned().collect();
+    let run = move || {
+        for path in paths {
+            let answer = usage(&path);
+            // Whoever asked may have given up: then the mount answers again from now on.
+            lock_stuck().remove(&path);
+            if sender.send(answer).is_err() {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new().name("statfs".to_owned()).stack_size(64 << 10).spawn(run).ok().map(|_| receiver)
+}
+
+fn usage(path: &Path) -> Answer {
+    let stat = rustix::fs::statfs(path).map_err(error_text)?;
+    let block = stat.f_bsize as f64;
     Ok(Usage {
         size: stat.f_blocks as f64 * block,
         free: stat.f_bfree as f64 * block,
         available: stat.f_bavail as f64 * block,
         files: stat.f_files as f64,
         files_free: stat.f_ffree as f64,
-        is_read_only: stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY),
     })
+}
+
+/// The label's words, as node_exporter has them.
+fn error_text(error: Errno) -> String {
+    match error {
+        Errno::ACCESS => "permission denied".to_owned(),
+        Errno::PERM => "operation not permitted".to_owned(),
+        Errno::NOENT => "no such file or directory".to_owned(),
+        Errno::STALE => "stale NFS file handle".to_owned(),
+        Errno::IO => "input/output error".to_owned(),
+        Errno::NOTCONN => "transport endpoint is not connected".to_owned(),
+        other => format!("errno {}", other.raw_os_error()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::collect::NodeCollectorSettings;
+    use crate::model::Timestamp;
+
+    fn host(rootfs: &str) -> Host {
+        let settings = NodeCollectorSettings { rootfs: rootfs.into(), ..Default::default() };
+        Host::new(settings, Clock::manual(Timestamp(0)))
+    }
+
+    #[test]
+    fn each_mount_is_answered_and_a_missing_one_says_so() {
+        let answers = ask(vec!["/".into(), "/nonexistent".into(), "/proc".into()]);
+        let shown: Vec<Result<bool, &str>> = answers
+            .iter()
+            .map(|answer| answer.as_ref().map(|usage| usage.size > 0.0).map_err(String::as_str))
+            .collect();
+        assert_eq!(shown, [Ok(true), Err("no such file or directory"), Ok(false)]);
+        // What has not come back is not asked again.
+        lock_stuck().insert("/nonexistent/stuck".into());
+        let answers = ask(vec!["/nonexistent/stuck".into(), "/".into()]);
+        assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true]);
+        lock_stuck().remove(Path::new("/nonexistent/stuck"));
+    }
 
     #[test]
     fn mounts_are_parsed_filtered_and_shown_once() {
@@ -239,7 +286,7 @@ mod tests {
                     25 22 0:40 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw\n\
                     26 22 0:41 / /run rw - tmpfs tmpfs rw\n\
                     garbage\n";
-        let shown: Vec<(String, String, bool)> = wanted_mounts(text, Path::new("/"))
+        let shown: Vec<(String, String, bool)> = wanted_mounts(text, &host("/"))
             .into_iter()
             .map(|mount| (mount.mount_point, mount.fs_type, mount.is_read_only))
             .collect();
@@ -251,7 +298,7 @@ mod tests {
     fn a_root_prefix_is_cut_off() {
         let text = "22 1 254:0 / /host rw - ext4 /dev/vda rw\n23 22 8:1 / /host/srv rw - xfs /dev/sda1 rw\n";
         let points: Vec<String> =
-            wanted_mounts(text, Path::new("/host")).into_iter().map(|mount| mount.mount_point).collect();
+            wanted_mounts(text, &host("/host")).into_iter().map(|mount| mount.mount_point).collect();
         assert_eq!(points, ["/srv", "/"]);
     }
 }

@@ -1,13 +1,22 @@
 //! Bounded reads of kernel files below the configured roots.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::buffer::spare_capacity;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::super::NodeCollectorSettings;
+use super::flags::Flags;
 use crate::clock::Clock;
 
 /// No kernel file that is read here comes near this; what is larger is cut off.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILE_BYTES_MAX: usize = 4 << 20;
+
+/// A file of /sys is no longer than a page, and one read takes it whole.
+const SMALL_BYTES: usize = 4096;
 
 /// Why a subsystem gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -33,15 +42,34 @@ pub enum NodeError {
     Nothing,
 }
 
+impl NodeError {
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 /// The host's file trees and its clock.
 pub struct Host {
     settings: NodeCollectorSettings,
+    flags: Flags,
     clock: Clock,
+    firmware_facts: OnceLock<Vec<(&'static str, String)>>,
 }
 
 impl Host {
     pub(super) fn new(settings: NodeCollectorSettings, clock: Clock) -> Self {
-        Self { settings, clock }
+        let flags = Flags::new(&settings.flags);
+        Self { settings, flags, clock, firmware_facts: OnceLock::new() }
+    }
+
+    /// What was set beyond the paths.
+    pub fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    /// Facts that stay until the next boot: `read` is called once.
+    pub fn firmware_facts(&self, read: impl FnOnce() -> Vec<(&'static str, String)>) -> &[(&'static str, String)] {
+        self.firmware_facts.get_or_init(read)
     }
 
     /// The root of /proc.
@@ -74,9 +102,29 @@ impl Host {
         read_text(&self.settings.procfs.join(path))
     }
 
+    /// The text of a file below /proc of a kernel that may lack it.
+    pub fn proc_if_any(&self, path: &str) -> Result<String, NodeError> {
+        self.proc(path).map_err(|error| if error.is_absence() { NodeError::Nothing } else { error })
+    }
+
+    /// A file below /proc that holds one number, in a kernel that may lack it.
+    pub fn proc_number(&self, path: &str) -> Result<f64, NodeError> {
+        let text = self.proc_if_any(path)?;
+        parse_number(text.trim()).ok_or_else(|| self.unexpected(path, "a number expected"))
+    }
+
     /// The names in a folder below /sys, sorted; none if there is no such folder.
     pub fn sys_names(&self, path: &str) -> Vec<String> {
         names(&self.sys_path(path))
+    }
+
+    /// The folders of a class below /sys by name, sorted; [`NodeError::Nothing`] if the kernel has no such class.
+    pub fn sys_folders(&self, path: &str) -> Result<Vec<(String, Folder)>, NodeError> {
+        let path = self.sys_path(path);
+        if !path.is_dir() {
+            return Err(NodeError::Nothing);
+        }
+        Ok(names(&path).into_iter().filter_map(|name| Some((name.clone(), Folder::open(&path.join(name))?))).collect())
     }
 
     /// An error about a file below /proc.
@@ -85,32 +133,108 @@ impl Host {
     }
 }
 
+/// An open folder of small files, each read by its name alone: the kernel need not walk the whole path again.
+pub struct Folder {
+    fd: OwnedFd,
+}
+
+impl Folder {
+    /// Opens a folder; `None` if there is none.
+    pub fn open(path: &Path) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).ok().map(|fd| Self { fd })
+    }
+
+    /// A folder within; `None` if there is none.
+    pub fn folder(&self, name: &str) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok().map(|fd| Self { fd })
+    }
+
+    /// The text of a file, trimmed; `None` if it cannot be read, as many files of /sys cannot.
+    pub fn word(&self, file: &str) -> Option<String> {
+        let mut buffer = [0; SMALL_BYTES];
+        self.read(file, &mut buffer).map(|bytes| String::from_utf8_lossy(bytes).trim().to_owned())
+    }
+
+    /// A file that holds one number.
+    pub fn number(&self, file: &str) -> Option<f64> {
+        let mut buffer = [0; SMALL_BYTES];
+        parse_number(str::from_utf8(self.read(file, &mut buffer)?).ok()?.trim())
+    }
+
+    fn read<'b>(&self, file: &str, buffer: &'b mut [u8; SMALL_BYTES]) -> Option<&'b [u8]> {
+        let file = rustix::fs::openat(&self.fd, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let length = rustix::io::read(&file, buffer.as_mut_slice()).ok()?;
+        buffer.get(..length)
+    }
+}
+
+/// `0x1003`, `1500`, `-1` or `1.5`.
+pub fn parse_number(word: &str) -> Option<f64> {
+    match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok().map(|number| number as f64),
+        // Not `inf` or `nan`, which are numbers to Rust alone.
+        None => word.parse().ok().filter(|number: &f64| number.is_finite()),
+    }
+}
+
 /// The names in a folder, sorted; none if it cannot be read.
 pub fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<String> =
         entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
-    names.sort();
+    names.sort_unstable();
     names
 }
 
 /// A whole file, bounded; what is not UTF-8 is replaced.
 pub fn read_text(path: &Path) -> Result<String, NodeError> {
-    let failed = |source| NodeError::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(failed)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    })
+    let bytes = read_bytes(path).map_err(|error| NodeError::Read { path: path.to_owned(), source: error.into() })?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// A file that holds one value, trimmed; `None` if it cannot be read, as many files of /sys cannot.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Errno> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::with_capacity(2 * SMALL_BYTES);
+    while bytes.len() < FILE_BYTES_MAX {
+        // A file of /proc gives a page or less at a time, and nothing at its end.
+        bytes.reserve(SMALL_BYTES);
+        match rustix::io::read(&file, spare_capacity(&mut bytes)) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
+}
+
+/// A file that holds one value, trimmed; `None` if it cannot be read.
 pub fn read_word(path: &Path) -> Option<String> {
     read_text(path).ok().map(|text| text.trim().to_owned())
 }
 
 /// A file that holds one number.
 pub fn read_number(path: &Path) -> Option<f64> {
-    read_word(path)?.parse().ok()
+    parse_number(&read_word(path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers() {
+        let cases = [
+            ("0x1003", Some(4099.0)),
+            ("-1", Some(-1.0)),
+            ("1.5", Some(1.5)),
+            ("", None),
+            ("0x", None),
+            ("inf", None),
+            ("nan", None),
+            ("1 2", None),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(super::parse_number(word), expected, "{word:?}");
+        }
+    }
 }

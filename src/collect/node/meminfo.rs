@@ -5,10 +5,8 @@ use super::host::{Host, NodeError};
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     let text = host.proc("meminfo")?;
-    for line in text.lines() {
-        let Some((name, value)) = parse_line(line) else {
-            return Err(host.unexpected("meminfo", format!("line {line:?}")));
-        };
+    // A line that a newer kernel writes in another way costs itself alone.
+    for (name, value) in text.lines().filter_map(parse_line) {
         page.gauge(&name, "Memory information field.", value);
     }
     Ok(())

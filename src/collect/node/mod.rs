@@ -4,32 +4,62 @@
 //! takes its own families back and says so in `node_scrape_collector_success`; the others go on. Source
 //! of names and meanings: node_exporter 1.11's pages; of the files: Documentation/ of the Linux kernel.
 
+mod flags;
 mod host;
+mod table;
 
 mod arp;
+mod bcache;
+mod bonding;
+mod btrfs;
+mod btrfs_devices;
 mod conntrack;
 mod cpu;
 mod cpufreq;
 mod diskstats;
+mod dmi;
+mod edac;
 mod entropy;
+mod fibrechannel;
 mod filefd;
 mod filesystem;
 mod hwmon;
+mod infiniband;
+mod interrupts;
+mod ipvs;
+mod kernel_hung;
 mod loadavg;
+mod local_time;
+mod mdadm;
 mod meminfo;
+mod mmc;
 mod netclass;
 mod netdev;
 mod netstat;
+mod nfs;
+mod nvme;
 mod os_release;
+mod powersupplyclass;
 mod pressure;
+mod processes;
+mod rapl;
+mod raspberry_pi;
+mod schedstat;
+mod selinux;
 mod sockstat;
 mod softnet;
 mod stat;
+mod tapestats;
+mod textfile;
 mod thermal_zone;
 mod time;
 mod timex;
+mod udp_queues;
 mod uname;
 mod vmstat;
+mod watchdog;
+mod xfs;
+mod zfs;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -38,36 +68,72 @@ use super::page::Page;
 use super::{CollectError, CollectFuture, Collector, NodeCollectorSettings};
 use crate::clock::Clock;
 use crate::model::MetricType;
+pub use flags::NodeFlags;
 use host::{Host, NodeError};
 
-type Subsystem = (&'static str, fn(&Host, &mut Page<'_>) -> Result<(), NodeError>);
+/// Whether a subsystem is read without being asked for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Usually {
+    Runs,
+    Rests,
+}
 
-/// The subsystems by node_exporter's collector names.
+type Subsystem = (&'static str, Usually, fn(&Host, &mut Page<'_>) -> Result<(), NodeError>);
+
+/// The subsystems by node_exporter's collector names; `mmc` and `raspberry_pi` are outpost's own.
 const SUBSYSTEMS: &[Subsystem] = &[
-    ("arp", arp::collect),
-    ("conntrack", conntrack::collect),
-    ("cpu", cpu::collect),
-    ("cpufreq", cpufreq::collect),
-    ("diskstats", diskstats::collect),
-    ("entropy", entropy::collect),
-    ("filefd", filefd::collect),
-    ("filesystem", filesystem::collect),
-    ("hwmon", hwmon::collect),
-    ("loadavg", loadavg::collect),
-    ("meminfo", meminfo::collect),
-    ("netclass", netclass::collect),
-    ("netdev", netdev::collect),
-    ("netstat", netstat::collect),
-    ("os", os_release::collect),
-    ("pressure", pressure::collect),
-    ("sockstat", sockstat::collect),
-    ("softnet", softnet::collect),
-    ("stat", stat::collect),
-    ("thermal_zone", thermal_zone::collect),
-    ("time", time::collect),
-    ("timex", timex::collect),
-    ("uname", uname::collect),
-    ("vmstat", vmstat::collect),
+    ("arp", Usually::Runs, arp::collect),
+    ("bcache", Usually::Runs, bcache::collect),
+    ("bonding", Usually::Runs, bonding::collect),
+    ("btrfs", Usually::Runs, btrfs::collect),
+    ("conntrack", Usually::Runs, conntrack::collect),
+    ("cpu", Usually::Runs, cpu::collect),
+    ("cpufreq", Usually::Runs, cpufreq::collect),
+    ("diskstats", Usually::Runs, diskstats::collect),
+    ("dmi", Usually::Runs, dmi::collect),
+    ("edac", Usually::Runs, edac::collect),
+    ("entropy", Usually::Runs, entropy::collect),
+    ("fibrechannel", Usually::Runs, fibrechannel::collect),
+    ("filefd", Usually::Runs, filefd::collect),
+    ("filesystem", Usually::Runs, filesystem::collect),
+    ("hwmon", Usually::Runs, hwmon::collect),
+    ("infiniband", Usually::Runs, infiniband::collect),
+    ("interrupts", Usually::Rests, interrupts::collect),
+    ("ipvs", Usually::Runs, ipvs::collect),
+    ("kernel_hung", Usually::Runs, kernel_hung::collect),
+    ("loadavg", Usually::Runs, loadavg::collect),
+    ("mdadm", Usually::Runs, mdadm::collect),
+    ("meminfo", Usually::Runs, meminfo::collect),
+    ("mmc", Usually::Runs, mmc::collect),
+    ("netclass", Usually::Runs, netclass::collect),
+    ("netdev", Usually::Runs, netdev::collect),
+    ("netstat", Usually::Runs, netstat::collect),
+    ("nfs", Usually::Runs, nfs::collect_client),
+    ("nfsd", Usually::Runs, nfs::collect_server),
+    ("nvme", Usually::Runs, nvme::collect),
+    ("os", Usually::Runs, os_release::collect),
+    ("powersupplyclass", Usually::Runs, powersupplyclass::collect),
+    ("pressure", Usually::Runs, pressure::collect),
+    ("processes", Usually::Rests, processes::collect),
+    ("rapl", Usually::Runs, rapl::collect),
+    ("raspberry_pi", Usually::Runs, raspberry_pi::collect),
+    ("schedstat", Usually::Runs, schedstat::collect),
+    ("selinux", Usually::Runs, selinux::collect),
+    ("sockstat", Usually::Runs, sockstat::collect),
+    ("softirqs", Usually::Rests, interrupts::collect_softirqs),
+    ("softnet", Usually::Runs, softnet::collect),
+    ("stat", Usually::Runs, stat::collect),
+    ("tapestats", Usually::Runs, tapestats::collect),
+    ("textfile", Usually::Runs, textfile::collect),
+    ("thermal_zone", Usually::Runs, thermal_zone::collect),
+    ("time", Usually::Runs, time::collect),
+    ("timex", Usually::Runs, timex::collect),
+    ("udp_queues", Usually::Runs, udp_queues::collect),
+    ("uname", Usually::Runs, uname::collect),
+    ("vmstat", Usually::Runs, vmstat::collect),
+    ("watchdog", Usually::Runs, watchdog::collect),
+    ("xfs", Usually::Runs, xfs::collect),
+    ("zfs", Usually::Runs, zfs::collect),
 ];
 
 /// Collects this host.
@@ -106,8 +172,8 @@ fn write_page(host: &Host, bytes: &mut Vec<u8>) -> Result<(), CollectError> {
     }
     let mut page = Page::new(bytes);
     let mut outcomes = Vec::with_capacity(SUBSYSTEMS.len());
-    for (name, collect) in SUBSYSTEMS {
-        let (started, mark) = (Instant::now(), page.len());
+    for (name, _, collect) in SUBSYSTEMS.iter().filter(|(name, usually, _)| host.flags().runs(name, *usually)) {
+        let (started, mark) = (Instant::now(), page.mark());
         let outcome = collect(host, &mut page);
         if let Err(error) = &outcome {
             page.rewind(mark);

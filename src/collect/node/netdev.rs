@@ -1,61 +1,53 @@
 //! Traffic per network device, `/proc/net/dev`.
 
-use procfs_core::FromBufRead;
-use procfs_core::net::{DeviceStatus, InterfaceDeviceStatus};
-
 use super::super::page::Page;
-use super::host::{Host, NodeError};
-use crate::model::MetricType;
+use super::host::{Host, NodeError, read_number};
+use super::table::Table;
 
-type Field = (&'static str, fn(&DeviceStatus) -> u64);
-
-const FIELDS: [Field; 16] = [
-    ("receive_bytes", |device| device.recv_bytes),
-    ("receive_packets", |device| device.recv_packets),
-    ("receive_errs", |device| device.recv_errs),
-    ("receive_drop", |device| device.recv_drop),
-    ("receive_fifo", |device| device.recv_fifo),
-    ("receive_frame", |device| device.recv_frame),
-    ("receive_compressed", |device| device.recv_compressed),
-    ("receive_multicast", |device| device.recv_multicast),
-    ("transmit_bytes", |device| device.sent_bytes),
-    ("transmit_packets", |device| device.sent_packets),
-    ("transmit_errs", |device| device.sent_errs),
-    ("transmit_drop", |device| device.sent_drop),
-    ("transmit_fifo", |device| device.sent_fifo),
-    ("transmit_colls", |device| device.sent_colls),
-    ("transmit_carrier", |device| device.sent_carrier),
-    ("transmit_compressed", |device| device.sent_compressed),
-];
+/// By column; the last one has a file of its own below /sys.
+const DEVICES: Table = Table {
+    prefix: "node_network_",
+    labels: &["device"],
+    help: "Network device statistic.",
+    lines: "\
+0 receive_bytes_total -
+1 receive_packets_total -
+2 receive_errs_total -
+3 receive_drop_total -
+4 receive_fifo_total -
+5 receive_frame_total -
+6 receive_compressed_total -
+7 receive_multicast_total -
+8 transmit_bytes_total -
+9 transmit_packets_total -
+10 transmit_errs_total -
+11 transmit_drop_total -
+12 transmit_fifo_total -
+13 transmit_colls_total -
+14 transmit_carrier_total -
+15 transmit_compressed_total -
+nohandler receive_nohandler_total -",
+};
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     // Of the host's own network name space: with a mounted /proc, that of its first process.
     let text = host.proc("1/net/dev").or_else(|_| host.proc("net/dev"))?;
-    let devices = InterfaceDeviceStatus::from_buf_read(text.as_bytes())
-        .map_err(|error| host.unexpected("net/dev", error.to_string()))?;
-    let mut devices: Vec<&DeviceStatus> = devices.0.values().collect();
-    devices.sort_by(|left, right| left.name.cmp(&right.name));
-    for (field, value) in FIELDS {
-        let name = format!("node_network_{field}_total");
-        let mut family = page.family(&name, MetricType::Counter, "Network device statistic.");
-        for device in &devices {
-            family.sample(&[("device", &device.name)], value(device) as f64);
-        }
-    }
-    // The kernel counts what no handler took among neither of the above.
-    let unhandled: Vec<(&str, f64)> = devices
-        .iter()
-        .filter_map(|device| {
-            let path = host.sys_path(&format!("class/net/{}/statistics/rx_nohandler", device.name));
-            Some((device.name.as_str(), super::host::read_number(&path)?))
+    let rows: Vec<_> = text
+        .lines()
+        .filter_map(|line| {
+            // The two lines on top have no colon. A name may be followed by a number at once.
+            let (name, numbers) = line.rsplit_once(':')?;
+            let name = name.trim();
+            let is_shown = host.flags().shows("netdev.device-include", "netdev.device-exclude", name, || true);
+            let numbers: Vec<f64> = numbers.split_whitespace().map_while(|word| word.parse().ok()).collect();
+            is_shown.then(|| {
+                DEVICES.row(vec![name.to_owned()], &mut |source| match source.parse::<usize>() {
+                    Ok(column) => numbers.get(column).copied(),
+                    Err(_) => read_number(&host.sys_path(&format!("class/net/{name}/statistics/rx_nohandler"))),
+                })
+            })
         })
         .collect();
-    if !unhandled.is_empty() {
-        let mut family =
-            page.family("node_network_receive_nohandler_total", MetricType::Counter, "Network device statistic.");
-        for (device, value) in unhandled {
-            family.sample(&[("device", device)], value);
-        }
-    }
+    DEVICES.write(page, &rows);
     Ok(())
 }

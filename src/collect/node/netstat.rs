@@ -2,71 +2,94 @@
 
 use super::super::page::Page;
 use super::host::{Host, NodeError};
+use crate::model::MetricType::Unknown;
 
-/// node_exporter's default selection: protocol, and the fields shown of it.
-const WANTED: &[(&str, &[&str])] = &[
-    ("IpExt", &["InOctets", "OutOctets"]),
-    ("Ip6", &["InOctets", "OutOctets"]),
-    ("Ip", &["Forwarding"]),
-    ("Icmp", &["InMsgs", "OutMsgs", "InErrors"]),
-    ("Icmp6", &["InMsgs", "OutMsgs", "InErrors"]),
-    (
-        "TcpExt",
-        &[
-            "ListenOverflows",
-            "ListenDrops",
-            "SyncookiesSent",
-            "SyncookiesRecv",
-            "SyncookiesFailed",
-            "TCPSynRetrans",
-            "TCPTimeouts",
-            "TCPOFOQueue",
-            "TCPRcvQDrop",
-        ],
-    ),
-    ("Tcp", &["ActiveOpens", "InSegs", "OutSegs", "OutRsts", "PassiveOpens", "RetransSegs", "CurrEstab", "InErrs"]),
-    ("Udp", &["InDatagrams", "OutDatagrams", "NoPorts", "InErrors", "RcvbufErrors", "SndbufErrors"]),
-    ("Udp6", &["InDatagrams", "OutDatagrams", "NoPorts", "InErrors", "RcvbufErrors", "SndbufErrors"]),
-    ("UdpLite", &["InErrors"]),
-    ("UdpLite6", &["InErrors"]),
-];
+/// node_exporter's default selection: protocol, and the fields shown of it. Errors of input are shown of all protocols.
+const WANTED: &str = "\
+IpExt InOctets OutOctets
+Ip6 InOctets OutOctets
+Ip Forwarding
+Icmp InMsgs OutMsgs
+Icmp6 InMsgs OutMsgs
+TcpExt TCPSynRetrans TCPTimeouts TCPOFOQueue TCPRcvQDrop
+Tcp ActiveOpens InSegs OutSegs OutRsts PassiveOpens RetransSegs CurrEstab
+Udp InDatagrams OutDatagrams NoPorts RcvbufErrors SndbufErrors
+Udp6 InDatagrams OutDatagrams NoPorts RcvbufErrors SndbufErrors";
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    write_pairs(page, &host.proc("net/netstat")?);
-    write_pairs(page, &host.proc("net/snmp")?);
+    write_pairs(host, page, &host.proc("net/netstat")?);
+    write_pairs(host, page, &host.proc("net/snmp")?);
     if let Ok(text) = host.proc("net/snmp6") {
-        write_snmp6(page, &text);
+        write_snmp6(host, page, &text);
     }
     Ok(())
 }
 
 /// A line of names, then a line of values, each behind `Protocol:`.
-fn write_pairs(page: &mut Page<'_>, text: &str) {
+fn write_pairs(host: &Host, page: &mut Page<'_>, text: &str) {
     let lines: Vec<&str> = text.lines().collect();
     for pair in lines.chunks_exact(2) {
         let (Some((protocol, names)), Some((_, values))) = (pair[0].split_once(':'), pair[1].split_once(':')) else {
             continue;
         };
         for (field, value) in names.split_whitespace().zip(values.split_whitespace()) {
-            write(page, protocol, field, value);
+            write(host, page, protocol, field, value);
         }
     }
 }
 
 /// `Ip6InReceives 17`: the protocol is part of the name.
-fn write_snmp6(page: &mut Page<'_>, text: &str) {
+fn write_snmp6(host: &Host, page: &mut Page<'_>, text: &str) {
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
         if let Some((protocol, field)) = name.find('6').map(|at| name.split_at(at + 1)) {
-            write(page, protocol, field, value);
+            write(host, page, protocol, field, value);
         }
     }
 }
 
-fn write(page: &mut Page<'_>, protocol: &str, field: &str, value: &str) {
-    let wanted = WANTED.iter().any(|(known, fields)| *known == protocol && fields.contains(&field));
-    if let (true, Ok(value)) = (wanted, value.parse()) {
-        page.untyped(&format!("node_netstat_{protocol}_{field}"), "Protocol counter of the kernel.", value);
+fn write(host: &Host, page: &mut Page<'_>, protocol: &str, field: &str, value: &str) {
+    let usual = || is_wanted(protocol, field);
+    // Only patterns need the two as one word, and there they may be told from one another by nothing else.
+    let is_shown = match host.flags().has("netstat.fields") {
+        true => host.flags().shows("netstat.fields", "", &format!("{protocol}_{field}"), usual),
+        false => usual(),
+    };
+    if let (true, Ok(value)) = (is_shown, value.parse()) {
+        let name = ["node_netstat_", protocol, "_", field];
+        page.family_of(&name, Unknown, "Protocol counter of the kernel.").sample(&[], value);
+    }
+}
+
+fn is_wanted(protocol: &str, field: &str) -> bool {
+    let is_input_error = matches!(field, "InErrors" | "InErrs");
+    let is_pressed = protocol == "TcpExt" && (field.starts_with("Listen") || field.starts_with("Syncookies"));
+    is_input_error
+        || is_pressed
+        || WANTED.lines().any(|line| {
+            let mut words = line.split(' ');
+            words.next() == Some(protocol) && words.any(|word| word == field)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn selection() {
+        let cases = [
+            ("Udp", "InErrors", true),
+            ("Tcp", "InErrs", true),
+            ("TcpExt", "ListenDrops", true),
+            ("TcpExt", "SyncookiesSent", true),
+            ("IpExt", "InOctets", true),
+            ("Ip", "Forwarding", true),
+            ("Ip", "InOctets", false),
+            ("TcpExt", "TCPHPHits", false),
+            ("Tcp", "Listen", false),
+        ];
+        for (protocol, field, expected) in cases {
+            assert_eq!(super::is_wanted(protocol, field), expected, "{protocol} {field}");
+        }
     }
 }

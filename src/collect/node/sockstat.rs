@@ -4,9 +4,8 @@ use super::super::page::Page;
 use super::host::{Host, NodeError};
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    write(page, &host.proc("net/sockstat")?);
-    // Absent where IPv6 is off.
-    if let Ok(text) = host.proc("net/sockstat6") {
+    // Absent where IPv4 or IPv6 is off.
+    for text in ["net/sockstat", "net/sockstat6"].iter().filter_map(|file| host.proc(file).ok()) {
         write(page, &text);
     }
     Ok(())

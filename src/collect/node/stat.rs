@@ -2,6 +2,11 @@
 
 use super::super::page::Page;
 use super::host::{Host, NodeError};
+use crate::model::MetricType::Counter;
+
+/// In the order of the line `softirq`, behind its sum. Source: include/linux/interrupt.h of the Linux kernel.
+const SOFTIRQS: [&str; 10] =
+    ["hi", "timer", "net_tx", "net_rx", "block", "block_iopoll", "tasklet", "sched", "hrtimer", "rcu"];
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     let text = host.proc("stat")?;
@@ -17,8 +22,18 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
             "btime" => page.gauge("node_boot_time_seconds", "When the system booted, as Unix time.", value),
             "procs_running" => page.gauge("node_procs_running", "Processes in runnable state.", value),
             "procs_blocked" => page.gauge("node_procs_blocked", "Processes that wait for I/O.", value),
+            "softirq" if host.flags().is_on("stat.softirq", false) => write_softirqs(page, line),
             _ => {}
         }
     }
     Ok(())
+}
+
+fn write_softirqs(page: &mut Page<'_>, line: &str) {
+    let mut family = page.family("node_softirqs_total", Counter, "Softirqs by kind.");
+    for (kind, count) in SOFTIRQS.iter().zip(line.split_whitespace().skip(2)) {
+        if let Ok(count) = count.parse() {
+            family.sample(&[("vector", kind)], count);
+        }
+    }
 }

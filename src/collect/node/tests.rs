@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Host, NodeCollectorSettings, write_page};
+use super::{Host, NodeCollectorSettings, NodeFlags, write_page};
 use crate::clock::Clock;
 use crate::model::Timestamp;
 
@@ -38,19 +38,29 @@ fn a_host_without_proc_is_an_error_that_names_the_path() {
         procfs: "/nonexistent/proc".into(),
         sysfs: "/nonexistent/sys".into(),
         rootfs: "/nonexistent".into(),
+        flags: NodeFlags::default(),
     };
     let refused = write_page(&Host::new(settings, Clock::manual(Timestamp(0))), &mut Vec::new()).expect_err("no /proc");
     assert!(refused.to_string().contains("/nonexistent/proc"), "{refused}");
 }
 
+/// Whatever does not run without being asked for.
+const FLAGS: [&str; 4] =
+    ["--collector.interrupts", "--collector.softirqs", "--collector.bcache.priorityStats", "--collector.stat.softirq"];
+
 /// What depends on the machine that runs the test is left out.
 fn page_of(tree: &Path) -> String {
-    let settings =
-        NodeCollectorSettings { procfs: tree.join("proc"), sysfs: tree.join("sys"), rootfs: tree.join("rootfs") };
+    let settings = NodeCollectorSettings {
+        procfs: tree.join("proc"),
+        sysfs: tree.join("sys"),
+        rootfs: tree.join("rootfs"),
+        flags: NodeFlags::parse(FLAGS.map(str::to_owned).to_vec()).expect("valid"),
+    };
     let mut page = Vec::new();
     write_page(&Host::new(settings, Clock::manual(Timestamp(1_700_000_000_123))), &mut page).expect("a page");
-    let page = String::from_utf8(page).expect("text");
-    let varies = ["collector_duration_seconds{", "node_filesystem_", "node_uname_info{", "node_timex_"];
+    let page = String::from_utf8(page).expect("text").replace(&tree.display().to_string(), "TREE");
+    let varies =
+        ["collector_duration_seconds{", "node_filesystem_", "node_uname_info{", "node_timex_", "node_time_zone_"];
     page.lines()
         .filter(|line| line.starts_with('#') || !varies.iter().any(|part| line.contains(part)))
         .map(|line| format!("{line}\n"))

@@ -1,44 +1,36 @@
 //! Temperatures and coolers, `/sys/class/thermal`: on a Raspberry Pi, the SoC's.
 
 use super::super::page::Page;
-use super::host::{Host, NodeError, read_number, read_word};
-use crate::model::MetricType;
+use super::host::{Host, NodeError};
+use super::table::Table;
+
+const ZONES: Table = Table {
+    prefix: "node_thermal_zone_",
+    labels: &["zone", "type"],
+    help: "Temperature in degrees Celsius.",
+    lines: "temp temp /1000",
+};
+
+const COOLERS: Table = Table {
+    prefix: "node_cooling_device_",
+    labels: &["name", "type"],
+    help: "",
+    lines: "\
+cur_state cur_state - Throttle state of the cooling device.
+max_state max_state - Highest throttle state of the cooling device.",
+};
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let folders = host.sys_names("class/thermal");
-    let read = |folder: &str, file: &str| read_number(&host.sys_path(&format!("class/thermal/{folder}/{file}")));
-    let kind = |folder: &str| read_word(&host.sys_path(&format!("class/thermal/{folder}/type"))).unwrap_or_default();
-
-    let zones = folders.iter().filter_map(|folder| {
-        let number = folder.strip_prefix("thermal_zone")?;
-        Some((number, kind(folder), read(folder, "temp")? / 1000.0))
-    });
-    let zones: Vec<(&str, String, f64)> = zones.collect();
-    if !zones.is_empty() {
-        let mut family = page.family("node_thermal_zone_temp", MetricType::Gauge, "Temperature in degrees Celsius.");
-        for (zone, kind, value) in &zones {
-            family.sample(&[("type", kind), ("zone", zone)], *value);
+    let (mut zones, mut coolers) = (Vec::new(), Vec::new());
+    for (name, folder) in host.sys_folders("class/thermal").unwrap_or_default() {
+        let labels = |number: &str| vec![number.to_owned(), folder.word("type").unwrap_or_default()];
+        if let Some(number) = name.strip_prefix("thermal_zone") {
+            zones.push(ZONES.files(labels(number), &folder));
+        } else if let Some(number) = name.strip_prefix("cooling_device") {
+            coolers.push(COOLERS.files(labels(number), &folder));
         }
     }
-
-    let coolers: Vec<(&str, String, f64, f64)> = folders
-        .iter()
-        .filter_map(|folder| {
-            let number = folder.strip_prefix("cooling_device")?;
-            Some((number, kind(folder), read(folder, "cur_state")?, read(folder, "max_state")?))
-        })
-        .collect();
-    if !coolers.is_empty() {
-        let mut family =
-            page.family("node_cooling_device_cur_state", MetricType::Gauge, "Throttle state of the cooling device.");
-        for (name, kind, current, _) in &coolers {
-            family.sample(&[("name", name), ("type", kind)], *current);
-        }
-        let mut family =
-            page.family("node_cooling_device_max_state", MetricType::Gauge, "Highest throttle state of the device.");
-        for (name, kind, _, highest) in &coolers {
-            family.sample(&[("name", name), ("type", kind)], *highest);
-        }
-    }
+    ZONES.write(page, &zones);
+    COOLERS.write(page, &coolers);
     Ok(())
 }

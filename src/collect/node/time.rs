@@ -2,10 +2,14 @@
 
 use super::super::page::Page;
 use super::host::{Host, NodeError, read_word};
+use super::local_time::time_zone;
 use crate::model::MetricType;
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     page.gauge("node_time_seconds", "The time of day, as Unix time.", host.clock().now().seconds());
+    let (zone, offset) = time_zone(host.clock().now().seconds() as i64);
+    page.family("node_time_zone_offset_seconds", MetricType::Gauge, "Distance of local time to UTC in seconds.")
+        .sample(&[("time_zone", &zone)], offset);
     let devices: Vec<String> = host
         .sys_names("devices/system/clocksource")
         .into_iter()

@@ -2,13 +2,17 @@
 
 use super::super::page::Page;
 use super::host::{Host, NodeError};
+use crate::model::MetricType::Unknown;
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     let text = host.proc("vmstat")?;
     for line in text.lines() {
-        let Some((key, value)) = line.split_once(' ').filter(|(key, _)| is_wanted(key)) else { continue };
+        let Some((key, value)) = line.split_once(' ') else { continue };
+        if !host.flags().shows("vmstat.fields", "", key, || is_wanted(key)) {
+            continue;
+        }
         let value = value.trim().parse().map_err(|_| host.unexpected("vmstat", format!("line {line:?}")))?;
-        page.untyped(&format!("node_vmstat_{key}"), "Field of /proc/vmstat.", value);
+        page.family_of(&["node_vmstat_", key], Unknown, "Field of /proc/vmstat.").sample(&[], value);
     }
     Ok(())
 }

@@ -1,0 +1,229 @@
+//! node_exporter's flags: which collectors run, what they include and exclude.
+//!
+//! They are taken as they stand in a command line of node_exporter, so that one can be carried over. The configuration is
+//! checked when it is read; a flag that is not known is refused there with the known ones of its collector.
+
+use std::collections::BTreeMap;
+
+use super::{SUBSYSTEMS, Usually};
+use crate::model::SearchRegex;
+
+/// The flags of the collectors, behind `--collector.`: name, and what its value is.
+const KNOWN: &str = "\
+arp.device-exclude regex
+arp.device-include regex
+bcache.priorityStats switch
+cpu.guest switch
+diskstats.device-exclude regex
+diskstats.device-include regex
+filesystem.fs-types-exclude regex
+filesystem.fs-types-include regex
+filesystem.mount-points-exclude regex
+filesystem.mount-points-include regex
+hwmon.chip-exclude regex
+hwmon.chip-include regex
+hwmon.sensor-exclude regex
+hwmon.sensor-include regex
+infiniband.device-exclude regex
+infiniband.device-include regex
+interrupts.include-zeros switch
+interrupts.name-exclude regex
+interrupts.name-include regex
+ipvs.backend-labels text
+netclass.ignore-invalid-speed switch
+netclass.ignored-devices regex
+netdev.device-exclude regex
+netdev.device-include regex
+netstat.fields regex
+powersupply.ignored-supplies regex
+rapl.enable-zone-label switch
+stat.softirq switch
+tapestats.ignored-devices regex
+textfile.directory texts
+vmstat.fields regex";
+
+/// Flags as they were written, known and valid.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeFlags(Vec<String>);
+
+impl NodeFlags {
+    /// Checks flags. The error names the flag and the way out.
+    pub fn parse(flags: Vec<String>) -> Result<Self, String> {
+        let mut parsed = Flags::default();
+        for flag in &flags {
+            parsed.set(flag)?;
+        }
+        parsed.check_pairs()?;
+        Ok(Self(flags))
+    }
+
+    /// The flags as they were written.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// What the flags ask for.
+#[derive(Default)]
+pub struct Flags {
+    /// `--collector.X` and `--no-collector.X`.
+    chosen: BTreeMap<String, bool>,
+    are_defaults_off: bool,
+    patterns: BTreeMap<String, SearchRegex>,
+    switches: BTreeMap<String, bool>,
+    texts: BTreeMap<String, Vec<String>>,
+}
+
+impl Flags {
+    /// What checked flags ask for.
+    pub fn new(flags: &NodeFlags) -> Self {
+        let mut parsed = Self::default();
+        for flag in &flags.0 {
+            parsed.set(flag).expect("the flags were checked");
+        }
+        parsed
+    }
+
+    /// Whether a collector runs.
+    pub fn runs(&self, collector: &str, usually: Usually) -> bool {
+        let by_default = usually == Usually::Runs && !self.are_defaults_off;
+        self.chosen.get(collector).copied().unwrap_or(by_default)
+    }
+
+    /// Whether something is shown: by `include` and `exclude`, or, where neither is set, as `usual` says.
+    pub fn shows(&self, include: &str, exclude: &str, text: &str, usual: impl FnOnce() -> bool) -> bool {
+        match (self.patterns.get(include), self.patterns.get(exclude)) {
+            (None, None) => usual(),
+            (include, exclude) => {
+                include.is_none_or(|pattern| pattern.is_match(text))
+                    && !exclude.is_some_and(|pattern| pattern.is_match(text))
+            }
+        }
+    }
+
+    /// Whether a pattern was set.
+    pub fn has(&self, pattern: &str) -> bool {
+        self.patterns.contains_key(pattern)
+    }
+
+    /// A switch; `usual` where it is not set.
+    pub fn is_on(&self, name: &str, usual: bool) -> bool {
+        self.switches.get(name).copied().unwrap_or(usual)
+    }
+
+    /// All values of a flag.
+    pub fn texts(&self, name: &str) -> &[String] {
+        self.texts.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn set(&mut self, flag: &str) -> Result<(), String> {
+        let (is_on, rest) = match (flag.strip_prefix("--collector."), flag.strip_prefix("--no-collector.")) {
+            (Some(rest), _) => (true, rest),
+            (None, Some(rest)) => (false, rest),
+            (None, None) => {
+                return Err(format!(
+                    "{flag:?} is not taken; flags begin with --collector. or --no-collector., and paths have keys of their \
+                     own: procfs, sysfs, rootfs"
+                ));
+            }
+        };
+        let (name, value) = rest.split_once('=').map_or((rest, None), |(name, value)| (name, Some(value)));
+        if name == "disable-defaults" && value.is_none() && is_on {
+            self.are_defaults_off = true;
+            return Ok(());
+        }
+        if SUBSYSTEMS.iter().any(|(known, ..)| *known == name) && value.is_none() {
+            self.chosen.insert(name.to_owned(), is_on);
+            return Ok(());
+        }
+        match (kind_of(name), value, is_on) {
+            (Some("regex"), Some(value), true) => {
+                let pattern = SearchRegex::new(value).map_err(|error| format!("{flag:?}: {error}"))?;
+                self.patterns.insert(name.to_owned(), pattern);
+            }
+            (Some("switch"), None, _) => drop(self.switches.insert(name.to_owned(), is_on)),
+            (Some("text"), Some(value), true) => drop(self.texts.insert(name.to_owned(), vec![value.to_owned()])),
+            (Some("texts"), Some(value), true) => {
+                self.texts.entry(name.to_owned()).or_default().push(value.to_owned());
+            }
+            (Some("switch"), Some(_), _) => {
+                return Err(format!("{flag:?} takes no value; its opposite is --no-collector.{name}"));
+            }
+            (Some(_), _, _) => return Err(format!("{flag:?} needs a value: --collector.{name}=…")),
+            (None, ..) => return Err(unknown(flag, name)),
+        }
+        Ok(())
+    }
+
+    /// As in node_exporter, one of the two says it all. For mount points both may be given.
+    fn check_pairs(&self) -> Result<(), String> {
+        for exclude in self.patterns.keys() {
+            let include = exclude.replace("-exclude", "-include");
+            if include != *exclude && self.patterns.contains_key(&include) && !exclude.starts_with("filesystem.") {
+                return Err(format!("--collector.{exclude} and --collector.{include} exclude each other; keep one"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn kind_of(name: &str) -> Option<&'static str> {
+    KNOWN.lines().filter_map(|line| line.split_once(' ')).find(|(known, _)| *known == name).map(|(_, kind)| kind)
+}
+
+fn unknown(flag: &str, name: &str) -> String {
+    let collector = name.split('.').next().unwrap_or(name);
+    let has_collector = SUBSYSTEMS.iter().any(|(known, ..)| *known == collector);
+    let of_collector = |known: &str| known.split('.').next() == Some(collector);
+    let flags: Vec<&str> =
+        KNOWN.lines().filter_map(|line| line.split(' ').next()).filter(|known| of_collector(known)).collect();
+    match (has_collector, flags.is_empty()) {
+        (_, false) => format!("{flag:?} is not known; known for {collector} are {}", flags.join(", ")),
+        (true, true) => {
+            format!("{flag:?} is not known; {collector} can be switched on and off and has no further flags")
+        }
+        (false, true) => {
+            let names: Vec<&str> = SUBSYSTEMS.iter().map(|(known, ..)| *known).collect();
+            format!("{flag:?} names no collector; known are {}", names.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<NodeFlags, String> {
+        NodeFlags::parse(flags.iter().map(|flag| (*flag).to_owned()).collect())
+    }
+
+    #[test]
+    fn flags_that_cannot_be_taken_say_why() {
+        let cases: [(&[&str], &str); 8] = [
+            (&["--web.listen-address=:9100"], "paths have keys of their own"),
+            (&["--collector.nosuch"], "names no collector; known are arp, bcache,"),
+            (&["--collector.netdev.nosuch=x"], "known for netdev are netdev.device-exclude, netdev.device-include"),
+            (&["--collector.loadavg.nosuch"], "has no further flags"),
+            (&["--collector.netdev.device-exclude"], "needs a value"),
+            (&["--no-collector.cpu.guest=1"], "takes no value"),
+            (&["--collector.netdev.device-exclude=("], "--collector.netdev.device-exclude=("),
+            (&["--collector.netdev.device-exclude=a", "--collector.netdev.device-include=b"], "exclude each other"),
+        ];
+        for (flags, expected) in cases {
+            let refused = parse(flags).expect_err("refused");
+            assert!(refused.contains(expected), "{flags:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn flags_choose_collectors_and_devices() {
+        let flags = parse(&["--collector.interrupts", "--no-collector.arp", "--collector.netdev.device-exclude=^veth"]);
+        let flags = Flags::new(&flags.expect("valid"));
+        assert!(flags.runs("interrupts", Usually::Rests) && !flags.runs("softirqs", Usually::Rests));
+        assert!(!flags.runs("arp", Usually::Runs) && flags.runs("cpu", Usually::Runs));
+        let shown = |device: &str| flags.shows("netdev.device-include", "netdev.device-exclude", device, || false);
+        assert!(shown("eth0") && !shown("veth1"));
+        let only = Flags::new(&parse(&["--collector.disable-defaults", "--collector.cpu"]).expect("valid"));
+        assert!(only.runs("cpu", Usually::Runs) && !only.runs("arp", Usually::Runs));
+    }
+}
