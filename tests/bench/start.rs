@@ -3,7 +3,8 @@
 //! Builds a store of 5,000 series at 15 s through the library, with a clock that runs from a week ago to now and a
 //! flush every 30 s as in service, then starts the real program on it: after a clean end, and on what a kill -9
 //! in the middle of a flush interval left. Reports the time to 200 on `/-/ready` and to the first answer to a query,
-//! the median and the worst of five starts each, with the system's file cache emptied before where that is allowed.
+//! the median and the worst of five starts each, with the system's file cache emptied before where that is allowed, and
+//! the resident memory when it is ready and the most there ever was (of the worst start each).
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench reports on stdout and times itself")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -102,21 +103,24 @@ fn copy(from: &Path, to: &Path) {
 
 fn report(what: &str, store: &Path) {
     let run = store.with_extension("run");
-    let (mut ready, mut answered) = (Vec::new(), Vec::new());
+    let (mut ready, mut answered, mut resident_kb, mut peak_kb) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..STARTS {
         drop(std::fs::remove_dir_all(&run));
         copy(store, &run);
         // Allowed to root alone; elsewhere the files come from memory.
         drop(Command::new("sync").status());
         drop(std::fs::write("/proc/sys/vm/drop_caches", "1"));
-        let (first, second) = start(&run);
-        ready.push(first);
-        answered.push(second);
+        let started = start(&run);
+        ready.push(started.ready);
+        answered.push(started.answered);
+        resident_kb = resident_kb.max(started.resident_kb);
+        peak_kb = peak_kb.max(started.peak_kb);
     }
     ready.sort_unstable();
     answered.sort_unstable();
     println!(
-        "{what}: ready {:?} (worst {:?}), first query answered {:?} (worst {:?})",
+        "{what}: ready {:?} (worst {:?}), first query answered {:?} (worst {:?}); {resident_kb} kB resident when ready, \
+         {peak_kb} kB at most",
         ready[STARTS / 2],
         ready[STARTS - 1],
         answered[STARTS / 2],
@@ -124,8 +128,20 @@ fn report(what: &str, store: &Path) {
     );
 }
 
-/// Starts the program on a store; gives the time until it is ready and until a query over a day was answered.
-fn start(store: &Path) -> (Duration, Duration) {
+/// One start.
+struct Started {
+    /// Until it is ready.
+    ready: Duration,
+    /// Until a query over a day was answered.
+    answered: Duration,
+    /// Memory when it was ready.
+    resident_kb: u64,
+    /// The most memory until then, reading the store included.
+    peak_kb: u64,
+}
+
+/// Starts the program on a store, and ends it.
+fn start(store: &Path) -> Started {
     let config = store.with_extension("yml");
     std::fs::write(&config, "scrape_configs: []\n").expect("writable");
     let began = Instant::now();
@@ -142,12 +158,22 @@ fn start(store: &Path) -> (Duration, Duration) {
         std::thread::sleep(Duration::from_millis(2));
     }
     let ready = began.elapsed();
+    let (resident_kb, peak_kb) = (memory_kb(child.id(), "VmRSS:"), memory_kb(child.id(), "VmHWM:"));
+    // Reading memory takes its own moment.
+    let pause = began.elapsed().saturating_sub(ready);
     let answer = get(&address, "/api/v1/query?query=count(count_over_time(made_metric_7_total%5B1d%5D))");
-    let answered = began.elapsed();
+    let answered = began.elapsed().saturating_sub(pause);
     assert!(answer.contains("\"success\"") && answer.contains("value"), "{answer}");
     child.kill().expect("it runs");
     drop(child.wait());
-    (ready, answered)
+    Started { ready, answered, resident_kb, peak_kb }
+}
+
+/// A figure of a process's memory.
+fn memory_kb(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn address_of(child: &mut Child) -> String {

@@ -14,6 +14,8 @@ use crate::store::{ReadOptions, StoreError};
 
 /// How many block spans make one merged block: 12 hours of 2 hours.
 pub(in crate::store) const MERGED_SPANS: i64 = 6;
+/// How many merged blocks make one of what rules keep: a week. Each may outlive its rule by that much.
+const KEPT_BLOCKS: i64 = 14;
 /// Unpacked segments kept while merging.
 const CACHE_BYTES: usize = 2 << 20;
 
@@ -45,6 +47,28 @@ impl Blocks {
         let start = Timestamp(window_of(run[0]) * merged_ms);
         let ids: Vec<i64> = run.iter().map(|block| block.id).collect();
         self.merge(&ids, start, Timestamp(start.0 + merged_ms)).map(Some)
+    }
+
+    /// Merges one set of blocks that hold nothing but what rules keep, all older than `horizon`: a year of them would be
+    /// 730 else. Gives the bytes written, `None` if nothing was to do.
+    pub fn merge_kept(&self, span_ms: i64, horizon: Timestamp) -> Result<Option<u64>, StoreError> {
+        let kept_ms = span_ms.saturating_mul(MERGED_SPANS * KEPT_BLOCKS);
+        // The bound on size leaves room for no more.
+        let bytes_max = self.merge_bytes(span_ms);
+        let list = self.list();
+        let window_of = |block: &Block| block.start.0.div_euclid(kept_ms);
+        let kept: Vec<&Block> = {
+            let kept_until = self.kept_until.lock().expect("no holder of the lock panics");
+            list.iter().filter(|block| block.newest < horizon && kept_until.contains_key(&block.id)).collect()
+        };
+        let run = kept.chunk_by(|a, b| window_of(a) == window_of(b)).find(|run| {
+            let end = window_of(run[0]).saturating_add(1).saturating_mul(kept_ms);
+            run.len() > 1 && end <= horizon.0 && run.iter().map(|block| block.bytes).sum::<u64>() <= bytes_max
+        });
+        let Some(run) = run else { return Ok(None) };
+        let start = Timestamp(window_of(run[0]) * kept_ms);
+        let ids: Vec<i64> = run.iter().map(|block| block.id).collect();
+        self.merge(&ids, start, Timestamp(start.0 + kept_ms)).map(Some)
     }
 
     fn merge(&self, ids: &[i64], start: Timestamp, until: Timestamp) -> Result<u64, StoreError> {

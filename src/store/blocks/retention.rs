@@ -1,8 +1,8 @@
 //! What is no longer kept: whole blocks by age and by size, but for the series that rules keep longer.
 //!
 //! A block that has expired goes as a whole; nothing that stays is rewritten. Where rules keep some of its series
-//! longer, those alone are written into a block of their own in its place, which is then left alone until
-//! the last of their rules has run out.
+//! longer, those alone are written into a block of their own in its place, which is then merged to a week
+//! with its like, and left alone until the last of their rules has run out.
 
 use std::collections::HashMap;
 
@@ -113,7 +113,9 @@ impl Blocks {
         let sets: Vec<Vec<Matcher>> = rules.iter().map(|rule| rule.matchers.clone()).collect();
         let options = ReadOptions::over(TimeRange::ALL);
         let is_kept = |pairs: &[(&str, &str)]| is_in_any(&sets, pairs);
-        let kept = self.select_in(self.list(), &[block.id], None, &is_kept, &options)?.1.len() as u64;
+        let found = self.select_in(self.list(), &[block.id], None, &is_kept, &options)?.1;
+        // Counted by target, as all series are below: one may be in two.
+        let kept = found.values().map(|places| places.len() as u64).sum::<u64>();
         if kept == 0 {
             return self.drop_whole(block);
         }

@@ -35,6 +35,10 @@ impl Shared {
             bytes_max: settings.retention_bytes.map(|max| self.block_bytes_max(max)),
         };
         let expired = self.blocks.expire(&retention)?;
+        if let Some(bytes) = self.blocks.merge_kept(settings.span_ms(), horizon)? {
+            self.metrics.merges.inc();
+            self.note_block_written(bytes);
+        }
         if expired.blocks > 0 || expired.bytes_written > 0 {
             self.changes.note_removal();
         }

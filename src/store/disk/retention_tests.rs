@@ -9,7 +9,7 @@ use super::tests::{START, copy_folder, read_all, settings};
 use super::{DiskStore, RetentionRule, StoreSettings};
 use crate::clock::Clock;
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
-use crate::store::{Append, Batch, GroupId, SeriesId};
+use crate::store::{Append, Batch, GroupId, Select, SeriesId};
 use crate::telemetry::Registry;
 
 const HOUR: i64 = 3_600_000;
@@ -34,6 +34,10 @@ fn noise(seed: u64) -> f64 {
     f64::from_bits(0x3ff0_0000_0000_0000 | ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 12))
 }
 
+fn recorded_labels() -> Labels {
+    Labels::from_pairs([("__name__", "job:raw:sum"), ("job", "a")])
+}
+
 /// What is scraped: some series named `raw`, and one recorded series. Each is asked for once, as scraping does.
 struct Site {
     groups: [GroupId; 2],
@@ -44,11 +48,9 @@ struct Site {
 impl Site {
     fn new(store: &DiskStore, series: usize) -> Self {
         let groups = ["target", "rules"].map(|key| store.group(key).expect("groups are not bounded"));
-        let of = |group: usize, pairs: [(&str, &str); 2]| {
-            store.series(groups[group], &Labels::from_pairs(pairs)).expect("room")
-        };
-        let raw = (0..series).map(|index| of(0, [("__name__", "raw"), ("index", &index.to_string())])).collect();
-        Self { groups, raw, recorded: of(1, [("__name__", "job:raw:sum"), ("job", "a")]) }
+        let labels = |index: usize| Labels::from_pairs([("__name__", "raw"), ("index", &index.to_string())]);
+        let raw = (0..series).map(|index| store.series(groups[0], &labels(index)).expect("room")).collect();
+        Self { groups, raw, recorded: store.series(groups[1], &recorded_labels()).expect("room") }
     }
 
     fn scrape(&self, store: &DiskStore, at: i64) {
@@ -157,4 +159,46 @@ fn what_rules_keep_outlives_the_rest_through_merges_and_restarts() {
     let store = reopen(&StoreSettings { path: copy, retention_rules: Vec::new(), ..kept }, &clock);
     store.maintain().expect("the disk works");
     assert!(count(&store, Matcher::equal("__name__", "job:raw:sum"))[0] <= 49 * 60);
+}
+
+#[test]
+fn what_rules_keep_is_merged_to_weeks_and_written_once() {
+    let folder = memory_folder();
+    let clock = Clock::manual(Timestamp(START));
+    let kept = StoreSettings {
+        block_span: Duration::from_secs(3600),
+        retention_time: Duration::from_secs(24 * 3600),
+        retention_rules: kept_rules(),
+        ..settings(folder.path())
+    };
+    let store = reopen(&kept, &clock);
+    // The first block has the recorded series from two targets: it ended, and came back with another one.
+    let target = store.group("target").expect("groups are not bounded");
+    let series = store.series(target, &recorded_labels()).expect("room");
+    let before = Timestamp(START - 2 * HOUR + 60_000);
+    clock.set(before);
+    store.append(&Batch { group: target, timestamp: before, samples: vec![(series, 1.0)], explicit: Vec::new() });
+    clock.set(Timestamp(START));
+    store.maintain().expect("the disk works");
+    assert_eq!(store.stats().series, 0);
+    let site = Site::new(&store, 2);
+    let steps = 10 * 48;
+    for step in 0..steps {
+        let at = START + step * HOUR / 2;
+        clock.set(Timestamp(at));
+        site.scrape(&store, at);
+        if step % 4 == 3 {
+            store.maintain().expect("the disk works");
+        }
+    }
+    // A window is 84 blocks of an hour: 3.5 days. Two are over since more than a day.
+    let blocks = store.shared.blocks.list();
+    let long: Vec<i64> =
+        blocks.iter().map(|block| block.until.since(block.start) / HOUR).filter(|hours| *hours > 6).collect();
+    assert_eq!(long, [84; 2], "{blocks:?}");
+    let recorded = read_all(&*store, &[Matcher::equal("__name__", "job:raw:sum")], TimeRange::ALL);
+    assert_eq!(recorded[0].1.len() as i64, steps + 1);
+    let written = store.shared.metrics.block_bytes_written.value();
+    store.maintain().expect("the disk works");
+    assert_eq!(store.shared.metrics.block_bytes_written.value(), written, "nothing more is written");
 }
