@@ -29,6 +29,13 @@ pub fn read_kernel_clock() -> Option<KernelClock> {
 
 #[cfg(test)]
 mod tests {
+    /// Rust's ready-made standard library for 32-bit musl counts to January 2038 only: packaging/build-static makes one
+    /// that does not.
+    #[test]
+    fn time_is_wide_enough() {
+        assert_eq!(size_of::<libc::time_t>(), 8);
+    }
+
     #[test]
     fn the_kernel_answers() {
         let clock = super::read_kernel_clock().expect("reading needs no privilege");

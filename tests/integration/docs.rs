@@ -49,7 +49,7 @@ fn the_pages_files_are_right_and_their_commands_run() {
 #[test]
 fn the_packaged_configuration_is_right() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
-    let (code, output) = run_to_end(&folder, &["check", "config", "outpost.yml"]);
+    let (code, output) = run_to_end(&folder, &["check", "config", "outpost.yml", "docker/outpost.yml"]);
     assert_eq!(code, 0, "{output}");
 }
 

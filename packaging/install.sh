@@ -1,0 +1,109 @@
+#!/bin/sh
+# Installs outpost as a service, or upgrades it, from a folder or an address that holds the released files:
+#
+#   sudo sh install.sh                                  from the folder that this script is in
+#   sudo sh install.sh --from FOLDER|URL                from there
+#   sudo sh install.sh --uninstall                      takes program and unit away; configuration and samples stay
+#
+# The files: outpost-TARGET (the program for one kind of processor), outpost.service, outpost.yml, outpost.default, and
+# SHA256SUMS, which every file is checked against. --root FOLDER installs below another root and starts nothing.
+# An existing configuration is left as it is.
+set -eu
+
+from=$(cd "$(dirname "$0")" && pwd)
+root= uninstall=no machine=$(uname -m)
+say() { printf '%s\n' "$*"; }
+die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --from) [ $# -gt 1 ] || die "--from wants a folder or an address"; from=$2; shift 2 ;;
+    --root) [ $# -gt 1 ] || die "--root wants a folder"; root=${2%/}; shift 2 ;;
+    --machine) [ $# -gt 1 ] || die "--machine wants what uname -m says"; machine=$2; shift 2 ;;
+    --uninstall) uninstall=yes; shift ;;
+    *) sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p;}' "$0"; exit 2 ;;
+  esac
+done
+
+has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "needs root: sudo sh install.sh"
+
+if [ "$uninstall" = yes ]; then
+  if has_systemd; then systemctl disable --now outpost >/dev/null 2>&1 || true; fi
+  rm -f "$root/usr/bin/outpost" "$root/etc/systemd/system/outpost.service"
+  if has_systemd; then systemctl daemon-reload; fi
+  say "outpost is removed. Its configuration (/etc/outpost) and samples (/var/lib/outpost) are left: rm -r them yourself."
+  exit 0
+fi
+
+# A 32-bit system may run on a 64-bit kernel, as Raspberry Pi OS does: then programs are 32-bit.
+bits=$(getconf LONG_BIT 2>/dev/null || echo 64)
+case $machine in
+  x86_64 | amd64) target=x86_64-unknown-linux-musl ;;
+  aarch64 | arm64) if [ "$bits" = 32 ]; then target=armv7-unknown-linux-musleabihf; else target=aarch64-unknown-linux-musl; fi ;;
+  armv7* | armv8l) target=armv7-unknown-linux-musleabihf ;;
+  armv6*) die "this processor is an ARMv6 (Raspberry Pi 1 or Zero): there is no outpost for it; a Zero 2 W or a Pi 2 has ARMv7" ;;
+  *) die "there is no outpost for $machine: x86_64, aarch64 and armv7 are built" ;;
+esac
+board=
+if [ -r /proc/device-tree/model ]; then board=$(tr -d '\0' </proc/device-tree/model); fi
+say "outpost for ${board:-$machine}: $target"
+
+[ -z "$root" ] && [ -e /var/lib/dpkg/info/outpost.list ] && die "outpost is installed as a Debian package: upgrade that instead"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fetch() {
+  case $from in
+    http://* | https://*)
+      if command -v curl >/dev/null; then curl -fsSL -o "$work/$1" "$from/$1"; else wget -qO "$work/$1" "$from/$1"; fi ||
+        die "$from/$1 cannot be fetched" ;;
+    *) cp "$from/$1" "$work/$1" 2>/dev/null || die "$from/$1 is not there" ;;
+  esac
+}
+program=outpost-$target
+for file in SHA256SUMS "$program" outpost.service outpost.yml outpost.default; do fetch "$file"; done
+for file in "$program" outpost.service outpost.yml outpost.default; do
+  sum=$(sed -n "s/^\([0-9a-f]\{64\}\)[ *]*$file\$/\1/p" "$work/SHA256SUMS")
+  [ -n "$sum" ] || die "SHA256SUMS does not name $file: nothing is installed"
+  [ "$(sha256sum <"$work/$file" | cut -d' ' -f1)" = "$sum" ] || die "$file is not what SHA256SUMS says: nothing is installed"
+done
+if [ -z "$root" ]; then
+  chmod 0755 "$work/$program"
+  "$work/$program" --version >/dev/null || die "the program does not run on this machine: nothing is installed"
+fi
+
+install -d -m 0755 "$root/usr/bin" "$root/etc/outpost" "$root/etc/default" "$root/etc/systemd/system"
+install -d -m 0700 "$root/etc/outpost/secrets"
+# Beside the old one and then in its place: a running outpost keeps its file.
+install -m 0755 "$work/$program" "$root/usr/bin/outpost.new"
+mv "$root/usr/bin/outpost.new" "$root/usr/bin/outpost"
+install -m 0644 "$work/outpost.service" "$root/etc/systemd/system/outpost.service"
+kept=
+[ -e "$root/etc/outpost/outpost.yml" ] && kept=" (yours is kept)" || install -m 0644 "$work/outpost.yml" "$root/etc/outpost/outpost.yml"
+[ -e "$root/etc/default/outpost" ] || install -m 0644 "$work/outpost.default" "$root/etc/default/outpost"
+if [ -z "$root" ]; then
+  getent group outpost >/dev/null || groupadd --system outpost
+  getent passwd outpost >/dev/null || useradd --system --gid outpost --no-create-home --home-dir /var/lib/outpost \
+    --shell /usr/sbin/nologin outpost
+  install -d -o outpost -g outpost -m 0750 /var/lib/outpost
+fi
+if has_systemd; then
+  systemctl daemon-reload
+  systemctl enable outpost >/dev/null 2>&1
+  systemctl restart outpost || die "outpost does not start: journalctl -u outpost -n 20"
+fi
+
+say "
+Installed: $root/usr/bin/outpost, configuration $root/etc/outpost/outpost.yml$kept."
+if has_systemd; then
+  say "It runs: http://$(hostname):9090"
+else
+  say "systemd does not run here; start it by hand:
+  outpost --config.file=/etc/outpost/outpost.yml --storage.path=/var/lib/outpost"
+fi
+say "
+Next:
+  sudo outpost doctor                             what this machine still needs
+  sudo usermod -aG docker outpost                 show containers (makes the account as mighty as root)
+  sudoedit /etc/outpost/outpost.yml               scrape more, alert, federate; then: systemctl reload outpost"
