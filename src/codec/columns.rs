@@ -5,10 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::CodecError;
+use super::decimal;
 use super::numbers::{self, Kind, Numbers};
 use super::presence::{Presence, Presences, PresencesWriter};
 use super::residual::{self, CHAIN_MAX, Candidate, Order, REFERENCES_MAX, Reference, Residual};
 use super::runs::{self, Run};
+use super::segment::Integers;
 use super::varint::{read_signed, read_unsigned, write_signed, write_unsigned};
 
 /// A column's first byte: kind, order, number of references, and whether there is a presence.
@@ -120,6 +122,8 @@ struct Column {
     order: Order,
     exponent: u8,
     reference_count: u8,
+    /// Whether a later column refers to it.
+    is_referenced: bool,
     /// Its number in `presences`; 0 for plain values throughout.
     presence: u32,
     references: [Reference; REFERENCES_MAX],
@@ -128,6 +132,28 @@ struct Column {
     unit: i64,
     rest: Run,
     ulps: Run,
+}
+
+/// What reading one column of a segment has decoded and the next one may refer to.
+#[derive(Debug, Default)]
+pub(super) struct Decoded {
+    differences: Vec<Option<Vec<i64>>>,
+    len: usize,
+}
+
+impl Decoded {
+    /// Differences kept at most: all of a usual segment's, 64 columns of twelve hours at 15 s. Forgetting
+    /// costs only time.
+    const LEN_MAX: usize = 1 << 18;
+
+    fn keep(&mut self, index: usize, differences: Vec<i64>) {
+        if self.len + differences.len() > Self::LEN_MAX {
+            *self = Self::default();
+        }
+        self.len += differences.len();
+        self.differences.resize(self.differences.len().max(index + 1), None);
+        self.differences[index] = Some(differences);
+    }
 }
 
 impl Columns {
@@ -189,61 +215,111 @@ impl Columns {
     /// Appends one column's values, one per row.
     pub fn decode(&self, index: usize, values: &mut Vec<f64>) -> Result<(), CodecError> {
         let start = values.len();
-        if let Some(presence) = self.decode_plain(index, values)? {
+        if let Some(presence) = self.decode_plain(index, &mut Decoded::default(), values)? {
             presence.spread(start, values);
         }
         Ok(())
     }
 
-    /// Appends the values from the first row that has one to the last; gives these rows.
-    pub fn decode_span(&self, index: usize, values: &mut Vec<f64>) -> Result<Range<usize>, CodecError> {
+    /// Appends the values from the first row that has one to the last; gives these rows. What other columns
+    /// refer to is decoded once for all columns read with the same `decoded`.
+    pub fn decode_span(
+        &self,
+        index: usize,
+        decoded: &mut Decoded,
+        values: &mut Vec<f64>,
+    ) -> Result<Range<usize>, CodecError> {
         let start = values.len();
-        let presence = self.decode_plain(index, values)?;
+        let presence = self.decode_plain(index, decoded, values)?;
         Ok(presence.map_or(0..self.rows, |presence| presence.spread_span(start, values)))
     }
 
+    /// The column as integers, if it is one of varying decimals without holes. `own` is working memory.
+    pub fn integers<'d>(
+        &self,
+        index: usize,
+        decoded: &'d mut Decoded,
+        own: &'d mut Vec<i64>,
+    ) -> Result<Option<Integers<'d>>, CodecError> {
+        let column = self.columns.get(index).ok_or(CodecError::NoSuchColumn(index))?;
+        if column.kind != Kind::Decimal || column.presence != 0 {
+            return Ok(None);
+        }
+        let scale = decimal::power(column.exponent)?;
+        let differences = if column.is_referenced {
+            self.kept_differences(index, decoded)?
+        } else {
+            *own = self.differences(index, decoded)?;
+            own
+        };
+        Ok(Some(Integers { scale, first: column.first, differences }))
+    }
+
+    /// The unpacked bytes, to be used again.
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
     /// Appends the plain values of a column; gives what else it has.
-    fn decode_plain(&self, index: usize, values: &mut Vec<f64>) -> Result<Option<&Presence>, CodecError> {
+    fn decode_plain(
+        &self,
+        index: usize,
+        decoded: &mut Decoded,
+        values: &mut Vec<f64>,
+    ) -> Result<Option<&Presence>, CodecError> {
         let column = self.columns.get(index).ok_or(CodecError::NoSuchColumn(index))?;
         let plain = self.plain_count(index);
         values.reserve(plain);
         match column.kind {
             Kind::None => {}
             kind if kind.is_varying() => {
-                let mut differences = Vec::with_capacity(plain);
-                self.differences(index, &mut differences)?;
+                let own;
+                let differences = if column.is_referenced {
+                    self.kept_differences(index, decoded)?
+                } else {
+                    own = self.differences(index, decoded)?;
+                    &own
+                };
                 let mut ulps = Vec::new();
                 if kind == Kind::NearDecimal {
                     ulps.reserve(plain);
                     column.ulps.read(&self.body, &mut ulps)?;
-                    numbers::unpack_ulps(&differences, &mut ulps);
+                    numbers::unpack_ulps(differences, &mut ulps);
                 }
-                numbers::restore(kind, column.exponent, column.first, &differences, &ulps, values)?;
+                numbers::restore(kind, column.exponent, column.first, differences, &ulps, values)?;
             }
             kind => numbers::repeat(kind, column.exponent, column.first, plain, values)?,
         }
         Ok(self.presences.get(column.presence, self.rows))
     }
 
-    /// Puts a varying column's differences into `differences`, which is empty. References go at most
-    /// [`CHAIN_MAX`] deep, as was checked when the segment was opened.
-    fn differences(&self, index: usize, differences: &mut Vec<i64>) -> Result<(), CodecError> {
+    /// The differences of a varying column. References go at most [`CHAIN_MAX`] deep, as was checked when
+    /// the segment was opened.
+    fn differences(&self, index: usize, decoded: &mut Decoded) -> Result<Vec<i64>, CodecError> {
         let column = &self.columns[index];
+        let mut differences = Vec::with_capacity(self.plain_count(index));
         if column.order != Order::First {
             differences.push(column.lead);
         }
-        column.rest.read(&self.body, differences)?;
-        residual::undo_order(column.order, differences);
+        column.rest.read(&self.body, &mut differences)?;
+        residual::undo_order(column.order, &mut differences);
         if column.unit != 1 {
             differences.iter_mut().for_each(|difference| *difference = difference.wrapping_mul(column.unit));
         }
-        let mut earlier = Vec::new();
         for reference in &column.references[..usize::from(column.reference_count)] {
-            earlier.clear();
-            self.differences(index - reference.distance as usize, &mut earlier)?;
-            residual::add(differences, &earlier, reference.is_negative);
+            let earlier = self.kept_differences(index - reference.distance as usize, decoded)?;
+            residual::add(&mut differences, earlier, reference.is_negative);
         }
-        Ok(())
+        Ok(differences)
+    }
+
+    /// The same, kept for the next column that refers to them.
+    fn kept_differences<'d>(&self, index: usize, decoded: &'d mut Decoded) -> Result<&'d [i64], CodecError> {
+        if decoded.differences.get(index).is_none_or(|kept| kept.is_none()) {
+            let differences = self.differences(index, decoded)?;
+            decoded.keep(index, differences);
+        }
+        Ok(decoded.differences[index].as_deref().expect("kept above"))
     }
 
     fn plain_count(&self, index: usize) -> usize {
@@ -289,6 +365,7 @@ impl Column {
             order,
             exponent: 0,
             reference_count: head >> REFERENCES_SHIFT & TWO_BITS,
+            is_referenced: false,
             presence,
             references: [Reference { distance: 0, is_negative: false }; REFERENCES_MAX],
             first: 0,
@@ -304,7 +381,7 @@ impl Column {
         &mut self,
         input: &mut &[u8],
         plain: usize,
-        earlier: &[Self],
+        earlier: &mut [Self],
         chains: &[u32],
     ) -> Result<u32, CodecError> {
         let mut chain = 1;
@@ -317,6 +394,7 @@ impl Column {
                 return Err(CodecError::Malformed("a reference to a column of another shape"));
             }
             chain += chains[index];
+            earlier[index].is_referenced = true;
             *reference = Reference { distance: (coded >> 1) as u32, is_negative: coded & 1 != 0 };
         }
         if chain > CHAIN_MAX {

@@ -18,7 +18,7 @@ mod varint;
 
 pub use decimal::{from_decimal, to_decimal};
 pub use presence::{Presences, PresencesWriter};
-pub use segment::{Effort, Segment, encode_segment, encode_sharing};
+pub use segment::{Effort, Integers, Segment, SegmentReader, Unpacker, encode_segment, encode_sharing};
 pub use varint::{read_signed, read_unsigned, write_signed, write_unsigned};
 
 /// The bits that stand for "no sample at this time" in a column. A signalling NaN next to the stale
@@ -26,11 +26,13 @@ pub use varint::{read_signed, read_unsigned, write_signed, write_unsigned};
 pub const ABSENT_BITS: u64 = 0x7ff0_0000_0000_0003;
 
 /// The value that stands for "no sample at this time" in a column.
+#[inline]
 pub fn absent() -> f64 {
     f64::from_bits(ABSENT_BITS)
 }
 
 /// Whether `value` stands for "no sample at this time".
+#[inline]
 pub fn is_absent(value: f64) -> bool {
     value.to_bits() == ABSENT_BITS
 }

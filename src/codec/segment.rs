@@ -138,15 +138,20 @@ enum Columns {
 impl Segment {
     /// Verifies and unpacks a segment that stands alone.
     pub fn open(bytes: &[u8]) -> Result<Self, CodecError> {
-        Self::open_with(bytes, None)
+        Self::open_with(bytes, None, &mut Unpacker::default())
     }
 
     /// Verifies and unpacks a segment that may need presences from outside.
     pub fn open_sharing(bytes: &[u8], presences: &Arc<Presences>) -> Result<Self, CodecError> {
-        Self::open_with(bytes, Some(presences))
+        Self::open_with(bytes, Some(presences), &mut Unpacker::default())
     }
 
-    fn open_with(bytes: &[u8], presences: Option<&Arc<Presences>>) -> Result<Self, CodecError> {
+    /// The same with working memory from the segment before.
+    pub fn open_with(
+        bytes: &[u8],
+        presences: Option<&Arc<Presences>>,
+        unpacker: &mut Unpacker,
+    ) -> Result<Self, CodecError> {
         let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_LEN>().ok_or(CodecError::Truncated)?;
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return Err(CodecError::Checksum);
@@ -158,8 +163,9 @@ impl Segment {
         let rows = bounded(read_unsigned(&mut rest)?, ROWS_MAX, "too many rows")?;
         let count = bounded(read_unsigned(&mut rest)?, COLUMNS_MAX, "too many columns")?;
         let times_len = bounded(read_unsigned(&mut rest)?, BODY_BYTES_MAX, "too long a time column")?;
-        let times = unpack_body(rest.get(..times_len).ok_or(CodecError::Truncated)?)?;
-        let body = unpack_body(&rest[times_len..])?;
+        let times = unpacker.unpack(rest.get(..times_len).ok_or(CodecError::Truncated)?, Vec::new())?;
+        let spare = std::mem::take(&mut unpacker.spare);
+        let body = unpacker.unpack(&rest[times_len..], spare)?;
         let columns = match format {
             FORMAT_VARINT => Columns::Format1(format1::Columns::open(body, count)?),
             FORMAT_REFERENCES => Columns::Format2(columns::Columns::open(body, count, rows, None)?),
@@ -209,10 +215,41 @@ impl Segment {
     /// Appends one column's values from the first row that has one to the last, absent ones between them included;
     /// gives these rows. A series that lived for a moment costs that moment, and not all rows.
     pub fn column_span(&self, index: usize, values: &mut Vec<f64>) -> Result<Range<usize>, CodecError> {
-        match &self.columns {
+        self.reader().column_span(index, values)
+    }
+
+    /// For reading several columns: what they have in common is decoded once.
+    pub fn reader(&self) -> SegmentReader<'_> {
+        SegmentReader { segment: self, decoded: columns::Decoded::default(), own: Vec::new() }
+    }
+}
+
+/// Reads columns of one segment, best in their order.
+#[derive(Debug)]
+pub struct SegmentReader<'s> {
+    segment: &'s Segment,
+    decoded: columns::Decoded,
+    own: Vec<i64>,
+}
+
+/// A column as integers: `first`, and one more per difference, each to be divided by `scale`.
+#[derive(Debug)]
+pub struct Integers<'r> {
+    /// A power of ten.
+    pub scale: f64,
+    /// The first row's.
+    pub first: i64,
+    /// One less than there are rows.
+    pub differences: &'r [i64],
+}
+
+impl SegmentReader<'_> {
+    /// As [`Segment::column_span`].
+    pub fn column_span(&mut self, index: usize, values: &mut Vec<f64>) -> Result<Range<usize>, CodecError> {
+        match &self.segment.columns {
             Columns::Format1(columns) => {
                 let start = values.len();
-                columns.decode(index, self.rows, values)?;
+                columns.decode(index, self.segment.rows, values)?;
                 let is_there = |value: &f64| !is_absent(*value);
                 let Some(first) = values[start..].iter().position(is_there) else {
                     values.truncate(start);
@@ -223,23 +260,54 @@ impl Segment {
                 values.drain(start..start + first);
                 Ok(first..end)
             }
-            Columns::Format2(columns) => columns.decode_span(index, values),
+            Columns::Format2(columns) => columns.decode_span(index, &mut self.decoded, values),
+        }
+    }
+
+    /// The column as integers, if it is one of decimals without holes: for keeping it in another form.
+    pub fn integers(&mut self, index: usize) -> Result<Option<Integers<'_>>, CodecError> {
+        match &self.segment.columns {
+            Columns::Format1(_) => Ok(None),
+            Columns::Format2(columns) => columns.integers(index, &mut self.decoded, &mut self.own),
         }
     }
 }
 
-fn unpack_body(mut input: &[u8]) -> Result<Vec<u8>, CodecError> {
-    let (&packing, rest) = input.split_first().ok_or(CodecError::Truncated)?;
-    input = rest;
-    let len = bounded(read_unsigned(&mut input)?, BODY_BYTES_MAX, "too long a body")?;
-    let body = match packing {
-        BODY_PLAIN => input.to_vec(),
-        BODY_ZSTD => {
-            zstd::bulk::decompress(input, len).map_err(|_| CodecError::Malformed("the body does not unpack"))?
+/// Working memory for opening one segment after the other: what zstd needs, and the last one's body.
+#[derive(Default)]
+pub struct Unpacker {
+    context: Option<zstd::bulk::Decompressor<'static>>,
+    spare: Vec<u8>,
+}
+
+impl Unpacker {
+    /// Takes back the memory of a segment that is done with.
+    pub fn recycle(&mut self, segment: Segment) {
+        if let Columns::Format2(columns) = segment.columns {
+            self.spare = columns.into_body();
         }
-        _ => return Err(CodecError::Malformed("unknown packing of the body")),
-    };
-    if body.len() == len { Ok(body) } else { Err(CodecError::Malformed("the body has another length")) }
+    }
+
+    fn unpack(&mut self, mut input: &[u8], mut body: Vec<u8>) -> Result<Vec<u8>, CodecError> {
+        let (&packing, rest) = input.split_first().ok_or(CodecError::Truncated)?;
+        input = rest;
+        let len = bounded(read_unsigned(&mut input)?, BODY_BYTES_MAX, "too long a body")?;
+        body.clear();
+        match packing {
+            BODY_PLAIN => body.extend_from_slice(input),
+            BODY_ZSTD => {
+                body.reserve_exact(len);
+                let failed = |_| CodecError::Malformed("the body does not unpack");
+                let context = match &mut self.context {
+                    Some(context) => context,
+                    none => none.insert(zstd::bulk::Decompressor::new().map_err(failed)?),
+                };
+                context.decompress_to_buffer(input, &mut body).map_err(failed)?;
+            }
+            _ => return Err(CodecError::Malformed("unknown packing of the body")),
+        }
+        if body.len() == len { Ok(body) } else { Err(CodecError::Malformed("the body has another length")) }
+    }
 }
 
 fn bounded(value: u64, max: u64, what: &'static str) -> Result<usize, CodecError> {
@@ -262,6 +330,7 @@ mod tests {
         let mut times = Vec::new();
         segment.timestamps(&mut times).expect("just encoded");
         assert_eq!(times, timestamps);
+        let mut reader = segment.reader();
         for (index, expected) in columns.iter().enumerate() {
             let mut values = Vec::new();
             segment.column(index, &mut values).expect("just encoded");
@@ -270,7 +339,18 @@ mod tests {
             let span = segment.column_span(index, &mut span_values).expect("just encoded");
             let first = expected.iter().position(|value| !is_absent(*value)).unwrap_or(0);
             let end = expected.iter().rposition(|value| !is_absent(*value)).map_or(0, |last| last + 1);
-            assert_eq!((span, bits(&span_values[1..])), (first..end, bits(&expected[first..end])), "column {index}");
+            assert_eq!((span.clone(), bits(&span_values[1..])), (first..end, bits(&expected[first..end])), "{index}");
+            if let Some(Integers { scale, first, differences }) = reader.integers(index).expect("just encoded") {
+                let integers = differences.iter().scan(first, |last, difference| {
+                    *last += difference;
+                    Some(*last)
+                });
+                let values = std::iter::once(first).chain(integers).map(|integer| integer as f64 / scale);
+                assert_eq!(bits(&values.collect::<Vec<_>>()), bits(expected), "{index}");
+            }
+            let mut read = Vec::new();
+            assert_eq!(reader.column_span(index, &mut read), Ok(span), "{index}");
+            assert_eq!(bits(&read), bits(&span_values[1..]), "{index}");
         }
     }
 
