@@ -60,10 +60,12 @@ impl Labels {
     /// The value of `name`, if the label is present.
     pub fn get(&self, name: &str) -> Option<&str> {
         // Sorted, but sets are small: a scan that stops early beats any index.
-        for (candidate, value) in self.iter() {
-            match candidate.cmp(name) {
+        let mut rest = &self.0[..];
+        while !rest.is_empty() {
+            let (candidate, value) = (take_bytes(&mut rest), take_bytes(&mut rest));
+            match candidate.cmp(name.as_bytes()) {
                 Ordering::Less => {}
-                Ordering::Equal => return Some(value),
+                Ordering::Equal => return Some(as_text(value)),
                 Ordering::Greater => return None,
             }
         }
@@ -102,10 +104,23 @@ impl Labels {
 
     /// The labels whose name satisfies `keep`.
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
-        if self.iter().all(|(name, _)| keep(name)) {
-            return self.clone();
+        let mut buffer = Vec::with_capacity(self.0.len());
+        self.filter_to(keep, &mut buffer);
+        if buffer.len() == self.0.len() { self.clone() } else { Self(buffer.into()) }
+    }
+
+    /// Appends the encoded form of the labels whose name satisfies `keep`: [`Self::as_bytes`] of
+    /// [`Self::filtered`], for looking up keys.
+    pub fn filter_to(&self, keep: impl Fn(&str) -> bool, buffer: &mut Vec<u8>) {
+        let mut rest = &self.0[..];
+        while !rest.is_empty() {
+            let pair = rest;
+            let name = take_bytes(&mut rest);
+            take_bytes(&mut rest);
+            if keep(as_text(name)) {
+                buffer.extend_from_slice(&pair[..pair.len() - rest.len()]);
+            }
         }
-        Self::from_sorted(self.iter().filter(|(name, _)| keep(name)))
     }
 
     /// Prometheus's own hash of a label set: rule slots, scrape offsets and `limit_ratio` depend on its
@@ -136,7 +151,15 @@ impl Hash for Labels {
 /// Label by label, name before value, a prefix before its extension: Prometheus's order.
 impl Ord for Labels {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        // The bytes of texts stand in the order of the texts.
+        let (mut rest, mut other) = (&self.0[..], &other.0[..]);
+        while !rest.is_empty() && !other.is_empty() {
+            match take_bytes(&mut rest).cmp(take_bytes(&mut other)) {
+                Ordering::Equal => {}
+                unequal => return unequal,
+            }
+        }
+        rest.len().cmp(&other.len())
     }
 }
 
@@ -280,19 +303,37 @@ fn push_part(buffer: &mut Vec<u8>, part: &str) {
 }
 
 fn take_part<'a>(rest: &mut &'a [u8]) -> &'a str {
-    let mut len = 0;
-    let mut shift = 0;
+    as_text(take_bytes(rest))
+}
+
+#[inline]
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let (&first, after) = rest.split_first().expect("names and values alternate");
+    let (mut len, mut after) = (usize::from(first & 0x7f), after);
+    if first >= 0x80 {
+        len |= take_long_len(&mut after);
+    }
+    let (part, after) = after.split_at(len);
+    *rest = after;
+    part
+}
+
+/// The digits of a length behind its first byte.
+#[cold]
+fn take_long_len(rest: &mut &[u8]) -> usize {
+    let (mut len, mut shift) = (0, 7);
     loop {
         let byte = rest[0];
         *rest = &rest[1..];
         len |= usize::from(byte & 0x7f) << shift;
         shift += 7;
         if byte < 0x80 {
-            break;
+            return len;
         }
     }
-    let (part, after) = rest.split_at(len);
-    *rest = after;
+}
+
+fn as_text(part: &[u8]) -> &str {
     std::str::from_utf8(part).expect("only whole strings are ever encoded")
 }
 
@@ -314,6 +355,8 @@ mod tests {
         let labels = Labels::from_pairs([("a", long.as_str()), ("z", "1")]);
         assert_eq!(labels.get("a"), Some(long.as_str()));
         assert_eq!(labels.get("z"), Some("1"));
+        assert_eq!(labels.filtered(|name| name == "z"), Labels::from_pairs([("z", "1")]));
+        assert_eq!(labels.filtered(|_| true), labels);
     }
 
     #[test]
@@ -333,5 +376,7 @@ mod tests {
         assert!(of(&[("a", "1")]) < of(&[("a", "1"), ("b", "1")]));
         assert!(of(&[("a", "10")]) < of(&[("a", "9")]));
         assert!(of(&[("a", "zz")]) < of(&[("b", "a")]));
+        assert!(Labels::empty() < of(&[("a", "1")]));
+        assert_eq!(of(&[("a", "1"), ("b", "2")]).cmp(&of(&[("b", "2"), ("a", "1")])), Ordering::Equal);
     }
 }

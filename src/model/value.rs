@@ -10,6 +10,7 @@ pub fn stale_marker() -> f64 {
 }
 
 /// Whether `value` is the stale marker; an ordinary NaN is not.
+#[inline]
 pub fn is_stale_marker(value: f64) -> bool {
     value.to_bits() == STALE_NAN_BITS
 }

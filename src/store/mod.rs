@@ -198,6 +198,7 @@ impl Samples {
     }
 
     /// Appends a float.
+    #[inline]
     pub fn push(&mut self, timestamp: Timestamp, value: f64) {
         self.timestamps.push(timestamp);
         self.values.push(value);

@@ -6,14 +6,66 @@
 //! anything else (holes, markers, values without few decimals) whole behind a zero byte. It never
 //! leaves the process.
 
-use crate::codec::is_absent;
+use crate::codec::{Integers, is_absent};
 
 /// Powers of ten that are tried, smallest first.
 const SCALES: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 /// Values that the scale is chosen by.
 const PROBE: usize = 8;
 
-/// A column of values, packed. Every value comes back with its exact bits.
+/// How values wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As they are: there are few.
+    Plain,
+    /// Packed.
+    Packed,
+}
+
+/// Values that wait. Every one comes back with its exact bits.
+#[derive(Clone, Debug)]
+pub(super) enum Held {
+    /// As they are, and whether some stand for "no sample".
+    Plain(Box<[f64]>, bool),
+    /// Packed.
+    Packed(Packed),
+}
+
+impl Held {
+    /// Keeps values in a form; `scratch` is only working memory.
+    pub fn of(values: &[f64], form: Form, scratch: &mut Vec<u8>) -> Self {
+        match form {
+            Form::Plain => Self::Plain(values.into(), values.iter().copied().any(is_absent)),
+            Form::Packed => Self::Packed(Packed::of(values, scratch)),
+        }
+    }
+
+    /// Appends the values to `out`.
+    pub fn push_to(&self, out: &mut Vec<f64>) {
+        match self {
+            Self::Plain(values, _) => out.extend_from_slice(values),
+            Self::Packed(packed) => packed.unpack(out),
+        }
+    }
+
+    /// Whether some values stand for "no sample".
+    pub fn has_absent(&self) -> bool {
+        match self {
+            Self::Plain(_, has_absent) => *has_absent,
+            Self::Packed(packed) => packed.has_absent,
+        }
+    }
+
+    /// Bytes of memory besides the value itself.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Plain(values, _) => size_of_val(&**values),
+            Self::Packed(packed) => packed.bytes.len(),
+        }
+    }
+}
+
+/// A column of values, packed.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     scale: f64,
@@ -22,8 +74,7 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs values; `scratch` is only working memory.
-    pub fn of(values: &[f64], scratch: &mut Vec<u8>) -> Self {
+    fn of(values: &[f64], scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         let scale = scale_of(values);
         let (mut last, mut has_absent) = (0i64, false);
@@ -42,8 +93,20 @@ impl Packed {
         Self { scale, has_absent, bytes: scratch.as_slice().into() }
     }
 
-    /// Appends the values to `out`.
-    pub fn unpack(&self, out: &mut Vec<f64>) {
+    /// Packs a column that is given as integers; `None` where they do not fit this form.
+    pub fn of_integers(integers: &Integers<'_>, scratch: &mut Vec<u8>) -> Option<Self> {
+        scratch.clear();
+        for difference in std::iter::once(&integers.first).chain(integers.differences) {
+            let code = zigzag(*difference).wrapping_add(1);
+            if code == 0 {
+                return None;
+            }
+            push_varint(scratch, code);
+        }
+        Some(Self { scale: integers.scale, has_absent: false, bytes: scratch.as_slice().into() })
+    }
+
+    fn unpack(&self, out: &mut Vec<f64>) {
         let mut rest = &self.bytes[..];
         let mut last = 0i64;
         while let Some((&first, behind)) = rest.split_first() {
@@ -58,16 +121,6 @@ impl Packed {
             last = last.wrapping_add(unzigzag(code.wrapping_sub(1)));
             out.push(from_integer(last, self.scale));
         }
-    }
-
-    /// Whether some values stand for "no sample".
-    pub fn has_absent(&self) -> bool {
-        self.has_absent
-    }
-
-    /// Bytes of memory.
-    pub fn memory(&self) -> usize {
-        self.bytes.len() + size_of::<Self>()
     }
 }
 
@@ -135,7 +188,13 @@ mod tests {
         packed.unpack(&mut unpacked);
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&unpacked), bits(values));
-        assert_eq!(packed.has_absent(), values.iter().any(|value| is_absent(*value)));
+        assert_eq!(packed.has_absent, values.iter().any(|value| is_absent(*value)));
+        for form in [Form::Plain, Form::Packed] {
+            let held = Held::of(values, form, &mut Vec::new());
+            let mut given = vec![0.5];
+            held.push_to(&mut given);
+            assert_eq!((bits(&given[1..]), held.has_absent()), (bits(values), packed.has_absent));
+        }
         packed.bytes.len()
     }
 
@@ -149,6 +208,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn integers_come_back(first in any::<i64>(), differences in proptest::collection::vec(-300i64..300, 0..50)) {
+            let packed = Packed::of_integers(&Integers { scale: 1e4, first, differences: &differences }, &mut Vec::new());
+            let mut unpacked = Vec::new();
+            packed.expect("small differences fit").unpack(&mut unpacked);
+            let mut integer = first;
+            for (index, value) in unpacked.iter().enumerate() {
+                integer = if index == 0 { first } else { integer.wrapping_add(differences[index - 1]) };
+                assert_eq!(*value, integer as f64 / 1e4);
+            }
+            assert_eq!(unpacked.len(), differences.len() + 1);
+        }
+
         #[test]
         fn any_values_come_back(values in proptest::collection::vec(any::<u64>().prop_map(f64::from_bits), 0..50)) {
             check(&values);

@@ -21,7 +21,7 @@ mod survey;
 mod write;
 
 pub(super) use copy::copy_database;
-pub(super) use read::{BlockSeries, Selection};
+pub(super) use read::{BlockSeries, Selection, StoredSegment};
 pub(super) use retention::Retention;
 pub(super) use schema::free_name;
 pub use survey::JobShare;

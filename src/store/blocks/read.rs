@@ -9,7 +9,7 @@ use rusqlite::{MAIN_DB, OptionalExtension, params};
 
 use super::part::{Directory, Entry, SeriesOf};
 use super::{Block, Blocks, Reading, names};
-use crate::codec::Segment;
+use crate::codec::{Presences, Segment};
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::store::head::{SegmentCache, push_present, sort_from};
 use crate::store::{ReadOptions, Samples, StoreError};
@@ -29,6 +29,12 @@ pub(in crate::store) struct Selection<'a> {
     reading: Reading<'a>,
     parts: Vec<OpenPart>,
     _blocks: Arc<Vec<Block>>,
+}
+
+/// A segment as it is stored, and what is needed to open it.
+pub(in crate::store) struct StoredSegment<'a> {
+    pub bytes: Vec<u8>,
+    pub presences: &'a Arc<Presences>,
 }
 
 struct OpenPart {
@@ -245,18 +251,23 @@ impl Selection<'_> {
         &self.parts[part as usize].directory.times
     }
 
-    /// Unpacks a segment; `None` if it is damaged, which is counted and named.
-    pub fn open(&self, part: u32, entry: u32) -> Result<Option<Segment>, StoreError> {
-        let part = &self.parts[part as usize];
-        let entry = &part.directory.entries[entry as usize];
-        match self.open_segment(part, part.first_row + i64::from(entry.row), entry) {
-            Ok(segment) => Ok(Some(segment)),
+    /// Reads a segment's bytes; `None` if they are damaged, which is counted and named.
+    pub fn segment(&self, part: u32, entry: u32) -> Result<Option<StoredSegment<'_>>, StoreError> {
+        let open = &self.parts[part as usize];
+        let entry = &open.directory.entries[entry as usize];
+        match self.read_bytes(open.first_row + i64::from(entry.row), entry) {
+            Ok(bytes) => Ok(Some(StoredSegment { bytes, presences: &open.directory.presences })),
             Err(Failure::Damage(reason)) => {
-                self.reading.blocks.report_damage(part.block, "a segment", &reason);
+                self.report_damage(part, &reason);
                 Ok(None)
             }
             Err(Failure::Disk(error)) => Err(self.reading.blocks.error("read", &error)),
         }
+    }
+
+    /// Counts and names a segment that cannot be opened.
+    pub fn report_damage(&self, part: u32, reason: &dyn std::fmt::Display) {
+        self.reading.blocks.report_damage(self.parts[part as usize].block, "a segment", reason);
     }
 
     /// The common times of all parts found.
@@ -323,13 +334,18 @@ impl Selection<'_> {
     }
 
     fn open_segment(&self, part: &OpenPart, row: i64, entry: &Entry) -> Result<Segment, Failure> {
+        let bytes = self.read_bytes(row, entry)?;
+        Segment::open_sharing(&bytes, &part.directory.presences).map_err(|error| Failure::Damage(error.to_string()))
+    }
+
+    fn read_bytes(&self, row: i64, entry: &Entry) -> Result<Vec<u8>, Failure> {
         let blob = self.reading.blob_open(MAIN_DB, "data", "bytes", row, true).map_err(Failure::of)?;
         if u64::from(entry.offset) + u64::from(entry.len) > blob.len() as u64 {
             return Err(Failure::Damage("its row is too short".to_owned()));
         }
         let mut bytes = vec![0; entry.len as usize];
         blob.read_at_exact(&mut bytes, entry.offset as usize).map_err(Failure::of)?;
-        Segment::open_sharing(&bytes, &part.directory.presences).map_err(|error| Failure::Damage(error.to_string()))
+        Ok(bytes)
     }
 }
 

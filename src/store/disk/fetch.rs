@@ -4,26 +4,36 @@
 //! holds 64 of one target's. Read one series at a time, a week of ten targets unpacks every segment
 //! dozens of times (a cache would have to hold them all). So the series in line are located first, as
 //! many as [`BATCH_BYTES`] will hold; then each segment they touch is opened once, in the order of the
-//! file, and their columns are kept packed ([`Packed`]) until their turn.
+//! file, and their columns are kept packed ([`Held`]) until their turn. Many segments are unpacked by
+//! several threads, while this one reads the next ones.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 
 use foldhash::fast::FixedState;
 
 use super::{Shared, select::Sources};
-use crate::codec::{CodecError, Segment};
+use crate::codec::{CodecError, Integers, Presences, Segment, SegmentReader, Unpacker};
 use crate::model::{TimeRange, Timestamp};
-use crate::store::blocks::Selection;
+use crate::store::blocks::{Selection, StoredSegment};
 use crate::store::head::{Frame, GroupView};
-use crate::store::packed::Packed;
+use crate::store::packed::{Form, Held, Packed};
 use crate::store::{GroupId, ReadOptions, Samples, StoreError};
 
 /// What the columns of one batch may take, about. Half of this means twice the unpacking only where
 /// a query reads more than this, which is some thirty weeks of a series.
 const BATCH_BYTES: usize = 8 << 20;
+/// What they may take where that spares them packing: all of 50,000 series' last five minutes.
+const PLAIN_BATCH_BYTES: usize = 16 << 20;
 /// What a sample is taken to need until a batch has shown it.
 const SAMPLE_BYTES_ASSUMED: usize = 3;
+/// From so many samples on, several milliseconds of work, threads are worth their start.
+const SHARED_SAMPLES_MIN: usize = 1 << 18;
+/// Threads that unpack for one read at most.
+const THREADS_MAX: usize = 4;
 
 /// What a read looks into.
 pub(super) struct Places<'a> {
@@ -37,9 +47,10 @@ pub(super) struct Piece {
     /// The first time that counts.
     first: u32,
     count: u32,
-    values: Packed,
+    values: Held,
 }
 
+#[derive(Clone)]
 enum PieceTimes {
     /// The common times of a part.
     Part(u32),
@@ -66,13 +77,19 @@ enum Source {
 pub(super) struct Fetcher {
     /// What a sample took in the last batch, in bytes.
     sample_bytes: usize,
-    values: Vec<f64>,
-    scratch: Vec<u8>,
+    /// [`PLAIN_BATCH_BYTES`] but in tests.
+    pub plain_bytes_max: usize,
+    /// [`SHARED_SAMPLES_MIN`] but in tests.
+    pub shared_samples_min: usize,
 }
 
 impl Default for Fetcher {
     fn default() -> Self {
-        Self { sample_bytes: SAMPLE_BYTES_ASSUMED, values: Vec::new(), scratch: Vec::new() }
+        Self {
+            sample_bytes: SAMPLE_BYTES_ASSUMED,
+            plain_bytes_max: PLAIN_BATCH_BYTES,
+            shared_samples_min: SHARED_SAMPLES_MIN,
+        }
     }
 }
 
@@ -96,62 +113,239 @@ impl Fetcher {
             count += 1;
         }
         needs.sort_unstable();
+        let plain_bytes = samples * size_of::<f64>() + needs.len() * size_of::<(Need, Piece)>();
+        let form = if plain_bytes <= self.plain_bytes_max { Form::Plain } else { Form::Packed };
+        let batch = Batch { places, options, shared, form };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let unpacked = match samples >= self.shared_samples_min && threads > 1 {
+            true => batch.unpack_shared(&needs, threads)?,
+            false => batch.unpack_here(&needs)?,
+        };
         let mut pieces: Vec<Vec<Piece>> = (0..count).map(|_| Vec::new()).collect();
         let mut bytes = 0;
-        for same in needs.chunk_by(|a, b| a.source == b.source) {
-            options.check()?;
-            bytes += self.unpack(same, places, options.range, shared, &mut pieces);
+        for unpacked in unpacked {
+            shared.metrics.segments_read.inc();
+            bytes += unpacked.bytes;
+            unpacked.pieces.into_iter().for_each(|(series, piece)| pieces[series as usize].push(piece));
+            batch.report(unpacked.source, unpacked.damage);
         }
-        if let Some(sample_bytes) = bytes.checked_div(samples) {
+        if form == Form::Packed
+            && let Some(sample_bytes) = bytes.checked_div(samples)
+        {
             self.sample_bytes = sample_bytes.max(1);
         }
         Ok(pieces)
     }
+}
 
-    /// Opens one segment and takes the columns that are needed; gives the bytes they take.
-    fn unpack(
-        &mut self,
-        needs: &[Need],
-        places: &Places<'_>,
-        range: TimeRange,
-        shared: &Shared,
-        pieces: &mut [Vec<Piece>],
-    ) -> usize {
-        let Some(opened) = Opened::of(needs[0].source, places, shared) else { return 0 };
-        let mut own_times = Vec::new();
-        if opened.has_own_times && !shared.is_sound(opened.segment.timestamps(&mut own_times), "a segment's times") {
-            return 0;
+/// What the unpacking of one batch has in common.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    places: &'a Places<'a>,
+    options: &'a ReadOptions,
+    shared: &'a Shared,
+    form: Form,
+}
+
+impl<'a> Batch<'a> {
+    fn unpack_here(&self, needs: &'a [Need]) -> Result<Vec<Unpacked>, StoreError> {
+        let mut worker = Worker::default();
+        let mut unpacked = Vec::new();
+        for needs in needs.chunk_by(|a, b| a.source == b.source) {
+            self.options.check()?;
+            unpacked.extend(self.read(needs).map(|packed| worker.unpack(&packed)));
         }
-        let own_times: Arc<[Timestamp]> = own_times.into();
-        let mut bytes = own_times.len() * size_of::<Timestamp>();
-        for need in needs {
-            let times = opened.times(need.source, places, &own_times);
-            let values = times.slice(places);
-            let (first, end) = bounds(values, range);
-            self.values.clear();
-            let span = match opened.segment.column_span(need.column as usize, &mut self.values) {
-                // The series joined its group after this segment was made.
-                Err(CodecError::NoSuchColumn(_)) => continue,
-                Ok(span) if opened.segment.row_count() == values.len() => span,
-                outcome => {
-                    let misfit = Err(CodecError::Malformed("it does not fit its times"));
-                    shared.is_sound(outcome.and(misfit), "a column");
-                    continue;
+        Ok(unpacked)
+    }
+
+    /// The same by several threads. They are given segments as bytes: the database is this thread's.
+    fn unpack_shared(&self, needs: &'a [Need], threads: usize) -> Result<Vec<Unpacked>, StoreError> {
+        let (sender, receiver) = sync_channel(2 * threads);
+        let receiver = Mutex::new(receiver);
+        std::thread::scope(|scope| {
+            let start = |_| std::thread::Builder::new().spawn_scoped(scope, || unpack_all(&receiver)).ok();
+            let workers: Vec<_> = (0..threads).filter_map(start).collect();
+            if workers.is_empty() {
+                return self.unpack_here(needs);
+            }
+            let mut outcome = Ok(());
+            for needs in needs.chunk_by(|a, b| a.source == b.source) {
+                outcome = self.options.check();
+                if outcome.is_err() {
+                    break;
                 }
-            };
-            let (first, end) = (first.max(span.start), end.min(span.end));
-            if first < end {
-                let values = Packed::of(&self.values[first - span.start..end - span.start], &mut self.scratch);
-                bytes += values.memory() + size_of::<Piece>();
-                pieces[need.series as usize].push(Piece {
-                    times,
-                    first: first as u32,
-                    count: (end - first) as u32,
-                    values,
-                });
+                if let Some(packed) = self.read(needs) {
+                    sender.send(packed).expect("the receiver outlives its users");
+                }
+            }
+            drop(sender);
+            let mut unpacked = Vec::new();
+            for worker in workers {
+                unpacked.extend(worker.join().expect("a worker does not panic"));
+            }
+            // Pieces of a series are in order of time, or nearly, where segments are in that of the file.
+            unpacked.sort_unstable_by_key(|unpacked: &Unpacked| unpacked.source);
+            outcome.map(|()| unpacked)
+        })
+    }
+
+    /// Reads a segment that is needed, as bytes. What cannot be read is counted, named and left out.
+    fn read(&self, needs: &'a [Need]) -> Option<PackedSegment<'a>> {
+        let Batch { places, options, form, .. } = *self;
+        let source = needs[0].source;
+        let segment =
+            |bytes, presences, times| PackedSegment { needs, bytes, presences, times, range: options.range, form };
+        match source {
+            Source::Block { part, entry } => {
+                let selection = places.selection.as_ref()?;
+                let read = selection.segment(part, entry).map_err(|error| self.shared.note_read_failure(&error));
+                let StoredSegment { bytes, presences } = read.ok()??;
+                let is_common = selection.is_common(part, entry);
+                let times = is_common.then(|| (PieceTimes::Part(part), selection.times_of(part)));
+                Some(segment(Cow::Owned(bytes), Some(presences), times))
+            }
+            Source::Frame { group, frame, segment: index } => {
+                let frame = places.groups.get(&group)?.frames.get(frame as usize)?;
+                let bytes = frame.segments().get(index as usize)?;
+                let times = (PieceTimes::Frame(Arc::clone(frame)), &*frame.times);
+                Some(segment(Cow::Borrowed(bytes), None, Some(times)))
             }
         }
-        bytes
+    }
+
+    fn report(&self, source: Source, damage: Vec<Damage>) {
+        for Damage { what, error } in damage {
+            match (source, &self.places.selection) {
+                (Source::Block { part, .. }, Some(selection)) if what == SEGMENT => {
+                    self.shared.changes.note_removal();
+                    selection.report_damage(part, &error);
+                }
+                _ => drop(self.shared.is_sound(Err(error), what)),
+            }
+        }
+    }
+}
+
+/// A thread's whole life.
+fn unpack_all(segments: &Mutex<Receiver<PackedSegment<'_>>>) -> Vec<Unpacked> {
+    let (mut worker, mut unpacked) = (Worker::default(), Vec::new());
+    loop {
+        let received = segments.lock().expect("no holder of the lock panics").recv();
+        let Ok(segment) = received else { return unpacked };
+        unpacked.push(worker.unpack(&segment));
+    }
+}
+
+/// A segment as it was read, and what to take from it.
+struct PackedSegment<'a> {
+    /// At least one, all of the same source.
+    needs: &'a [Need],
+    bytes: Cow<'a, [u8]>,
+    presences: Option<&'a Arc<Presences>>,
+    /// `None` where the segment carries them.
+    times: Option<(PieceTimes, &'a [Timestamp])>,
+    range: TimeRange,
+    form: Form,
+}
+
+/// What a segment gave.
+struct Unpacked {
+    source: Source,
+    pieces: Vec<(u32, Piece)>,
+    /// What the pieces take.
+    bytes: usize,
+    damage: Vec<Damage>,
+}
+
+/// What could not be unpacked.
+struct Damage {
+    what: &'static str,
+    error: CodecError,
+}
+
+const SEGMENT: &str = "a segment";
+
+/// Unpacks one segment after the other; this is its working memory.
+#[derive(Default)]
+struct Worker {
+    unpacker: Unpacker,
+    values: Vec<f64>,
+    scratch: Vec<u8>,
+}
+
+impl Worker {
+    /// Opens the segment and takes the columns that are needed.
+    fn unpack(&mut self, packed: &PackedSegment<'_>) -> Unpacked {
+        let source = packed.needs[0].source;
+        let mut unpacked = Unpacked { source, pieces: Vec::new(), bytes: 0, damage: Vec::new() };
+        if let Err(damage) = self.unpack_to(&mut unpacked, packed) {
+            unpacked.damage.push(damage);
+        }
+        unpacked
+    }
+
+    fn unpack_to(&mut self, out: &mut Unpacked, packed: &PackedSegment<'_>) -> Result<(), Damage> {
+        let segment = Segment::open_with(&packed.bytes, packed.presences, &mut self.unpacker)
+            .map_err(|error| Damage { what: SEGMENT, error })?;
+        let mut own_times = Vec::new();
+        if packed.times.is_none() {
+            segment.timestamps(&mut own_times).map_err(|error| Damage { what: "a segment's times", error })?;
+            out.bytes += own_times.len() * size_of::<Timestamp>();
+        }
+        let own_times: Arc<[Timestamp]> = own_times.into();
+        let times = packed.times.as_ref().map_or(&own_times[..], |(_, times)| times);
+        if segment.row_count() != times.len() {
+            return Err(Damage { what: SEGMENT, error: CodecError::Malformed("it does not fit its times") });
+        }
+        let (first, end) = bounds(times, packed.range);
+        let mut reader = segment.reader();
+        for need in packed.needs {
+            match self.take(&mut reader, need.column as usize, first..end, packed.form) {
+                Ok(Some((first, count, values))) => {
+                    out.bytes += values.memory() + size_of::<Piece>();
+                    let times = match &packed.times {
+                        Some((times, _)) => times.clone(),
+                        None => PieceTimes::Own(Arc::clone(&own_times)),
+                    };
+                    let piece = Piece { times, first: first as u32, count: count as u32, values };
+                    out.pieces.push((need.series, piece));
+                }
+                // None here, or the series joined its group after this segment was made.
+                Ok(None) | Err(CodecError::NoSuchColumn(_)) => {}
+                Err(error) => out.damage.push(Damage { what: "a column", error }),
+            }
+        }
+        self.unpacker.recycle(segment);
+        Ok(())
+    }
+
+    /// A column's values within some rows: the first row, how many, and themselves.
+    fn take(
+        &mut self,
+        reader: &mut SegmentReader<'_>,
+        column: usize,
+        rows: Range<usize>,
+        form: Form,
+    ) -> Result<Option<(usize, usize, Held)>, CodecError> {
+        if form == Form::Packed
+            && !rows.is_empty()
+            && let Some(Integers { scale, first, differences }) = reader.integers(column)?
+        {
+            let before = differences.get(..rows.start).unwrap_or_default();
+            let first = before.iter().fold(first, |last, difference| last.wrapping_add(*difference));
+            let differences = differences.get(rows.start..rows.end - 1).unwrap_or_default();
+            let packed = Packed::of_integers(&Integers { scale, first, differences }, &mut self.scratch);
+            if let Some(packed) = packed.filter(|_| differences.len() == rows.len() - 1) {
+                return Ok(Some((rows.start, rows.len(), Held::Packed(packed))));
+            }
+        }
+        self.values.clear();
+        let span = reader.column_span(column, &mut self.values)?;
+        let (first, end) = (rows.start.max(span.start), rows.end.min(span.end));
+        Ok((first < end).then(|| {
+            let values = &self.values[first - span.start..end - span.start];
+            (first, end - first, Held::of(values, form, &mut self.scratch))
+        }))
     }
 }
 
@@ -182,40 +376,6 @@ fn bounds(times: &[Timestamp], range: TimeRange) -> (usize, usize) {
     (times.partition_point(|at| *at < range.start), times.partition_point(|at| *at <= range.end))
 }
 
-struct Opened {
-    segment: Segment,
-    has_own_times: bool,
-}
-
-impl Opened {
-    /// What cannot be opened is counted, named and left out.
-    fn of(source: Source, places: &Places<'_>, shared: &Shared) -> Option<Self> {
-        match source {
-            Source::Block { part, entry } => {
-                let selection = places.selection.as_ref()?;
-                let segment = selection.open(part, entry).map_err(|error| shared.note_read_failure(&error)).ok()??;
-                Some(Self { segment, has_own_times: !selection.is_common(part, entry) })
-            }
-            Source::Frame { group, frame, segment } => {
-                let opened = places.groups.get(&group)?.frames.get(frame as usize)?.open_segment(segment as usize);
-                let failed = opened.as_ref().map(|_| ()).map_err(|error| *error);
-                shared.is_sound(failed, "a frame");
-                Some(Self { segment: opened.ok()?, has_own_times: false })
-            }
-        }
-    }
-
-    fn times(&self, source: Source, places: &Places<'_>, own: &Arc<[Timestamp]>) -> PieceTimes {
-        match source {
-            Source::Block { .. } if self.has_own_times => PieceTimes::Own(Arc::clone(own)),
-            Source::Block { part, .. } => PieceTimes::Part(part),
-            Source::Frame { group, frame, .. } => {
-                PieceTimes::Frame(Arc::clone(&places.groups[&group].frames[frame as usize]))
-            }
-        }
-    }
-}
-
 impl PieceTimes {
     fn slice<'t>(&'t self, places: &'t Places<'_>) -> &'t [Timestamp] {
         match self {
@@ -230,7 +390,7 @@ impl Piece {
     /// Appends the samples.
     pub fn push_to(&self, places: &Places<'_>, samples: &mut Samples) {
         let start = samples.values.len();
-        self.values.unpack(&mut samples.values);
+        self.values.push_to(&mut samples.values);
         let times = &self.times.slice(places)[self.first as usize..][..self.count as usize];
         samples.timestamps.extend_from_slice(times);
         if self.values.has_absent() {

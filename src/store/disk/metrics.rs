@@ -51,6 +51,7 @@ pub(super) struct Metrics {
     pub blocks_expired: Counter,
     pub corruptions: Counter,
     pub read_failures: Counter,
+    pub segments_read: Counter,
     /// The bound on size was found to be too small.
     pub is_bound_too_small: Flag,
     health: Arc<Mutex<StoreHealth>>,
@@ -117,6 +118,7 @@ impl Metrics {
                 "outpost_store_block_read_failures_total",
                 "Reads that were answered from memory alone because the blocks could not be read.",
             ),
+            segments_read: counter("outpost_store_segments_read_total", "Segments that reads have unpacked."),
             is_bound_too_small: Flag::default(),
             health,
             flush_began,

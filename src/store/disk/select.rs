@@ -354,3 +354,62 @@ fn top(mut counts: Vec<(String, u64)>, most: usize) -> Vec<(String, u64)> {
     counts.truncate(most);
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{START, open, scrape};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::{TimeRange, stale_marker};
+
+    /// However values wait, and whoever unpacks them, all come back.
+    #[test]
+    fn all_ways_of_fetching_give_the_same_samples() {
+        let folder = tempfile::tempdir().expect("writable");
+        let clock = Clock::manual(Timestamp(START));
+        let store = open(folder.path(), &clock);
+        let value = |row: i64, series: usize| match series % 6 {
+            0 => row as f64 * 3.0,
+            1 => (row * 7 % 1000) as f64 / 1000.0,
+            2 => (row as f64).sqrt(),
+            3 if row % 50 == 17 => stale_marker(),
+            3 => row as f64 * 0.1,
+            4 => 42.5,
+            _ => (row / 9 * 4096) as f64,
+        };
+        for row in 0..2_000 {
+            let at = START + row * 15_000;
+            clock.set(Timestamp(at));
+            for group in 0..2 {
+                let there = (0..90).filter(|series| series % 7 != 0 || row % 400 < 120);
+                let values: Vec<(usize, f64)> = there.map(|series| (series, value(row, series))).collect();
+                scrape(&*store, group, at, &values);
+            }
+            if row % 240 == 239 {
+                store.maintain().expect("the disk works");
+            }
+        }
+        let read = |range: TimeRange, plain_bytes_max: usize, shared_samples_min: usize| {
+            let mut set = store.shared.select(&[], &ReadOptions::over(range)).expect("reading succeeds");
+            set.fetcher.plain_bytes_max = plain_bytes_max;
+            set.fetcher.shared_samples_min = shared_samples_min;
+            let (mut found, mut samples) = (Vec::new(), Samples::default());
+            while let Some(labels) = set.next(&mut samples).expect("reading succeeds") {
+                let bits: Vec<u64> = samples.values.iter().map(|value| value.to_bits()).collect();
+                found.push((labels, samples.timestamps.clone(), bits));
+            }
+            found
+        };
+        for (from, to) in [(0, 2_000), (333, 334), (100, 1_717), (1_900, 2_100)] {
+            let range = TimeRange { start: Timestamp(START + from * 15_000), end: Timestamp(START + to * 15_000 - 1) };
+            let expected = read(range, usize::MAX, usize::MAX);
+            assert!(!expected.is_empty());
+            let rows = (to.min(2_000) - from) as usize;
+            assert!(expected.iter().any(|(_, times, _)| times.len() == rows), "{from} to {to}");
+            for (plain_bytes_max, shared_samples_min) in [(0, usize::MAX), (0, 0), (usize::MAX, 0)] {
+                let found = read(range, plain_bytes_max, shared_samples_min);
+                assert!(found == expected, "{from} to {to}: {plain_bytes_max} {shared_samples_min}");
+            }
+        }
+    }
+}

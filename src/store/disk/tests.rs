@@ -486,3 +486,43 @@ fn own_metrics_and_statistics_are_told() {
     assert_eq!(stats.series_by_metric[0], ("metric_0".to_owned(), 2));
     assert_eq!(stats.series_by_pair[0], ("instance=host-0".to_owned(), 3));
 }
+
+/// A month of 3 x 150 series, every half hour; of one series it must read one segment a block.
+#[test]
+fn a_month_of_one_series_reads_its_own_segments() {
+    const SERIES: usize = 150;
+    let folder = tempfile::tempdir().expect("writable");
+    let clock = Clock::manual(Timestamp(START));
+    let store = open(folder.path(), &clock);
+    let rows = 30 * 48;
+    for row in 0..rows {
+        let at = START + row * HOUR / 2;
+        clock.set(Timestamp(at));
+        for group in 0..3 {
+            let values: Vec<(usize, f64)> = (0..SERIES).map(|series| (series, (row + series as i64) as f64)).collect();
+            assert_eq!(scrape(&*store, group, at, &values), SERIES);
+        }
+        if row % 8 == 7 {
+            store.maintain().expect("the disk works");
+        }
+    }
+    store.maintain().expect("the disk works");
+    let range = TimeRange { start: Timestamp(START), end: Timestamp(START + 30 * 24 * HOUR) };
+    let segments_read = |matchers: &[Matcher]| {
+        let before = store.shared.metrics.segments_read.value();
+        let found = read_all(&*store, matchers, range);
+        (found, store.shared.metrics.segments_read.value() - before)
+    };
+    let one: Vec<Matcher> = (labels(1, 77).iter())
+        .map(|(name, value)| Matcher::new(MatchOp::Equal, name, value).expect("no pattern"))
+        .collect();
+    let (found, read) = segments_read(&one);
+    let expected: Vec<(i64, u64)> =
+        (0..rows).map(|row| (START + row * HOUR / 2, ((row + 77) as f64).to_bits())).collect();
+    assert_eq!(found, [(labels(1, 77), expected)]);
+    let places = store.shared.blocks.list().len() as u64 + 2;
+    assert!(read > 50 && read <= places, "{read} segments of {places} places");
+    let (all, read_for_all) = segments_read(&[]);
+    assert_eq!(all.len(), 3 * SERIES);
+    assert!(read_for_all > 8 * read, "{read_for_all} in all");
+}
