@@ -407,6 +407,50 @@ mod tests {
 
     /// Series that differ in their names only are one series where they take turns.
     #[test]
+    fn instant_queries_in_the_order_of_their_answers() {
+        let store = store(&[
+            ("s{i=\"1\"}", "1"),
+            ("s{i=\"2\"}", "1e100"),
+            ("s{i=\"3\"}", "1"),
+            ("s{i=\"4\"}", "-1e100"),
+            ("v{i=\"1\"}", "3"),
+            ("v{i=\"2\"}", "1"),
+            ("v{i=\"3\"}", "2"),
+            ("v{i=\"4\"}", "NaN"),
+            ("b_bucket{le=\"1\"}", "10"),
+            ("b_bucket{le=\"2\"}", "NaN"),
+            ("b_bucket{le=\"3\"}", "NaN"),
+            ("b_bucket{le=\"+Inf\"}", "20"),
+        ]);
+        let cases = [
+            // What rounding loses is kept, in the order of labels.
+            ("sum(s)", "{} 2"),
+            ("avg(s)", "{} 0.5"),
+            // NaN is the lowest value.
+            ("quantile(0, v)", "{} NaN"),
+            ("quantile(1, v)", "{} 3"),
+            ("topk(4, v)", "{i=\"1\"} 3 {i=\"3\"} 2 {i=\"2\"} 1 {i=\"4\"} NaN"),
+            // The first ones, as a heap has them.
+            ("limitk(3, v)", "{i=\"2\"} 1 {i=\"1\"} 3 {i=\"3\"} 2"),
+            ("limitk(2, v)", "{i=\"2\"} 1 {i=\"1\"} 3"),
+            ("histogram_quantile(0.5, b_bucket)", "{} 3"),
+        ];
+        let engine = engine();
+        for (query, expected) in cases {
+            let expr = parse(query, engine.settings().features).expect(query);
+            let answer = engine.instant(&store, &expr, Timestamp(0), &QueryOptions::default()).expect(query);
+            let QueryValue::Vector(samples) = answer.value else { panic!("{query}: {:?}", answer.value) };
+            let shown = samples.iter().map(|sample| match &sample.value {
+                Value::Float(value) => {
+                    format!("{} {}", sample.labels.without_metric_name(), crate::model::format_float(*value))
+                }
+                Value::Histogram(histogram) => histogram.to_string(),
+            });
+            assert_eq!(shown.collect::<Vec<_>>().join(" "), expected, "{query}");
+        }
+    }
+
+    #[test]
     fn fragments_are_joined_and_duplicates_refused() {
         let store = store(&[("a{x=\"1\"}", "1 1 stale"), ("b{x=\"1\"}", "_ _ 2 2"), ("d{x=\"1\"}", "1 1 1 1")]);
         let joined = range(&store, "abs({__name__=~\"a|b\"})", &QueryOptions::default()).expect("fragments");

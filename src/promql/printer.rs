@@ -318,3 +318,20 @@ fn millis(f: &mut Formatter<'_>, value: i64) -> fmt::Result {
     let text = format_duration(Duration::from_millis(value.unsigned_abs()));
     if value < 0 { write!(f, "-{text}") } else { f.write_str(&text) }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::promql::{Features, parse};
+
+    #[test]
+    fn names_are_quoted_where_they_have_to_be() {
+        let cases = [
+            (r#"sum by ("a:b", c) (x)"#, "sum by (a:b, c) (x)"),
+            (r#"sum by ("a.b", "ü") (x)"#, r#"sum by ("a.b", "ü") (x)"#),
+            (r#"x * on ("a:b") group_left ("c d") y"#, r#"x * on (a:b) group_left ("c d") y"#),
+        ];
+        for (query, printed) in cases {
+            assert_eq!(parse(query, Features::default()).expect(query).to_string(), printed);
+        }
+    }
+}

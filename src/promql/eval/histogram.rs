@@ -114,7 +114,7 @@ pub(super) fn native_quantile(
     let within = if from_below { rank - (found.reached - found.bucket.count) } else { found.reached - rank };
     // The populated buckets lack observations where some are NaN. With both infinities observed the
     // sum is NaN, too, but nothing is missing.
-    if histogram.sum.is_nan() && found.reached + found.beyond < histogram.count {
+    if histogram.sum.is_nan() && found.all < histogram.count {
         annotate(Annotation::QuantileSkewedByNan { metric });
     }
     interpolated(histogram, &found.bucket, within / found.bucket.count)
@@ -125,8 +125,8 @@ struct Found {
     bucket: Bucket,
     /// Observations up to and including it.
     reached: f64,
-    /// Observations behind it.
-    beyond: f64,
+    /// Observations in all buckets, added up one by one: a rate's last digits depend on the order.
+    all: f64,
 }
 
 /// If the rank is not reached: the last bucket, with what is in all of them.
@@ -135,11 +135,11 @@ fn bucket_at_rank(buckets: &[Bucket], rank: f64) -> Found {
     for (position, bucket) in buckets.iter().enumerate().filter(|(_, bucket)| bucket.count != 0.0) {
         reached += bucket.count;
         if reached >= rank {
-            let beyond = buckets[position + 1..].iter().map(|bucket| bucket.count).sum();
-            return Found { bucket: *bucket, reached, beyond };
+            let all = buckets[position + 1..].iter().fold(reached, |all, bucket| all + bucket.count);
+            return Found { bucket: *bucket, reached, all };
         }
     }
-    Found { bucket: buckets.last().copied().unwrap_or_default(), reached, beyond: 0.0 }
+    Found { bucket: buckets.last().copied().unwrap_or_default(), reached, all: reached }
 }
 
 /// Gives an open end of a bucket its natural limit; `Err` is the quantile where nothing is left to

@@ -14,14 +14,26 @@ impl KahanSum {
         Self { sum: value, lost: 0.0 }
     }
 
+    /// The sum of values, from zero.
+    pub fn of(values: &[f64]) -> Self {
+        let sum = values.iter().fold(Self::default(), |sum, value| sum.plus_finite(*value));
+        // What is finite at the end was never infinite.
+        if sum.sum.is_finite() { sum } else { values.iter().fold(Self::default(), |sum, value| sum.plus(*value)) }
+    }
+
     /// The sum with one more value.
     #[inline]
     #[must_use]
     pub fn plus(self, value: f64) -> Self {
+        let sum = self.plus_finite(value);
+        if sum.is_infinite() { Self { lost: 0.0, ..sum } } else { sum }
+    }
+
+    /// The same where the sum is known to stay finite.
+    #[inline]
+    fn plus_finite(self, value: f64) -> Self {
         let sum = self.sum + value;
-        let lost = if sum.is_infinite() {
-            0.0
-        } else if self.sum.abs() >= value.abs() {
+        let lost = if self.sum.abs() >= value.abs() {
             self.lost + ((self.sum - sum) + value)
         } else {
             self.lost + ((value - sum) + self.sum)
@@ -59,6 +71,17 @@ impl KahanMean {
         Self { value: KahanSum::starting_at(value), count: 1.0, is_incremental: false }
     }
 
+    /// The mean of values; `None` if there is none.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let (first, rest) = values.split_first()?;
+        let sum = rest.iter().fold(KahanSum::starting_at(*first), |sum, value| sum.plus_finite(*value));
+        Some(if sum.sum.is_finite() {
+            Self { value: sum, count: values.len() as f64, is_incremental: false }
+        } else {
+            rest.iter().fold(Self::starting_at(*first), |mean, value| mean.plus(*value))
+        })
+    }
+
     /// The mean with one more value.
     #[inline]
     #[must_use]
@@ -91,14 +114,24 @@ mod tests {
 
     #[test]
     fn sums_and_means_keep_small_parts() {
-        let sum = |values: &[f64]| values.iter().fold(KahanSum::default(), |sum, value| sum.plus(*value)).total();
+        let sum = |values: &[f64]| {
+            let slow = values.iter().fold(KahanSum::default(), |sum, value| sum.plus(*value)).total();
+            assert_eq!(KahanSum::of(values).total().to_bits(), slow.to_bits(), "{values:?}");
+            slow
+        };
         let mean = |values: &[f64]| {
-            values[1..].iter().fold(KahanMean::starting_at(values[0]), |mean, value| mean.plus(*value)).mean()
+            let mean = values[1..].iter().fold(KahanMean::starting_at(values[0]), |mean, value| mean.plus(*value));
+            let at_once = KahanMean::of(values).expect("values").mean();
+            assert!(at_once.to_bits() == mean.mean().to_bits() || at_once.is_nan() && mean.mean().is_nan());
+            mean.mean()
         };
         assert_eq!(sum(&[1.0, 1e100, 1.0, -1e100]), 2.0);
         assert_eq!(sum(&[f64::INFINITY, 1.0]), f64::INFINITY);
+        assert_eq!(sum(&[f64::MAX, f64::MAX, -f64::MAX]), f64::INFINITY);
+        assert_eq!(sum(&[1.0, f64::MAX, 1.0, -f64::MAX]), 2.0);
         assert_eq!(mean(&[1.0, 1e100, 1.0, -1e100]), 0.5);
         assert_eq!(mean(&[f64::MAX, f64::MAX]), f64::MAX);
+        assert!(mean(&[f64::MAX, f64::MAX, -f64::MAX, -f64::MAX]).is_finite());
         assert!(mean(&[f64::INFINITY, f64::NEG_INFINITY]).is_nan());
     }
 }

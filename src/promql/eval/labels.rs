@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use super::column::Series;
 use super::{Evaluator, Result, execution_error};
 use crate::model::{Labels, METRIC_NAME};
@@ -30,12 +32,12 @@ pub(super) fn duplicate_labels() -> QueryError {
 /// come of it. With delayed name removal it only marks them.
 pub(super) struct NameDropper {
     is_delayed: bool,
-    seen: HashSet<Labels>,
+    seen: HashSet<Labels, RandomState>,
 }
 
 impl NameDropper {
     pub fn refusing(evaluator: &Evaluator<'_>) -> Self {
-        Self { is_delayed: evaluator.query.delays_name_removal(), seen: HashSet::new() }
+        Self { is_delayed: evaluator.query.delays_name_removal(), seen: HashSet::default() }
     }
 
     /// Takes the name off, or marks the series.
@@ -52,7 +54,7 @@ impl NameDropper {
 /// Puts fragments of series with the same labels together; where they overlap, they are duplicates.
 #[derive(Default)]
 pub(super) struct Merger {
-    positions: HashMap<Labels, usize>,
+    positions: HashMap<Labels, usize, RandomState>,
     series: Vec<Series>,
 }
 
@@ -93,7 +95,7 @@ pub(super) fn has_one_name(expr: &Expr) -> bool {
 
 /// Takes the names off that were marked to go at the end of the query.
 pub(super) fn remove_delayed_names(mut series: Vec<Series>) -> Result<Vec<Series>> {
-    let mut seen = HashSet::with_capacity(series.len());
+    let mut seen = HashSet::with_capacity_and_hasher(series.len(), RandomState::default());
     for each in series.iter_mut() {
         if each.drops_name {
             each.labels = without_metadata(&each.labels);

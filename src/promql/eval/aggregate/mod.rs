@@ -7,6 +7,8 @@ mod ranked;
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::column::{Scalar, Series};
 use super::extreme::{larger, smaller};
 use super::quantile::check_quantile;
@@ -103,29 +105,41 @@ impl Bounds {
 struct Groups<'a> {
     labels: &'a [String],
     without: bool,
-    positions: HashMap<Labels, usize>,
+    /// By the encoded form of the group's labels.
+    positions: HashMap<Box<[u8]>, usize, RandomState>,
+    key: Vec<u8>,
 }
 
 impl<'a> Groups<'a> {
     fn new(aggregate: &'a AggregateExpr) -> Self {
-        Self { labels: &aggregate.labels, without: aggregate.without, positions: HashMap::new() }
+        Self { labels: &aggregate.labels, without: aggregate.without, positions: HashMap::default(), key: Vec::new() }
     }
 
     /// The number of the group, counted in the order in which groups are first seen.
     fn of(&mut self, labels: &Labels) -> usize {
-        let next = self.positions.len();
-        *self.positions.entry(self.labels_of(labels)).or_insert(next)
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        labels.filter_to(|name| self.keeps(name), &mut key);
+        let position = match self.positions.get(&*key) {
+            Some(position) => *position,
+            None => {
+                let next = self.positions.len();
+                self.positions.insert(key.as_slice().into(), next);
+                next
+            }
+        };
+        self.key = key;
+        position
     }
 
     /// The labels of the group.
     fn labels_of(&self, labels: &Labels) -> Labels {
-        if self.without {
-            labels.filtered(|name| name != METRIC_NAME && !self.labels.iter().any(|label| label == name))
-        } else if self.labels.is_empty() {
-            Labels::empty()
-        } else {
-            labels.filtered(|name| self.labels.iter().any(|label| label == name))
-        }
+        labels.filtered(|name| self.keeps(name))
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        let is_listed = self.labels.iter().any(|label| label == name);
+        if self.without { name != METRIC_NAME && !is_listed } else { is_listed }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::super::column::{Column, Series, is_present};
 use super::super::labels::{duplicate_labels, without_metadata};
 use super::super::{Result, Sink, execution_error};
@@ -88,7 +90,7 @@ struct Group {
 
 /// Groups in the order of the "many" side, which is the order of the result.
 fn groups(signature: &Signature<'_>, many: Vec<Series>, one: Vec<Series>) -> Vec<Group> {
-    let mut positions: HashMap<Labels, usize> = HashMap::new();
+    let mut positions: HashMap<Labels, usize, RandomState> = HashMap::default();
     let mut groups: Vec<Group> = Vec::new();
     for (series, is_one) in many.into_iter().map(|each| (each, false)).chain(one.into_iter().map(|each| (each, true))) {
         let labels = signature.labels(&series.labels);
@@ -224,7 +226,7 @@ impl Join<'_, '_> {
 /// Result series, and the match group that each was last written from.
 #[derive(Default)]
 struct Results {
-    positions: HashMap<Labels, usize>,
+    positions: HashMap<Labels, usize, RandomState>,
     series: Vec<(Series, usize)>,
 }
 

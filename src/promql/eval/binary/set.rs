@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::super::column::Series;
 use super::super::labels::Merger;
 use super::super::{Evaluator, Result, Sink};
@@ -38,7 +40,7 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, binary: &BinaryExpr, sink: Sink<
 
 /// At which steps any series of a match group is present.
 #[derive(Default)]
-struct Masks(HashMap<Labels, Vec<bool>>);
+struct Masks(HashMap<Labels, Vec<bool>, RandomState>);
 
 impl Masks {
     fn of(series: &[Series], signature: &Signature<'_>) -> Self {

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::super::column::{Column, Scalar, Series, is_present};
 use super::super::histogram::{native_fraction, native_quantile};
 use super::super::invariance::argument_span;
@@ -62,7 +64,7 @@ struct Function<'a, 'q> {
 /// All histograms of the argument.
 #[derive(Default)]
 struct Histograms {
-    positions: HashMap<Labels, usize>,
+    positions: HashMap<Labels, usize, RandomState>,
     found: Vec<Histogram>,
 }
 
@@ -202,15 +204,32 @@ fn quantile(q: f64, buckets: &mut Vec<(f64, f64)>) -> (f64, bool) {
         return (f64::NAN, false);
     }
     let rank = q * observations;
-    let Some(found) = buckets[..buckets.len() - 1].iter().position(|(_, count)| *count >= rank) else {
+    let found = first_reaching(rank, &buckets[..buckets.len() - 1]);
+    if found == buckets.len() - 1 {
         return (last_bound, was_forced);
-    };
+    }
     let (upper, count) = buckets[found];
     if found == 0 && upper <= 0.0 {
         return (upper, was_forced);
     }
     let (lower, below) = if found == 0 { (0.0, 0.0) } else { buckets[found - 1] };
     (lower + (upper - lower) * ((rank - below) / (count - below)), was_forced)
+}
+
+/// The first bucket whose count reaches a rank, or how many there are. Counts that are NaN (a rate over an
+/// infinite sample) have no order: which bucket is found then depends on how it is searched for, so the
+/// search halves exactly as upstream's does.
+fn first_reaching(rank: f64, buckets: &[(f64, f64)]) -> usize {
+    let (mut from, mut to) = (0, buckets.len());
+    while from < to {
+        let middle = (from + to) / 2;
+        if buckets[middle].1 >= rank {
+            to = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    from
 }
 
 /// The share of observations between two values in a classic histogram.
@@ -295,7 +314,7 @@ mod tests {
     #[test]
     fn quantiles_of_classic_buckets() {
         type Buckets = &'static [(f64, f64)];
-        let cases: [(f64, Buckets, f64, bool); 8] = [
+        let cases: [(f64, Buckets, f64, bool); 9] = [
             (0.5, &[(1.0, 5.0), (2.0, 10.0), (INF, 10.0)], 1.0, false),
             (0.75, &[(1.0, 5.0), (2.0, 10.0), (INF, 10.0)], 1.5, false),
             (1.0, &[(1.0, 5.0), (INF, 10.0)], 1.0, false),
@@ -304,6 +323,8 @@ mod tests {
             (0.5, &[(1.0, 2.0), (1.0, 3.0), (INF, 10.0)], 1.0, false),
             (-1.0, &[(INF, 10.0)], f64::NEG_INFINITY, false),
             (2.0, &[(INF, 10.0)], INF, false),
+            // The search looks at the middle first, and goes up from what is no number.
+            (0.5, &[(1.0, 10.0), (2.0, f64::NAN), (3.0, f64::NAN), (INF, 20.0)], 3.0, false),
         ];
         for (q, buckets, expected, was_forced) in cases {
             assert_eq!(quantile(q, &mut buckets.to_vec()), (expected, was_forced), "{q} of {buckets:?}");

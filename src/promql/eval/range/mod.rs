@@ -6,6 +6,7 @@ mod pairs;
 mod rate;
 mod regression;
 mod source;
+mod sums;
 mod window;
 
 use super::column::{ABSENT, Column, Scalar, Series, is_present};
@@ -18,6 +19,7 @@ use crate::promql::Value;
 use crate::promql::ast::{Call, Expr};
 
 use source::RangeSource;
+use sums::WindowSums;
 use window::{RangeSamples, Window, Windows};
 
 /// The functions that take a range of samples.
@@ -207,6 +209,7 @@ impl RangeCall<'_> {
         let mut windows = Windows::over(samples);
         let (mut read, mut checked) = (0, 0);
         let rate = rate::CounterRate::of(self, samples);
+        let mut sums = WindowSums::of(self, samples, evaluator.steps.step);
         for index in 0..evaluator.steps.count {
             let at = evaluator.steps.at(index);
             let window = windows.slide(source.window_bounds(at), at);
@@ -218,13 +221,19 @@ impl RangeCall<'_> {
                 self.query.budget.check_time()?;
                 checked = read;
             }
-            match &rate {
-                Some(rate) => column.floats[index] = rate.over(&window).unwrap_or(ABSENT),
-                None => match self.value(&window, index, metric)? {
+            if let Some(rate) = &rate {
+                column.floats[index] = rate.over(&window).unwrap_or(ABSENT);
+            } else if let Some(sums) = &mut sums {
+                sums.push(index, &window, &mut column.floats);
+            } else {
+                match self.value(&window, index, metric)? {
                     Some(Value::Float(value)) => column.floats[index] = value,
                     value => column.set(index, value),
-                },
+                }
             }
+        }
+        if let Some(mut sums) = sums {
+            sums.finish(&mut column.floats);
         }
         evaluator.count_read(read);
         Ok(column)

@@ -15,10 +15,7 @@ pub(super) fn sum(context: &WindowContext<'_>, window: &Window<'_>) -> Option<Va
         histograms[1..].iter().try_for_each(|histogram| total.add(histogram))?;
         Ok(total)
     })?
-    .or_else(|| {
-        let sum = window.floats.iter().fold(KahanSum::default(), |sum, value| sum.plus(*value));
-        Some(Value::Float(sum.total()))
-    })
+    .or_else(|| Some(Value::Float(KahanSum::of(window.floats).total())))
 }
 
 /// `avg_over_time`
@@ -28,11 +25,7 @@ pub(super) fn avg(context: &WindowContext<'_>, window: &Window<'_>) -> Option<Va
         histograms[1..].iter().try_for_each(|histogram| mean.add(histogram))?;
         Ok(mean.into_mean())
     })?
-    .or_else(|| {
-        let (first, rest) = window.floats.split_first()?;
-        let mean = rest.iter().fold(KahanMean::starting_at(*first), |mean, value| mean.plus(*value));
-        Some(Value::Float(mean.mean()))
-    })
+    .or_else(|| Some(Value::Float(KahanMean::of(window.floats)?.mean())))
 }
 
 /// The combination of the histograms, if there are histograms only; `Some(None)` if there are floats

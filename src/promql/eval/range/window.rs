@@ -137,18 +137,24 @@ pub(super) struct Windows<'a> {
     samples: &'a RangeSamples<'a>,
     floats: Range<usize>,
     histograms: Range<usize>,
+    /// By how many floats the window moved last: by about as many it moves next.
+    stride: usize,
 }
 
 impl<'a> Windows<'a> {
     pub fn over(samples: &'a RangeSamples<'a>) -> Self {
-        Self { samples, floats: 0..0, histograms: 0..0 }
+        Self { samples, floats: 0..0, histograms: 0..0, stride: 0 }
     }
 
     /// The window with these bounds, for the step at `at`.
     #[inline]
     pub fn slide(&mut self, bounds: (i64, i64), at: i64) -> Window<'a> {
         let samples = self.samples;
+        let end = self.floats.end;
+        self.floats.end = jump(end, self.stride, samples.times, bounds.1);
+        self.floats.start = jump(self.floats.start, self.stride, &samples.times[..self.floats.end], bounds.0);
         advance(&mut self.floats, samples.times, bounds);
+        self.stride = self.floats.end - end;
         advance(&mut self.histograms, &samples.histogram_times, bounds);
         Window {
             first_position: self.floats.start,
@@ -160,6 +166,13 @@ impl<'a> Windows<'a> {
             at,
         }
     }
+}
+
+/// Goes on by `stride` at once, if all that is skipped is not later than `limit`.
+#[inline]
+fn jump(position: usize, stride: usize, times: &[Timestamp], limit: i64) -> usize {
+    let target = position + stride;
+    if stride > 0 && times.get(target - 1).is_some_and(|last| last.0 <= limit) { target } else { position }
 }
 
 #[inline]
