@@ -84,8 +84,13 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn asked(head: &str, body: &str) -> Result<Vec<TargetGroup>, DiscoveryError> {
+        asked_as("", head, body).await
+    }
+
+    /// The same with something before the host.
+    async fn asked_as(user: &str, head: &str, body: &str) -> Result<Vec<TargetGroup>, DiscoveryError> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let url = format!("http://{}/sd", listener.local_addr().expect("bound"));
+        let url = format!("http://{user}{}/sd", listener.local_addr().expect("bound"));
         let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("a connection");
@@ -96,6 +101,15 @@ mod tests {
         let settings =
             HttpSettings { url, refresh_interval: Duration::from_secs(60), client: ClientSettings::default() };
         HttpProvider::new(&settings)?.refresh().await
+    }
+
+    #[tokio::test]
+    async fn a_password_in_the_url_is_no_label() {
+        let json = "200 OK\r\nContent-Type: application/json";
+        let groups = asked_as("me:canary@", json, r#"[{"targets":["a:1"]}]"#).await.expect("good");
+        let url = groups[0].labels.get("__meta_url").expect("it is told");
+        assert!(url.starts_with("http://me:") && url.ends_with("/sd") && !url.contains("canary"), "{url}");
+        assert!(!groups[0].source.contains("canary"), "{}", groups[0].source);
     }
 
     #[tokio::test]

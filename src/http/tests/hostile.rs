@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::site::{Answer, Site};
+use crate::http::settings::{REPLY_TIME_MAX, WRITE_STALL_MAX};
 use crate::http::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ServerSettings};
 
 #[tokio::test]
@@ -97,4 +98,36 @@ async fn stopping_ends_idle_connections_and_the_listener() {
     idle.read_to_end(&mut rest).await.expect("the server closes in order");
     (&mut site.server).await.expect("the server ends");
     assert!(tokio::net::TcpStream::connect(site.address).await.is_err());
+}
+
+/// A form whose answer is many times what the kernel keeps for a socket.
+fn large_answer() -> String {
+    let (value, copies) = ("x".repeat(200_000), "$1".repeat(90));
+    let query = format!("label_replace(label_replace(vector(1),'a','{value}','',''),'b','{copies}','a','(.*)')");
+    let form = format!("query={}", query.replace('$', "%24"));
+    format!(
+        "POST /api/v1/query HTTP/1.1\r\nhost: pi\r\ncontent-type: application/x-www-form-urlencoded\r\n\
+         content-length: {}\r\n\r\n{form}",
+        form.len()
+    )
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut() {
+    let site = Site::start_with(ServerSettings { connections_max: 1, ..ServerSettings::default() }, true).await;
+    let mut stream = site.connect().await;
+    stream.write_all(large_answer().as_bytes()).await.expect("open");
+    let mut some = [0; 64];
+    stream.read_exact(&mut some).await.expect("the answer begins");
+    assert!(some.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&some));
+    // From here on the clock jumps whenever nothing else is to be done: to the end of the server's patience.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(site.get("/-/healthy").await.status, 200, "the only place becomes free");
+    let waited = began.elapsed();
+    assert!(waited > WRITE_STALL_MAX / 2 && waited < REPLY_TIME_MAX, "{waited:?}");
+    tokio::time::resume();
+    let mut received = Vec::new();
+    let rest = stream.read_to_end(&mut received).await;
+    assert!(rest.is_err() || received.len() < 18_000_000, "the whole answer came: {} bytes", received.len());
 }
