@@ -54,10 +54,7 @@ fn encode_value(before: Option<f64>, value: f64, kinds: &mut Vec<u8>, data: &mut
         kinds.push(ABSENT);
         return;
     }
-    let origin = origin(before);
-    let decimal = (0..=EXPONENT_MAX)
-        .find_map(|exponent| Some((exponent, to_decimal(value, exponent)?, to_decimal(origin, exponent)?)));
-    match decimal {
+    match integers(before, value).or_else(|| decimals(before, value)) {
         Some((exponent, now, then)) => {
             kinds.push(DECIMAL + exponent);
             write_signed(data, now - then);
@@ -67,6 +64,25 @@ fn encode_value(before: Option<f64>, value: f64, kinds: &mut Vec<u8>, data: &mut
             data.extend_from_slice(&value.to_bits().to_le_bytes());
         }
     }
+}
+
+/// The exponent, the value and its origin as decimals of that exponent.
+fn decimals(before: Option<f64>, value: f64) -> Option<(u8, i64, i64)> {
+    let origin = origin(before);
+    (0..=EXPONENT_MAX)
+        .find_map(|exponent| Some((exponent, to_decimal(value, exponent)?, to_decimal(origin, exponent)?)))
+}
+
+/// [`decimals`] of two integers, which most samples are, without multiplying and dividing.
+#[inline]
+fn integers(before: Option<f64>, value: f64) -> Option<(u8, i64, i64)> {
+    const EXACT_MAX: u64 = 1 << 53;
+    /// An integer up to here is exact with `EXPONENT_MAX` decimals; one above is no origin.
+    const ORIGIN_MAX: u64 = EXACT_MAX / 10_u64.pow(EXPONENT_MAX as u32);
+    let integer = |value: f64| Some(value as i64).filter(|integer| (*integer as f64).to_bits() == value.to_bits());
+    let now = integer(value).filter(|now| now.unsigned_abs() < EXACT_MAX)?;
+    let then = integer(before?)?;
+    Some((0, now, if then.unsigned_abs() <= ORIGIN_MAX { then } else { 0 }))
 }
 
 /// What a difference counts from: the value before where it is a short decimal, else zero.
@@ -156,6 +172,22 @@ mod tests {
             Just(stale_marker()),
             Just(-0.0),
         ]
+    }
+
+    #[test]
+    fn integers_are_decimals() {
+        let magnitudes =
+            [0, 1, 999, 9_007_198, 9_007_199, 9_007_200, 1 << 52, (1 << 53) - 1, 1 << 53, 1 << 60, i64::MAX];
+        let numbers: Vec<f64> = magnitudes.iter().flat_map(|number| [*number as f64, -(*number as f64)]).collect();
+        let others = [0.5, 1e300, f64::INFINITY, f64::NAN, absent(), stale_marker()];
+        for &before in numbers.iter().chain(&others) {
+            for &value in numbers.iter().chain(&others) {
+                if let Some(found) = integers(Some(before), value) {
+                    assert_eq!(Some(found), decimals(Some(before), value), "{before} -> {value}");
+                }
+            }
+        }
+        assert!(integers(Some(5.0), 7.0).is_some() && integers(Some(-0.0), 1.0).is_none());
     }
 
     proptest! {
