@@ -29,14 +29,16 @@ impl<'a> Page<'a> {
         self.family_of(&[name], metric_type, help)
     }
 
-    /// Begins a family whose name is put together of parts.
+    /// Begins a family whose name is put together of parts; what may not stand in a name becomes an underscore.
     pub fn family_of(&mut self, name: &[&str], metric_type: MetricType, help: &str) -> Family<'_> {
         self.settle();
         let start = self.bytes.len();
         self.bytes.extend_from_slice(b"# HELP ");
         let from = self.bytes.len();
+        // Parts of names are words of the kernel: whatever stands there, the page stays one of the format.
+        let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
         for part in name {
-            self.bytes.extend_from_slice(part.as_bytes());
+            self.bytes.extend(part.bytes().map(|byte| if is_of_a_name(byte) { byte } else { b'_' }));
         }
         let name = from..self.bytes.len();
         self.bytes.push(b' ');
@@ -174,7 +176,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut page = Page::new(&mut bytes);
         page.gauge("a", "A \"\\\".", 1.5);
-        page.family_of(&["b", "_total"], MetricType::Counter, "B.")
+        page.family_of(&["b", "-total"], MetricType::Counter, "B.")
             .sample(&[("x", "1\"\\\n"), ("y", "")], f64::INFINITY);
         let mark = page.mark();
         page.gauge("c", "C.", 1.0);

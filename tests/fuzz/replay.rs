@@ -32,3 +32,8 @@ fn openmetrics() {
 fn protobuf() {
     replay("protobuf", checks::protobuf);
 }
+
+#[test]
+fn node() {
+    replay("node", checks::node);
+}

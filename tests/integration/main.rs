@@ -33,6 +33,8 @@ mod federation;
 mod hostile_targets;
 /// Restart, kill, reload.
 mod lifecycle;
+/// This host beside a live node_exporter.
+mod node_exporter;
 /// What must not be shown is not.
 mod secrets;
 /// The systemd unit, and what systemd is told.

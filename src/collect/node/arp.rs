@@ -11,7 +11,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let mut entries: BTreeMap<&str, u64> = BTreeMap::new();
     // IP address, type, flags, hardware address, mask, device; incomplete entries have flags 0x0.
     for line in text.lines().skip(1) {
-        let mut words = line.split_whitespace();
+        let mut words = line.split_ascii_whitespace();
         if let (Some(flags), Some(device)) = (words.nth(2), words.nth(2))
             && flags != "0x0"
             && host.flags().shows("arp.device-include", "arp.device-exclude", device, || true)

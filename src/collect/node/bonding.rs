@@ -15,7 +15,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let class = host.sys_path("class/net");
     let masters = read_word(&class.join("bonding_masters")).ok_or(NodeError::Nothing)?;
     let rows: Vec<_> = masters
-        .split_whitespace()
+        .split_ascii_whitespace()
         .map(|master| {
             let folder = class.join(master);
             let devices = read_word(&folder.join("bonding/slaves")).unwrap_or_default();
@@ -26,8 +26,8 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
                     .find_map(|kind| read_word(&folder.join(format!("{kind}_{device}/bonding_slave/mii_status"))))
                     .is_some_and(|status| status == "up")
             };
-            let count = devices.split_whitespace().count() as f64;
-            let up = devices.split_whitespace().filter(|device| is_up(device)).count() as f64;
+            let count = devices.split_ascii_whitespace().count() as f64;
+            let up = devices.split_ascii_whitespace().filter(|device| is_up(device)).count() as f64;
             MASTERS.row(vec![master.to_owned()], &mut |source| Some(if source == "up" { up } else { count }))
         })
         .collect();

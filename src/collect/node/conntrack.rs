@@ -24,9 +24,9 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 /// A header of column names, then a line of hexadecimal numbers per CPU.
 fn sums(text: &str) -> Vec<(&'static str, f64)> {
     let mut lines = text.lines();
-    let columns: Vec<&str> = lines.next().unwrap_or("").split_whitespace().collect();
+    let columns: Vec<&str> = lines.next().unwrap_or("").split_ascii_whitespace().collect();
     let rows: Vec<Vec<u64>> = lines
-        .map(|line| line.split_whitespace().map(|word| u64::from_str_radix(word, 16).unwrap_or(0)).collect())
+        .map(|line| line.split_ascii_whitespace().map(|word| u64::from_str_radix(word, 16).unwrap_or(0)).collect())
         .collect();
     STATISTICS
         .into_iter()

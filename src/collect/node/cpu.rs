@@ -15,7 +15,7 @@ struct Cpu<'a> {
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     // By hand: procfs numbers CPUs by position, which is wrong as soon as one of them is offline.
-    let text = host.proc("stat")?;
+    let text = host.stat()?;
     let cpus: Vec<Cpu<'_>> = text.lines().filter_map(parse_line).collect();
     if cpus.is_empty() {
         return Err(host.unexpected("stat", "no line of a CPU"));
@@ -44,7 +44,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 /// `cpu0 1 2 3 …`; the line without a number is the sum and left out.
 fn parse_line(line: &str) -> Option<Cpu<'_>> {
     let (number, rest) = line.strip_prefix("cpu")?.split_once(' ')?;
-    let ticks = rest.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let ticks = rest.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect();
     number.bytes().next().filter(u8::is_ascii_digit).map(|_| Cpu { number, ticks })
 }
 

@@ -44,7 +44,7 @@ fn write_governors(page: &mut Page<'_>, cpus: &[(u32, Folder)]) {
         else {
             continue;
         };
-        for governor in available.split_whitespace() {
+        for governor in available.split_ascii_whitespace() {
             let is_current = f64::from(u8::from(governor == current));
             family.sample(&[("cpu", &number.to_string()), ("governor", governor)], is_current);
         }

@@ -71,7 +71,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 
 /// `8 0 sda 1 2 3 …`
 fn parse_line<'t>(host: &Host, line: &'t str) -> Option<Disk<'t>> {
-    let mut words = line.split_whitespace();
+    let mut words = line.split_ascii_whitespace();
     let (major, minor, name) = (words.next()?, words.next()?, words.next()?);
     if !host.flags().shows("diskstats.device-include", "diskstats.device-exclude", name, || !is_ignored(name)) {
         return None;

@@ -37,7 +37,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let mut family = page.family("node_fibrechannel_info", MetricType::Gauge, "Facts about fibre channel hosts.");
     for (name, folder) in &hosts {
         let facts: Vec<(&str, String)> =
-            FACTS.split_whitespace().map(|file| (file, folder.word(file).unwrap_or_default())).collect();
+            FACTS.split_ascii_whitespace().map(|file| (file, folder.word(file).unwrap_or_default())).collect();
         let facts = facts.iter().map(|(file, text)| match *file {
             "port_id" | "port_name" | "fabric_name" => (*file, text.strip_prefix("0x").unwrap_or(text)),
             _ => (*file, text.as_str()),

@@ -5,7 +5,7 @@ use super::host::{Host, NodeError};
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     let text = host.proc("sys/fs/file-nr")?;
-    let numbers: Vec<f64> = text.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let numbers: Vec<f64> = text.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect();
     let [allocated, _, maximum] = numbers[..] else {
         return Err(host.unexpected("sys/fs/file-nr", "three numbers expected"));
     };

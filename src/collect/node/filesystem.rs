@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
         mount.mount_point = without_prefix(&mount.mount_point, host.rootfs()).to_owned();
         let Mount { mount_point, fs_type, .. } = &mount;
         let usual_point = || !is_ignored_mount_point(mount_point);
-        let usual_type = || !IGNORED_TYPES.split_whitespace().any(|ignored| ignored == fs_type);
+        let usual_type = || !IGNORED_TYPES.split_ascii_whitespace().any(|ignored| ignored == fs_type);
         let flags = host.flags();
         let is_point_shown =
             flags.shows("filesystem.mount-points-include", "filesystem.mount-points-exclude", mount_point, usual_point);
@@ -180,25 +180,26 @@ fn is_ignored_mount_point(path: &str) -> bool {
 /// Asks for the usage of each, on a thread of its own, since nothing can interrupt a hanging statfs.
 fn ask(paths: Vec<PathBuf>) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(paths.len());
-    let mut thread: Option<Receiver<Answer>> = None;
+    let mut asked: Option<(Worker, Receiver<Answer>)> = None;
     for (index, path) in paths.iter().enumerate() {
         if lock_stuck().contains(path) {
             answers.push(Err(TIMED_OUT.to_owned()));
             continue;
         }
-        let receiver = thread.take().or_else(|| start_asking(&paths[index..]));
-        match receiver.as_ref().map(|receiver| receiver.recv_timeout(STATFS_TIMEOUT)) {
-            Some(Ok(answer)) => {
-                answers.push(answer);
-                thread = receiver;
-            }
+        asked = asked.take().or_else(|| start_asking(&paths[index..]));
+        match asked.as_ref().map(|(_, receiver)| receiver.recv_timeout(STATFS_TIMEOUT)) {
+            Some(Ok(answer)) => answers.push(answer),
             // The next mount gets another thread; this one ends once it comes back and finds nobody waiting.
             Some(Err(_)) => {
                 lock_stuck().insert(path.clone());
                 answers.push(Err(TIMED_OUT.to_owned()));
+                asked = None;
             }
             None => answers.push(Err("no thread to ask with".to_owned())),
         }
+    }
+    if let Some((worker, _)) = asked {
+        *IDLE.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
     }
     answers
 }
@@ -209,21 +210,40 @@ fn lock_stuck() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     STUCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn start_asking(paths: &[PathBuf]) -> Option<Receiver<Answer>> {
-    let (sender, receiver) = sync_channel(paths.len());
+/// Paths to ask about, and where the answers go.
+type Job = (Vec<PathBuf>, SyncSender<Answer>);
+
+/// A thread that asks; it ends when this goes.
+type Worker = SyncSender<Job>;
+
+/// The thread of the last collection, if it came back.
+static IDLE: Mutex<Option<Worker>> = Mutex::new(None);
+
+fn start_asking(paths: &[PathBuf]) -> Option<(Worker, Receiver<Answer>)> {
+    let (sender, answers) = sync_channel(paths.len());
     let stuck = lock_stuck().clone();
     let paths: Vec<PathBuf> = paths.iter().filter(|path| !stuck.contains(*path)).cloned().collect();
+    let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let worker = idle.map_or_else(start_worker, Some)?;
+    worker.send((paths, sender)).ok()?;
+    Some((worker, answers))
+}
+
+fn start_worker() -> Option<Worker> {
+    let (worker, jobs) = sync_channel::<Job>(1);
     let run = move || {
-        for path in paths {
-            let answer = usage(&path);
-            // Whoever asked may have given up: then the mount answers again from now on.
-            lock_stuck().remove(&path);
-            if sender.send(answer).is_err() {
-                break;
+        for (paths, answers) in jobs {
+            for path in paths {
+                let answer = usage(&path);
+                // Whoever asked may have given up: then the mount answers again from now on.
+                lock_stuck().remove(&path);
+                if answers.send(answer).is_err() {
+                    break;
+                }
             }
         }
     };
-    std::thread::Builder::new().name("statfs".to_owned()).stack_size(64 << 10).spawn(run).ok().map(|_| receiver)
+    std::thread::Builder::new().name("statfs".to_owned()).stack_size(64 << 10).spawn(run).ok().map(|_| worker)
 }
 
 fn usage(path: &Path) -> Answer {

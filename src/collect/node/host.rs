@@ -1,15 +1,15 @@
 //! Bounded reads of kernel files below the configured roots.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::buffer::spare_capacity;
-use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::super::NodeCollectorSettings;
 use super::flags::Flags;
+use super::kept;
 use crate::clock::Clock;
 
 /// No kernel file that is read here comes near this; what is larger is cut off.
@@ -54,12 +54,14 @@ pub struct Host {
     flags: Flags,
     clock: Clock,
     firmware_facts: OnceLock<Vec<(&'static str, String)>>,
+    /// `/proc/stat` of the collection under way, which two subsystems read and which the kernel writes slowly.
+    stat: Mutex<Option<Arc<str>>>,
 }
 
 impl Host {
     pub(super) fn new(settings: NodeCollectorSettings, clock: Clock) -> Self {
         let flags = Flags::new(&settings.flags);
-        Self { settings, flags, clock, firmware_facts: OnceLock::new() }
+        Self { settings, flags, clock, firmware_facts: OnceLock::new(), stat: Mutex::default() }
     }
 
     /// What was set beyond the paths.
@@ -102,6 +104,23 @@ impl Host {
         read_text(&self.settings.procfs.join(path))
     }
 
+    /// The text of `/proc/stat`, read once per collection.
+    pub fn stat(&self) -> Result<Arc<str>, NodeError> {
+        let mut kept = self.stat.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = &*kept {
+            return Ok(Arc::clone(text));
+        }
+        let text: Arc<str> = self.proc("stat")?.into();
+        *kept = Some(Arc::clone(&text));
+        Ok(text)
+    }
+
+    /// Ends a collection: what was kept for it goes.
+    pub(super) fn end_collection(&self) {
+        *self.stat.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        kept::sweep();
+    }
+
     /// The text of a file below /proc of a kernel that may lack it.
     pub fn proc_if_any(&self, path: &str) -> Result<String, NodeError> {
         self.proc(path).map_err(|error| if error.is_absence() { NodeError::Nothing } else { error })
@@ -133,22 +152,20 @@ impl Host {
     }
 }
 
-/// An open folder of small files, each read by its name alone: the kernel need not walk the whole path again.
+/// A folder of small files.
 pub struct Folder {
-    fd: OwnedFd,
+    path: PathBuf,
 }
 
 impl Folder {
-    /// Opens a folder; `None` if there is none.
+    /// A folder; `None` if there is none.
     pub fn open(path: &Path) -> Option<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(path, flags, Mode::empty()).ok().map(|fd| Self { fd })
+        path.is_dir().then(|| Self { path: path.to_owned() })
     }
 
     /// A folder within; `None` if there is none.
     pub fn folder(&self, name: &str) -> Option<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok().map(|fd| Self { fd })
+        Self::open(&self.path.join(name))
     }
 
     /// The text of a file, trimmed; `None` if it cannot be read, as many files of /sys cannot.
@@ -164,8 +181,7 @@ impl Folder {
     }
 
     fn read<'b>(&self, file: &str, buffer: &'b mut [u8; SMALL_BYTES]) -> Option<&'b [u8]> {
-        let file = rustix::fs::openat(&self.fd, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let length = rustix::io::read(&file, buffer.as_mut_slice()).ok()?;
+        let length = kept::read(self.path.join(file).into_os_string(), buffer.as_mut_slice())?;
         buffer.get(..length)
     }
 }

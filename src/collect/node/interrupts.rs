@@ -12,7 +12,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let text = host.proc("interrupts")?;
     let has_zeros = host.flags().is_on("interrupts.include-zeros", true);
     let mut family = page.family("node_interrupts_total", Counter, "Interrupts by CPU and kind.");
-    let cpus = text.lines().next().unwrap_or("").split_whitespace().count();
+    let cpus = text.lines().next().unwrap_or("").split_ascii_whitespace().count();
     for (name, counts, rest) in text.lines().skip(1).filter_map(|line| parse(line, cpus)) {
         // A number has its controller first, then the devices; a name has an explanation.
         let (info, devices) = match name.parse::<u32>() {
@@ -42,7 +42,7 @@ pub(super) fn collect_softirqs(host: &Host, page: &mut Page<'_>) -> Result<(), N
         if !SOFTIRQS.contains(&name) {
             continue;
         }
-        for (cpu, count) in counts.split_whitespace().map_while(|word| word.parse().ok()).enumerate() {
+        for (cpu, count) in counts.split_ascii_whitespace().map_while(|word| word.parse().ok()).enumerate() {
             family.sample(&[("cpu", &cpu.to_string()), ("type", name)], count);
         }
     }
@@ -52,7 +52,7 @@ pub(super) fn collect_softirqs(host: &Host, page: &mut Page<'_>) -> Result<(), N
 /// `24:  1 2  GICv2  35 Level  mmc0`: a count per CPU, then text. Lines with one count for all (`ERR`) have no text.
 fn parse(line: &str, cpus: usize) -> Option<(&str, Vec<f64>, Vec<&str>)> {
     let (name, rest) = line.split_once(':')?;
-    let mut words = rest.split_whitespace();
+    let mut words = rest.split_ascii_whitespace();
     let counts: Vec<f64> = words.by_ref().take(cpus).map_while(|word| word.parse().ok()).collect();
     let rest: Vec<&str> = words.collect();
     (counts.len() == cpus && !rest.is_empty()).then_some((name.trim(), counts, rest))

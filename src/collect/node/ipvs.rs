@@ -39,7 +39,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let totals: Vec<u64> = text
         .lines()
         .nth(2)
-        .map(|line| line.split_whitespace().map_while(|word| u64::from_str_radix(word, 16).ok()).collect())
+        .map(|line| line.split_ascii_whitespace().map_while(|word| u64::from_str_radix(word, 16).ok()).collect())
         .unwrap_or_default();
     if totals.len() != 5 {
         return Err(host.unexpected("net/ip_vs_stats", "five hexadecimal numbers expected in the third line"));
@@ -78,7 +78,7 @@ fn parse_backends(text: &str) -> Vec<(Vec<String>, Numbers)> {
     let mut backends = Vec::new();
     let mut service: Option<[String; 4]> = None;
     for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words[..] {
             [proto @ ("TCP" | "UDP"), address, ..] => {
                 service =

@@ -93,10 +93,10 @@ fn parse(text: &str) -> Option<Vec<Array<'_>>> {
 
 fn parse_array<'t>(lines: &[&'t str]) -> Option<Array<'t>> {
     let first = *lines.first()?;
-    let mut words = first.split_whitespace();
+    let mut words = first.split_ascii_whitespace();
     let (name, mut state) = (words.next()?, words.nth(1)?);
     let status = *lines.get(1)?;
-    let blocks: u64 = status.split_whitespace().next()?.parse().ok()?;
+    let blocks: u64 = status.split_ascii_whitespace().next()?.parse().ok()?;
     let (required, active) = if first.contains("raid0") || first.contains("linear") {
         let devices = first.matches('[').count() as u64;
         (devices, devices)

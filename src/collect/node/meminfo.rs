@@ -14,7 +14,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 
 /// `Active(anon):   123 kB` becomes `node_memory_Active_anon_bytes`, in bytes.
 fn parse_line(line: &str) -> Option<(String, f64)> {
-    let mut words = line.split_whitespace();
+    let mut words = line.split_ascii_whitespace();
     let key = words.next()?.strip_suffix(':')?.replace('(', "_").replace(')', "");
     let value: f64 = words.next()?.parse().ok()?;
     match words.next() {

@@ -61,7 +61,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     for (device, folder) in &cards {
         // Two kinds of cells: `0x01 0x02`; 1 is up to a tenth, 11 is more than all of it, 0 is not known.
         let estimates = folder.word("life_time").unwrap_or_default();
-        for (kind, word) in ["a", "b"].iter().zip(estimates.split_whitespace()) {
+        for (kind, word) in ["a", "b"].iter().zip(estimates.split_ascii_whitespace()) {
             if let Some(tenths @ 1..=11) = register(word) {
                 family.sample(&[("device", device), ("kind", kind)], f64::from(tenths) / 10.0);
             }

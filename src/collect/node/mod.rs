@@ -6,6 +6,7 @@
 
 mod flags;
 mod host;
+mod kept;
 mod table;
 
 mod arp;
@@ -181,6 +182,7 @@ fn write_page(host: &Host, bytes: &mut Vec<u8>) -> Result<(), CollectError> {
         }
         outcomes.push((*name, outcome.is_ok(), started.elapsed().as_secs_f64()));
     }
+    host.end_collection();
     write_outcomes(&mut page, &outcomes);
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
             let (name, numbers) = line.rsplit_once(':')?;
             let name = name.trim();
             let is_shown = host.flags().shows("netdev.device-include", "netdev.device-exclude", name, || true);
-            let numbers: Vec<f64> = numbers.split_whitespace().map_while(|word| word.parse().ok()).collect();
+            let numbers: Vec<f64> = numbers.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect();
             is_shown.then(|| {
                 DEVICES.row(vec![name.to_owned()], &mut |source| match source.parse::<usize>() {
                     Ok(column) => numbers.get(column).copied(),

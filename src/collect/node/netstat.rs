@@ -27,13 +27,14 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 
 /// A line of names, then a line of values, each behind `Protocol:`.
 fn write_pairs(host: &Host, page: &mut Page<'_>, text: &str) {
-    let lines: Vec<&str> = text.lines().collect();
-    for pair in lines.chunks_exact(2) {
-        let (Some((protocol, names)), Some((_, values))) = (pair[0].split_once(':'), pair[1].split_once(':')) else {
+    let mut lines = text.lines();
+    while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
+        let (Some((protocol, names)), Some((_, values))) = (names.split_once(':'), values.split_once(':')) else {
             continue;
         };
-        for (field, value) in names.split_whitespace().zip(values.split_whitespace()) {
-            write(host, page, protocol, field, value);
+        let wanted = wanted_of(protocol);
+        for (field, value) in names.split_ascii_whitespace().zip(values.split_ascii_whitespace()) {
+            write(host, page, (protocol, wanted), field, value);
         }
     }
 }
@@ -41,36 +42,35 @@ fn write_pairs(host: &Host, page: &mut Page<'_>, text: &str) {
 /// `Ip6InReceives 17`: the protocol is part of the name.
 fn write_snmp6(host: &Host, page: &mut Page<'_>, text: &str) {
     for line in text.lines() {
-        let mut words = line.split_whitespace();
+        let mut words = line.split_ascii_whitespace();
         let (Some(name), Some(value)) = (words.next(), words.next()) else { continue };
         if let Some((protocol, field)) = name.find('6').map(|at| name.split_at(at + 1)) {
-            write(host, page, protocol, field, value);
+            write(host, page, (protocol, wanted_of(protocol)), field, value);
         }
     }
 }
 
-fn write(host: &Host, page: &mut Page<'_>, protocol: &str, field: &str, value: &str) {
-    let usual = || is_wanted(protocol, field);
+fn write(host: &Host, page: &mut Page<'_>, (protocol, wanted): (&str, &str), field: &str, value: &str) {
+    let usual = || is_wanted(protocol, wanted, field);
     // Only patterns need the two as one word, and there they may be told from one another by nothing else.
     let is_shown = match host.flags().has("netstat.fields") {
         true => host.flags().shows("netstat.fields", "", &format!("{protocol}_{field}"), usual),
         false => usual(),
     };
-    if let (true, Ok(value)) = (is_shown, value.parse()) {
+    if let Some(value) = is_shown.then(|| value.parse().ok()).flatten() {
         let name = ["node_netstat_", protocol, "_", field];
         page.family_of(&name, Unknown, "Protocol counter of the kernel.").sample(&[], value);
     }
 }
 
-fn is_wanted(protocol: &str, field: &str) -> bool {
-    let is_input_error = matches!(field, "InErrors" | "InErrs");
-    let is_pressed = protocol == "TcpExt" && (field.starts_with("Listen") || field.starts_with("Syncookies"));
-    is_input_error
-        || is_pressed
-        || WANTED.lines().any(|line| {
-            let mut words = line.split(' ');
-            words.next() == Some(protocol) && words.any(|word| word == field)
-        })
+/// The fields wanted of a protocol.
+fn wanted_of(protocol: &str) -> &'static str {
+    WANTED.lines().find_map(|line| line.strip_prefix(protocol)?.strip_prefix(' ')).unwrap_or("")
+}
+
+fn is_wanted(protocol: &str, wanted: &str, field: &str) -> bool {
+    let is_pressed = || protocol == "TcpExt" && (field.starts_with("Listen") || field.starts_with("Syncookies"));
+    matches!(field, "InErrors" | "InErrs") || wanted.split(' ').any(|word| word == field) || is_pressed()
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
             ("Tcp", "Listen", false),
         ];
         for (protocol, field, expected) in cases {
-            assert_eq!(super::is_wanted(protocol, field), expected, "{protocol} {field}");
+            assert_eq!(super::is_wanted(protocol, super::wanted_of(protocol), field), expected, "{protocol} {field}");
         }
     }
 }

@@ -116,14 +116,15 @@ fn write_requests(page: &mut Page<'_>, name: &str, text: &str, versions: &[(&str
     for (version, methods, line) in versions {
         // Behind the line's name and the count.
         let mut counts = numbers(text, line).skip(1 + usize::from(methods.starts_with(' ')));
-        for method in methods.split_whitespace() {
+        for method in methods.split_ascii_whitespace() {
             let count = counts.next().unwrap_or(0.0);
             if method != "-" {
                 family.sample(&[("method", method), ("proto", version)], count);
             }
         }
     }
-    if let Some(count) = number(text, "wdeleg_getattr.0").filter(|_| name.contains("nfsd")) {
+    if name.contains("nfsd") {
+        let count = number(text, "wdeleg_getattr.0").unwrap_or(0.0);
         family.sample(&[("method", "WdelegGetattr"), ("proto", "4")], count);
     }
 }
@@ -136,7 +137,7 @@ fn number(text: &str, source: &str) -> Option<f64> {
 
 fn numbers<'t>(text: &'t str, line: &str) -> impl Iterator<Item = f64> + use<'t> {
     let found = text.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(' ')).unwrap_or("");
-    found.split_whitespace().map(|word| word.parse().unwrap_or(0.0))
+    found.split_ascii_whitespace().map(|word| word.parse().unwrap_or(0.0))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let mut family = page.family("node_power_supply_info", Gauge, "Facts about power supplies.");
     for (name, folder) in &supplies {
         let facts: Vec<(&str, String)> =
-            FACTS.split_whitespace().filter_map(|file| Some((file, folder.word(file)?))).collect();
+            FACTS.split_ascii_whitespace().filter_map(|file| Some((file, folder.word(file)?))).collect();
         let facts = facts.iter().map(|(file, text)| (*file, text.as_str()));
         family.sample_of(&mut std::iter::once(("power_supply", name.as_str())).chain(facts), 1.0);
     }

@@ -41,7 +41,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 /// The `total=` of the line that begins with `kind`, in microseconds.
 fn total(text: &str, kind: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.starts_with(kind))?;
-    line.split_whitespace().find_map(|word| word.strip_prefix("total="))?.parse().ok()
+    line.split_ascii_whitespace().find_map(|word| word.strip_prefix("total="))?.parse().ok()
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn ids(names: &[String]) -> impl Iterator<Item = &str> {
 
 /// State, and the number of threads. The name in parentheses may hold anything, parentheses too; see proc(5).
 fn parse(text: &str) -> Option<(String, u64)> {
-    let mut words = text.rsplit_once(')')?.1.split_whitespace();
+    let mut words = text.rsplit_once(')')?.1.split_ascii_whitespace();
     Some((words.next()?.to_owned(), words.nth(16)?.parse().ok()?))
 }
 

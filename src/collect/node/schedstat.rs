@@ -21,7 +21,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
         .filter_map(|line| {
             let (cpu, rest) = line.strip_prefix("cpu")?.split_once(' ')?;
             Some(CPUS.row(vec![cpu.to_owned()], &mut |column| {
-                rest.split_whitespace().nth(column.parse().ok()?)?.parse().ok()
+                rest.split_ascii_whitespace().nth(column.parse().ok()?)?.parse().ok()
             }))
         })
         .collect();

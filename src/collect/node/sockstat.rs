@@ -16,7 +16,7 @@ fn write(page: &mut Page<'_>, text: &str) {
     let page_bytes = rustix::param::page_size() as f64;
     for line in text.lines() {
         let Some((protocol, rest)) = line.split_once(':') else { continue };
-        let words: Vec<&str> = rest.split_whitespace().collect();
+        let words: Vec<&str> = rest.split_ascii_whitespace().collect();
         for pair in words.chunks_exact(2) {
             let Ok(value) = pair[1].parse::<f64>() else { continue };
             let name = format!("node_sockstat_{protocol}_{}", pair[0]);

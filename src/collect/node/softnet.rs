@@ -28,7 +28,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
         .enumerate()
         .map(|(position, line)| {
             let numbers: Vec<u32> =
-                line.split_whitespace().map_while(|word| u32::from_str_radix(word, 16).ok()).collect();
+                line.split_ascii_whitespace().map_while(|word| u32::from_str_radix(word, 16).ok()).collect();
             let cpu = numbers.get(CPU_COLUMN).map_or_else(|| position.to_string(), u32::to_string);
             // Zero in kernels that lack the column, as node_exporter shows it.
             CPUS.row(vec![cpu], &mut |column| {

@@ -9,9 +9,9 @@ const SOFTIRQS: [&str; 10] =
     ["hi", "timer", "net_tx", "net_rx", "block", "block_iopoll", "tasklet", "sched", "hrtimer", "rcu"];
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let text = host.proc("stat")?;
+    let text = host.stat()?;
     for line in text.lines() {
-        let mut words = line.split_whitespace();
+        let mut words = line.split_ascii_whitespace();
         let (Some(key), Some(value)) = (words.next(), words.next().and_then(|word| word.parse().ok())) else {
             continue;
         };
@@ -31,7 +31,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 
 fn write_softirqs(page: &mut Page<'_>, line: &str) {
     let mut family = page.family("node_softirqs_total", Counter, "Softirqs by kind.");
-    for (kind, count) in SOFTIRQS.iter().zip(line.split_whitespace().skip(2)) {
+    for (kind, count) in SOFTIRQS.iter().zip(line.split_ascii_whitespace().skip(2)) {
         if let Ok(count) = count.parse() {
             family.sample(&[("vector", kind)], count);
         }

@@ -1,9 +1,10 @@
 //! The whole page on a tree of recorded kernel files, and on the machine that runs the test.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Host, NodeCollectorSettings, NodeFlags, write_page};
 use crate::clock::Clock;
+use crate::exposition::{Format, Parser};
 use crate::model::Timestamp;
 
 /// The pages under tests/fixtures are compared to the byte, durations left out. To accept a change on
@@ -30,6 +31,76 @@ fn recorded_trees_give_their_golden_pages() {
         assert_eq!(page.lines().count(), expected.lines().count(), "{}", golden.display());
     }
     assert!(trees > 0, "no fixture tree in {}", folder.display());
+}
+
+/// Cut and garbled files lead to a page that the scraper takes, and to no panic.
+#[test]
+fn damaged_trees_give_pages() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/node");
+    let copy = tempfile::TempDir::new().expect("a folder");
+    let mut random = Random(7);
+    for tree in ["nas", "pi4"] {
+        let files: Vec<(PathBuf, Vec<u8>)> = files_below(&folder.join(tree))
+            .into_iter()
+            .map(|path| {
+                (copy.path().join(path.strip_prefix(&folder).expect("below")), std::fs::read(&path).expect("readable"))
+            })
+            .collect();
+        for _ in 0..10 {
+            for (path, bytes) in &files {
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+                std::fs::write(path, random.damaged(bytes)).expect("writable");
+            }
+            let page = page_of(&copy.path().join(tree));
+            let mut parser = Parser::new(Format::PrometheusText004, page.as_bytes());
+            loop {
+                match parser.next_entry() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
+    entries
+        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] })
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// A generator of numbers that is the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound.max(1) as u64).expect("below a usize")
+    }
+
+    /// The bytes, cut or with some of them replaced, most of the time.
+    fn damaged(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        match self.below(4) {
+            0 => bytes.truncate(self.below(bytes.len() + 1)),
+            1 | 2 => {
+                for _ in 0..=self.below(4) {
+                    let at = self.below(bytes.len());
+                    let replacement = b" \n:.-/[](=0x9\"\\\xff{,k"[self.below(19)];
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte = replacement;
+                    }
+                }
+            }
+            _ => {}
+        }
+        bytes
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     let mut family =
         page.family("node_time_clocksource_available_info", MetricType::Gauge, "Clock sources that may be used.");
     for device in &devices {
-        for source in word(device, "available_clocksource").split_whitespace() {
+        for source in word(device, "available_clocksource").split_ascii_whitespace() {
             family.sample(&[("clocksource", source), ("device", number(device))], 1.0);
         }
     }

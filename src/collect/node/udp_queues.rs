@@ -21,7 +21,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 
 /// The fifth column is `tx:rx` in hexadecimal.
 fn queued(text: &str) -> (u64, u64) {
-    let queues = text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(4)?.split_once(':'));
+    let queues = text.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().nth(4)?.split_once(':'));
     let number = |digits: &str| u64::from_str_radix(digits, 16).unwrap_or(0);
     queues.fold((0, 0), |(sent, received), (tx, rx)| {
         (sent.saturating_add(number(tx)), received.saturating_add(number(rx)))

@@ -68,6 +68,6 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 fn number(text: &str, source: &str) -> Option<f64> {
     let (line, column) = source.split_once('.')?;
     let numbers = text.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(' ')).unwrap_or("");
-    let number = numbers.split_whitespace().nth(column.parse().ok()?);
+    let number = numbers.split_ascii_whitespace().nth(column.parse().ok()?);
     Some(number.and_then(|word| word.parse().ok()).unwrap_or(0.0))
 }

@@ -56,7 +56,7 @@ fn write_io(host: &Host, page: &mut Page<'_>, pools: &[String]) {
         let Ok(text) = host.proc(&format!("{ROOT}/{pool}/io")) else { continue };
         let mut lines = text.lines().skip_while(|line| !line.trim_start().starts_with("nread"));
         let (Some(names), Some(numbers)) = (lines.next(), lines.next()) else { continue };
-        for (name, number) in names.split_whitespace().zip(numbers.split_whitespace()) {
+        for (name, number) in names.split_ascii_whitespace().zip(numbers.split_ascii_whitespace()) {
             if let Ok(number) = number.parse() {
                 families.entry(name.replace('-', "_")).or_default().push((pool, number));
             }
@@ -92,10 +92,10 @@ fn write_datasets(host: &Host, page: &mut Page<'_>, pools: &[String]) {
 
 /// `name type data` for each; types 3 and 4 are signed and unsigned numbers of 64 bits.
 fn parse_statistics(text: &str) -> impl Iterator<Item = (String, f64)> {
-    let is_header = |line: &&str| line.split_whitespace().eq(["name", "type", "data"]);
+    let is_header = |line: &&str| line.split_ascii_whitespace().eq(["name", "type", "data"]);
     let lines = text.lines().skip_while(move |line| !is_header(line)).skip(1);
     lines.filter_map(|line| {
-        let mut words = line.split_whitespace();
+        let mut words = line.split_ascii_whitespace();
         let (name, kind, data) = (words.next()?, words.next()?, words.next()?);
         let value: f64 = data.parse().ok().filter(|_| matches!(kind, "3" | "4"))?;
         Some((name.replace('-', "_"), value))

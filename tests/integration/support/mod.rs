@@ -11,7 +11,7 @@ mod tls;
 pub use exchange::{Answer, Ask, exchange};
 pub use hostile::HostileServer;
 pub use http::{Reply, encode, get, get_json, post, query_value};
-pub use peers::{alertmanager, node_exporter, program, prometheus, prometheus_with};
+pub use peers::{alertmanager, node_exporter, node_exporter_with, program, prometheus, prometheus_with};
 pub use process::{Outpost, Process, run_to_end};
 pub use target::{PageServer, WebhookServer};
 

@@ -39,8 +39,13 @@ pub fn alertmanager(folder: &Path, config: &str) -> (Process, String) {
 
 /// A node_exporter; gives its address too.
 pub fn node_exporter(folder: &Path) -> (Process, String) {
+    node_exporter_with(folder, &[])
+}
+
+/// The same with more flags.
+pub fn node_exporter_with(folder: &Path, flags: &[&str]) -> (Process, String) {
     let mut command = Command::new(program("prometheus-node-exporter"));
-    command.current_dir(folder).arg("--web.listen-address=127.0.0.1:0");
+    command.current_dir(folder).arg("--web.listen-address=127.0.0.1:0").args(flags);
     let mut process = Process::start("node_exporter", &mut command);
     let address = process.wait_for_field("Listening on", "address=");
     (process, address)

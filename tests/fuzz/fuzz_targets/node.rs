@@ -1,0 +1,9 @@
+//! Text of the kernel that the node collector reads: see `checks.rs` for what must hold.
+#![no_main]
+
+#[path = "../checks.rs"]
+mod checks;
+#[path = "../reference.rs"]
+mod reference;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::node(data));
