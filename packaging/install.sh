@@ -97,7 +97,7 @@ fi
 say "
 Installed: $root/usr/bin/outpost, configuration $root/etc/outpost/outpost.yml$kept."
 if has_systemd; then
-  say "It runs: http://$(hostname):9090"
+  say "It runs: http://$(uname -n):9090"
 else
   say "systemd does not run here; start it by hand:
   outpost --config.file=/etc/outpost/outpost.yml --storage.path=/var/lib/outpost"
