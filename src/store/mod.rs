@@ -14,6 +14,8 @@ mod held;
 mod index;
 mod log;
 mod memory;
+#[cfg(test)]
+mod mutation;
 mod packed;
 
 pub use blocks::JobShare;

@@ -195,6 +195,7 @@ fn take_text<'a>(bytes: &mut &'a [u8]) -> Result<&'a str, CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::mutation::{mutate, mutate_sealed};
 
     fn some_series() -> Vec<Labels> {
         let mut series: Vec<Labels> = (0..100)
@@ -232,6 +233,24 @@ mod tests {
         let series = some_series();
         check(&series, &encode(&series).expect("zstd does not fail in memory"));
         check(&series, &encode_text(&series));
+    }
+
+    #[test]
+    fn damage_behind_the_checksum_never_panics() {
+        let series = some_series();
+        mutate_sealed(&encode(&series).expect("zstd does not fail in memory"), |bytes| {
+            let _ = decode(bytes, |_, _| {});
+        });
+        // Behind zstd too.
+        let bytes = encode(&series).expect("zstd does not fail in memory");
+        let mut rest = &bytes[1..];
+        let (count, len) =
+            (read_unsigned(&mut rest).expect("just encoded"), read_unsigned(&mut rest).expect("just encoded"));
+        let packed = &rest[..rest.len() - CHECKSUM_LEN];
+        let text = zstd::bulk::decompress(packed, len as usize).expect("just encoded");
+        mutate(&text, |text| {
+            let _ = decode_tables(text, count, |_, _| {});
+        });
     }
 
     fn check(series: &[Labels], bytes: &[u8]) {

@@ -12,7 +12,8 @@ use super::{DiskStore, StoreSettings};
 use crate::clock::Clock;
 use crate::model::{Labels, TimeRange, Timestamp};
 use crate::store::blocks::faults::{self, Op, Plan};
-use crate::store::log::{DiskFolder, Folder, LogFile};
+use crate::store::log::{DiskFolder, Folder, LogFile, count_records, payloads, read_entries};
+use crate::store::mutation::mutate;
 use crate::store::{Append, Batch};
 use crate::telemetry::Registry;
 
@@ -339,4 +340,30 @@ fn flipped_bits_give_a_right_value_or_a_gap() {
         std::fs::remove_dir_all(&broken).expect("removable");
     }
     assert!(least < all, "the flips hit something");
+}
+
+#[test]
+fn damage_behind_the_logs_checksums_never_panics() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    let clock = Clock::manual(Timestamp(START));
+    let store = DiskStore::open(small(&path), clock.clone(), &Registry::new()).expect("opening succeeds");
+    work(&store, &clock);
+    drop(store);
+    let mut count = 0;
+    for file in files(&path.join("log")) {
+        let bytes = std::fs::read(file).expect("readable");
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        mutate(&bytes[..used.min(8 << 10)], |bytes| {
+            count_records(bytes);
+        });
+        // A checkpoint, a record that says its definitions again, and one of rows.
+        for payload in payloads(&bytes).iter().take(3) {
+            mutate(payload, |payload| {
+                read_entries(payload);
+            });
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "the log has records");
 }

@@ -23,6 +23,8 @@ pub(super) mod tail;
 pub(super) use check::check;
 pub(super) use entry::{Reader, Scribe, Sink};
 pub(super) use folder::{DiskFolder, Folder, LogFile};
+#[cfg(test)]
+pub(super) use replay::payloads;
 pub(super) use replay::{Replayed, count_records, read_entries};
 
 use std::sync::RwLock;

@@ -290,3 +290,9 @@ pub(in crate::store) fn read_entries(payload: &[u8]) -> bool {
     reader.begin_record(0);
     first && reader.read(payload, &mut Nowhere).is_ok()
 }
+
+/// The entries of all records of a file.
+#[cfg(test)]
+pub(in crate::store) fn payloads(bytes: &[u8]) -> Vec<Vec<u8>> {
+    scan(bytes).records.iter().map(|found| found.payload().expect("not damaged")).collect()
+}
