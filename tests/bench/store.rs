@@ -1,6 +1,6 @@
 //! What the store takes on recorded scrapes: `cargo bench --bench store` plays ../shared/capture (25 minutes at
 //! one scrape a second) as scrapes 15 s apart, `-- true15` plays ../shared/capture/true15 (45 minutes at 15 s, with
-//! thousands of short-lived series), `-- memory 50000` measures what a number of made series takes.
+//! thousands of short-lived series), `-- codec` the codec alone, `-- memory 50000` measures what a number of made series takes.
 //!
 //! Stale markers included, with a flush every 30 s as in service. Reported: bytes per sample, everything
 //! counted, beside Prometheus and VictoriaMetrics with the same samples in the same run (see `store/peers.rs`);
@@ -34,6 +34,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["memory", series] => memory_of(series.parse().expect("a number of series")),
+        ["codec"] => codec::report(),
         ["codec", what] => codec::once(what),
         ["true15"] => play(Target::load_all("capture/true15", STEP_MS)),
         _ => {

@@ -228,24 +228,24 @@ impl Played {
         let settings = StoreSettings { is_threaded: false, ..StoreSettings::new(image.folder.join("data")) };
         let registry = Registry::new();
         let store = DiskStore::open(settings, clock.clone(), &registry).expect("opening succeeds");
-        let mut recording = Recording::new(targets, i64::MAX, &store);
+        let mut recording = Recording::new(targets, &store);
         let value = |name: &str| counter(&registry, &format!("outpost_store_{name}_total"));
         let (mut cuts, mut merges, mut records) = (Cycles::default(), Cycles::default(), Cycles::default());
         // Cycles are counted once merging has begun and its pages are used again.
         let warm_up = 12 * SPAN_STEPS;
-        let steps = warm_up + (days * DAY_S / STEP_S as f64) as i64;
+        let (steps, mut samples) = (warm_up + (days * DAY_S / STEP_S as f64) as i64, 0);
         for step in 0..steps {
             clock.set(Timestamp(START + (step + 1) * STEP_MS));
-            recording.play(step, &store);
+            samples += recording.play(step, &store);
             if !((step as u64 + 1) * STEP_S).is_multiple_of(flush_s) {
                 continue;
             }
-            let (log, blocks, merged) = (value("log_written_bytes"), value("compactions"), value("merges"));
+            let (log, cut, merged) = (value("log_written_bytes"), value("compactions"), value("merges"));
             store.flush().expect("the disk works");
             if step >= warm_up {
                 records.add((value("log_written_bytes") - log) as u64);
             }
-            if step % SPAN_STEPS > 12 {
+            if step % SPAN_STEPS > 40 {
                 store.maintain().expect("the disk works");
                 continue;
             }
@@ -254,21 +254,29 @@ impl Played {
             let written = image.written();
             store.maintain().expect("the disk works");
             image.sync();
-            if step >= warm_up && value("compactions") > blocks {
-                let cycles = if value("merges") > merged { &mut merges } else { &mut cuts };
-                cycles.add(image.written() - written);
+            if step >= warm_up && value("merges") > merged {
+                merges.add(image.written() - written);
+            } else if step >= warm_up && value("compactions") > cut {
+                cuts.add(image.written() - written);
             }
         }
         let block_bytes_per_day = (cuts.bytes + merges.bytes) as f64 / days;
         println!(
-            "{flush_s} s: records of {:.0} bytes; {:.0} at the device each time two hours are cut off ({} times), {:.0} when \
-             twelve are merged too ({} times): {:.1} MB a day",
+            "{flush_s} s: records of {:.0} bytes; {:.0} at the device when two hours are cut off ({} times), {:.0} when twelve \
+             are merged too ({} times): {:.1} MB a day",
             records.mean(),
             cuts.mean(),
             cuts.count,
             merges.mean(),
             merges.count,
             block_bytes_per_day / 1e6,
+        );
+        let disk_bytes = store.disk_bytes().expect("readable");
+        println!(
+            "  {} days: {samples} samples in {disk_bytes} bytes of files, {:.4} each; blocks.db {} bytes",
+            steps as f64 * STEP_S as f64 / DAY_S,
+            disk_bytes as f64 / samples as f64,
+            std::fs::metadata(image.folder.join("data/blocks.db")).map_or(0, |metadata| metadata.len()),
         );
         Self { block_bytes_per_day, record_bytes: records.mean() }
     }

@@ -1,11 +1,12 @@
 //! Recorded scrapes of ../shared/capture, as the store takes them.
 #![allow(dead_code, reason = "each bench that includes this uses a part of it")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
 
+use outpost::codec::absent;
 use outpost::exposition::{Entry, Format, Parser};
-use outpost::model::{Labels, STALE_NAN_BITS, Timestamp, stale_marker};
+use outpost::model::{Labels, Timestamp, stale_marker};
 use outpost::store::{Append, Batch, DiskStore, GroupId, SeriesId};
 
 const TARGETS: [&str; 6] = ["node", "docker", "ctr", "prom", "blackbox", "bbhttp"];
@@ -111,8 +112,8 @@ impl Player {
     }
 }
 
-/// Recorded scrapes over and over: parsed once, then played for as many days as are wanted. Where a recording begins
-/// anew, counters fall back as after a restart, and series that are not there again end with a stale marker.
+/// Recorded scrapes forth and back, parsed once, for as many days as are wanted: begun anew, a recording would repeat what
+/// a block holds already, and pack to next to nothing.
 pub struct Recording {
     targets: Vec<Recorded>,
     steps: i64,
@@ -123,38 +124,32 @@ struct Recorded {
     labels: Vec<Labels>,
     /// The ids in use: a series that has ended is looked up again when it comes back.
     ids: Vec<Option<SeriesId>>,
-    /// By step, if there is a scrape: time after the start, and series with values.
+    /// By step, if there is a scrape: how late it is, and series with values.
     scrapes: HashMap<i64, (i64, Vec<(u32, f64)>)>,
-    /// What ends where the recording begins anew.
-    ending: Vec<u32>,
+    /// The series of the scrape before.
+    alive: BTreeSet<u32>,
 }
 
 impl Recording {
-    /// The first `steps_max` scrapes of all targets.
-    pub fn new(targets: &[Target], steps_max: i64, store: &DiskStore) -> Self {
-        let steps = targets.iter().filter_map(Target::last_step).max().map_or(0, |last| last + 1).min(steps_max);
-        let targets = targets.iter().map(|target| Recorded::new(target, steps, store)).collect();
-        Self { targets, steps }
+    /// All scrapes of all targets.
+    pub fn new(targets: &[Target], store: &DiskStore) -> Self {
+        let steps = targets.iter().filter_map(Target::last_step).max().map_or(0, |last| last + 1);
+        Self { targets: targets.iter().map(|target| Recorded::new(target, store)).collect(), steps }
     }
 
-    /// Appends the scrapes of a step, counted from the start of the first pass; gives the samples.
+    /// Appends the scrapes of a step, with stale markers for what is gone; gives the samples.
     pub fn play(&mut self, step: i64, store: &DiskStore) -> usize {
         let (pass, within) = (step / self.steps, step % self.steps);
-        let start = START + pass * self.steps * STEP_MS;
-        self.targets.iter_mut().map(|target| target.play(start, pass, within, store)).sum()
+        let recorded = if pass % 2 == 0 { within } else { self.steps - 1 - within };
+        self.targets.iter_mut().map(|target| target.play(START + step * STEP_MS, recorded, store)).sum()
     }
 }
 
 impl Recorded {
-    fn new(target: &Target, steps: i64, store: &DiskStore) -> Self {
+    fn new(target: &Target, store: &DiskStore) -> Self {
         let group = store.group(&target.name).expect("room");
         let (mut labels, mut known, mut scrapes) = (Vec::new(), HashMap::new(), HashMap::new());
-        let (mut alive, mut first) = (BTreeSet::new(), None);
         for (offset, body) in &target.scrapes {
-            let step = offset / STEP_MS;
-            if step >= steps || scrapes.contains_key(&step) {
-                continue;
-            }
             let mut samples: Vec<(u32, f64)> = Vec::new();
             let mut seen = BTreeSet::new();
             let mut parser = Parser::new(Format::PrometheusText004, body);
@@ -168,48 +163,42 @@ impl Recorded {
                     samples.push((index, series.value));
                 }
             }
-            samples.extend(alive.difference(&seen).map(|index| (*index, stale_marker())));
-            first.get_or_insert_with(|| seen.clone());
-            alive = seen;
-            scrapes.insert(step, (*offset, samples));
+            scrapes.entry(offset / STEP_MS).or_insert((offset % STEP_MS, samples));
         }
-        let ending = alive.difference(&first.unwrap_or_default()).copied().collect();
-        Self { group, ids: vec![None; labels.len()], labels, scrapes, ending }
+        Self { group, ids: vec![None; labels.len()], labels, scrapes, alive: BTreeSet::new() }
     }
 
-    fn play(&mut self, start: i64, pass: i64, step: i64, store: &DiskStore) -> usize {
-        let Some((offset, recorded)) = self.scrapes.get(&step) else { return 0 };
-        let ending = if step == 0 && pass > 0 { self.ending.as_slice() } else { &[] };
-        let ended = ending.iter().map(|index| (*index, stale_marker()));
-        let mut samples = Vec::with_capacity(recorded.len() + ending.len());
-        for (index, value) in recorded.iter().copied().chain(ended) {
-            let id = &mut self.ids[index as usize];
-            let series =
-                *id.get_or_insert_with(|| store.series(self.group, &self.labels[index as usize]).expect("room"));
-            if value.to_bits() == STALE_NAN_BITS {
-                *id = None;
-            }
-            samples.push((series, value));
+    fn play(&mut self, start: i64, recorded: i64, store: &DiskStore) -> usize {
+        let Some((late, recorded)) = self.scrapes.get(&recorded) else { return 0 };
+        let mut samples = Vec::with_capacity(recorded.len());
+        for (index, value) in recorded {
+            let id = &mut self.ids[*index as usize];
+            let labels = &self.labels[*index as usize];
+            samples.push((*id.get_or_insert_with(|| store.series(self.group, labels).expect("room")), *value));
         }
-        let batch = Batch { group: self.group, timestamp: Timestamp(start + offset), samples, explicit: Vec::new() };
+        let alive: BTreeSet<u32> = recorded.iter().map(|(index, _)| *index).collect();
+        for ended in self.alive.difference(&alive) {
+            samples.push((self.ids[*ended as usize].take().expect("it was alive"), stale_marker()));
+        }
+        self.alive = alive;
+        let batch = Batch { group: self.group, timestamp: Timestamp(start + late), samples, explicit: Vec::new() };
         store.append(&batch).appended
     }
 }
 
-/// The columns of all series of a target that are there in each of its first `rows` scrapes, in label order.
-pub fn full_columns(target: &Target, rows: usize) -> Vec<Vec<f64>> {
-    let mut columns: HashMap<Vec<u8>, Vec<f64>> = HashMap::new();
-    for (_, body) in target.scrapes.iter().take(rows) {
+/// A target's series in its first `rows` scrapes, in label order, absent values included.
+pub fn columns(target: &Target, rows: usize) -> Vec<Vec<f64>> {
+    let mut columns: BTreeMap<Vec<u8>, Vec<f64>> = BTreeMap::new();
+    for (row, (_, body)) in target.scrapes.iter().take(rows).enumerate() {
         let mut parser = Parser::new(Format::PrometheusText004, body);
         while let Some(entry) = parser.next_entry().expect("the page is well formed") {
             if let Entry::Series(series) = entry {
-                columns.entry(series.raw.to_vec()).or_default().push(series.value);
+                let column = columns.entry(series.raw.to_vec()).or_insert_with(|| vec![absent(); rows]);
+                column[row] = series.value;
             }
         }
     }
-    let mut columns: Vec<_> = columns.into_iter().filter(|(_, values)| values.len() == rows).collect();
-    columns.sort_by(|a, b| a.0.cmp(&b.0));
-    columns.into_iter().map(|(_, values)| values).collect()
+    columns.into_values().collect()
 }
 
 fn labels_of(target: &str, series: &outpost::exposition::Series<'_>) -> Labels {
