@@ -32,8 +32,8 @@ impl Blocks {
     }
 
     /// Merges one set of blocks if there is one: blocks of `span_ms` within a finished multiple of the
-    /// merged span that ends at or before `now`. Gives the bytes written, `None` if nothing was to do.
-    pub fn merge_one(&self, span_ms: i64, now: Timestamp) -> Result<Option<u64>, StoreError> {
+    /// merged span that ends at or before `closed_until`. Gives the bytes written, `None` if nothing was to do.
+    pub fn merge_one(&self, span_ms: i64, closed_until: Timestamp) -> Result<Option<u64>, StoreError> {
         let merged_ms = span_ms.saturating_mul(MERGED_SPANS);
         let list = self.list();
         let window_of = |block: &Block| block.start.0.div_euclid(merged_ms);
@@ -41,7 +41,7 @@ impl Blocks {
         let short: Vec<&Block> = list.iter().filter(is_short).collect();
         let run = short.chunk_by(|a, b| window_of(a) == window_of(b)).find(|run| {
             let end = window_of(run[0]).saturating_add(1).saturating_mul(merged_ms);
-            run.len() > 1 && end <= now.0
+            run.len() > 1 && end <= closed_until.0
         });
         let Some(run) = run else { return Ok(None) };
         let start = Timestamp(window_of(run[0]) * merged_ms);

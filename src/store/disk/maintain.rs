@@ -77,13 +77,13 @@ impl Shared {
             tail.turn();
             (unlogged, value)
         };
-        let log_bytes = side.log.disk_bytes();
+        let made_bytes = side.log.made_bytes();
         self.metrics.note_flush(Some(clock_began));
         let outcome = self.ensure_locked().and_then(|()| side.log.write(&self.head, &unlogged));
         self.metrics.note_flush(None);
         match outcome {
             Ok(bytes) => {
-                self.note_flushed(bytes, side.log.disk_bytes().saturating_sub(log_bytes), clock_began);
+                self.note_flushed(bytes, side.log.made_bytes() - made_bytes, clock_began);
                 side.durable = unlogged.sequence;
                 let mut tail = self.tail.lock().expect("no holder of the lock panics");
                 if side.has_begun {
@@ -160,9 +160,10 @@ impl Shared {
         // First of all room: a full disk then has some.
         self.expire()?;
         self.blocks.delete_retired()?;
+        // A window is merged when its last span is in blocks too: a block that comes later would stay alone.
+        let closed_until = self.clock.now() - CUT_DELAY;
         self.cut()?;
-        let now = self.clock.now();
-        while let Some(bytes) = self.blocks.merge_one(self.settings.span_ms(), now)? {
+        while let Some(bytes) = self.blocks.merge_one(self.settings.span_ms(), closed_until)? {
             self.metrics.merges.inc();
             self.note_block_written(bytes);
             self.blocks.delete_retired()?;

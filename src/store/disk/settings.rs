@@ -53,8 +53,9 @@ impl StoreSettings {
     pub const SERIES_MAX: usize = 1_000_000;
     /// Four times what 50,000 series take in two hours.
     pub const MEMORY_BYTES_MAX: usize = 64 << 20;
-    /// Some hundred flushes of a site of 2,500 series.
-    pub const LOG_SEGMENT_BYTES: u64 = 2 << 20;
+    /// Two hours of a site of 2,500 series: two or three files are in use. Each begins with a checkpoint, so that
+    /// smaller ones would be written more often.
+    pub const LOG_SEGMENT_BYTES: u64 = 1 << 20;
 
     /// The defaults, for a store at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {

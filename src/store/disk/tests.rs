@@ -526,3 +526,24 @@ fn a_month_of_one_series_reads_its_own_segments() {
     assert_eq!(all.len(), 3 * SERIES);
     assert!(read_for_all > 8 * read, "{read_for_all} in all");
 }
+
+/// The threads look every 20 s, also between the end of a window and the making of its last block.
+#[test]
+fn a_window_is_merged_as_a_whole() {
+    const ALIGNED: i64 = 1_800_014_400_000;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(ALIGNED));
+    let store = open(folder.path(), &clock);
+    for step in 0..(12 * 120 + 10) {
+        let at = ALIGNED + step * 30_000;
+        clock.set(Timestamp(at));
+        scrape(&*store, 0, at, &[(0, step as f64)]);
+        if step % 240 < 5 {
+            store.maintain().expect("the disk works");
+        }
+    }
+    let list = store.shared.blocks.list();
+    let spans: Vec<i64> = list.iter().map(|block| block.until.since(block.start)).collect();
+    assert_eq!(spans, [12 * HOUR]);
+    assert_eq!(list[0].samples, 12 * 120);
+}

@@ -22,6 +22,7 @@ use crate::store::head::{Frame, GroupView, Head, Row, StraySample};
 use crate::store::{GroupId, SeriesId};
 
 const GROUP: u8 = 1;
+/// A series with all its labels: read, no longer written.
 const SERIES: u8 = 2;
 const LAYOUT: u8 = 3;
 const ROW: u8 = 4;
@@ -29,6 +30,8 @@ const STRAYS: u8 = 5;
 const FRAME: u8 = 6;
 /// A row that later records lean on.
 const ANCHOR: u8 = 7;
+/// A series, and how it differs from the one before.
+const NEXT_SERIES: u8 = 8;
 
 /// Writes entries.
 #[derive(Default)]
@@ -114,15 +117,16 @@ impl Scribe {
         self.known.groups = head.group_count() as u32;
         let records = head.dictionary.records();
         let new = records.partition_point(|record| record.id.0 < self.known.series);
+        let (mut labels, mut before, mut id_before) = (Vec::new(), Vec::new(), 0);
         for record in &records[new..] {
-            out.push(SERIES);
-            write_unsigned(out, u64::from(record.id.0));
+            labels.clear();
+            labels.extend(head.dictionary.pairs_of(record));
+            out.push(NEXT_SERIES);
+            write_unsigned(out, u64::from(record.id.0 - id_before));
             write_unsigned(out, u64::from(record.group.0));
-            write_unsigned(out, head.dictionary.pairs_of(record).count() as u64);
-            for (name, value) in head.dictionary.pairs_of(record) {
-                write_text(out, name);
-                write_text(out, value);
-            }
+            write_labels(&before, &labels, out);
+            std::mem::swap(&mut before, &mut labels);
+            id_before = record.id.0;
         }
         self.known.series = head.dictionary.next_id();
     }
@@ -226,6 +230,36 @@ impl Written {
     }
 }
 
+/// Writes how many labels are the first ones of `before` and how many the last ones, then those between them.
+fn write_labels(before: &[(&str, &str)], labels: &[(&str, &str)], out: &mut Vec<u8>) {
+    let leading = labels.iter().zip(before).take_while(|(now, then)| now == then).count();
+    let rest = labels[leading..].iter().rev().zip(before[leading..].iter().rev());
+    let trailing = rest.take_while(|(now, then)| now == then).count();
+    let own = &labels[leading..labels.len() - trailing];
+    write_unsigned(out, leading as u64);
+    write_unsigned(out, trailing as u64);
+    write_unsigned(out, own.len() as u64);
+    for (name, value) in own {
+        write_text(out, name);
+        write_text(out, value);
+    }
+}
+
+/// Reads what [`write_labels`] wrote; `before` becomes the labels.
+fn read_labels<'a>(before: &mut Vec<(&'a str, &'a str)>, input: &mut &'a [u8]) -> Result<(), CodecError> {
+    let (leading, trailing) = (read_unsigned(input)?, read_unsigned(input)?);
+    if leading.saturating_add(trailing) > before.len() as u64 {
+        return Err(CodecError::Malformed("more labels than the series before has"));
+    }
+    let mut own = Vec::new();
+    for _ in 0..read_unsigned(input)? {
+        own.push((read_text(input)?, read_text(input)?));
+    }
+    let end = before.len() - trailing as usize;
+    before.splice(leading as usize..end, own);
+    Ok(())
+}
+
 fn write_text(out: &mut Vec<u8>, text: &str) {
     write_unsigned(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
@@ -288,6 +322,7 @@ impl Reader {
 
     /// Reads all entries of a payload into `sink`.
     pub fn read(&mut self, mut input: &[u8], sink: &mut dyn Sink) -> Result<(), CodecError> {
+        let (mut labels, mut id_before) = (Vec::new(), 0u32);
         while let Some((&tag, rest)) = input.split_first() {
             input = rest;
             match tag {
@@ -296,6 +331,13 @@ impl Reader {
                     sink.group(id, read_text(&mut input)?);
                 }
                 SERIES => self.read_series(&mut input, sink)?,
+                NEXT_SERIES => {
+                    let id = id_before.checked_add(read_u32(&mut input)?);
+                    id_before = id.ok_or(CodecError::Malformed("a series id out of range"))?;
+                    let group = read_u32(&mut input)?;
+                    read_labels(&mut labels, &mut input)?;
+                    sink.series(id_before, group, &Labels::from_sorted(labels.iter().copied()));
+                }
                 LAYOUT => self.read_layout(&mut input)?,
                 ROW => {
                     if let Some((group, timestamp)) = self.read_row(&mut input)? {
@@ -431,4 +473,57 @@ fn read_u32(input: &mut &[u8]) -> Result<u32, CodecError> {
 
 fn read_text<'a>(input: &mut &'a [u8]) -> Result<&'a str, CodecError> {
     std::str::from_utf8(take(input)?).map_err(|_| CodecError::Malformed("text that is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes series alone.
+    #[derive(Default)]
+    struct Series(Vec<(u32, u32, Labels)>);
+
+    impl Sink for Series {
+        fn group(&mut self, _: u32, _: &str) {}
+        fn series(&mut self, id: u32, group: u32, labels: &Labels) {
+            self.0.push((id, group, labels.clone()));
+        }
+        fn row(&mut self, _: u32, _: Timestamp, _: &[u32], _: &[f64]) {}
+        fn stray(&mut self, _: u32, _: Timestamp, _: f64) {}
+    }
+
+    #[test]
+    fn labels_come_back_from_what_differs() {
+        let lists: [&[(&str, &str)]; 8] = [
+            &[("__name__", "up"), ("instance", "a"), ("job", "b")],
+            &[("__name__", "up"), ("instance", "a"), ("job", "b")],
+            &[("__name__", "up"), ("instance", "c"), ("job", "b")],
+            &[("__name__", "x"), ("instance", "c"), ("job", "b"), ("le", "1")],
+            &[("__name__", "x"), ("instance", "c"), ("job", "b"), ("le", "2")],
+            &[("__name__", "x"), ("job", "b")],
+            &[],
+            &[("a", "")],
+        ];
+        let (mut bytes, mut before) = (Vec::new(), Vec::new());
+        for list in lists {
+            write_labels(&before, list, &mut bytes);
+            before = list.to_vec();
+        }
+        let (mut input, mut labels) = (bytes.as_slice(), Vec::new());
+        for list in lists {
+            read_labels(&mut labels, &mut input).expect("just written");
+            assert_eq!(labels, list);
+        }
+        assert!(input.is_empty());
+        assert!(read_labels(&mut labels, &mut [1, 1, 0].as_slice()).is_err(), "there is one label alone");
+    }
+
+    #[test]
+    fn series_of_earlier_versions_are_read() {
+        let mut bytes = vec![SERIES, 7, 3, 2];
+        ["__name__", "up", "job", "node"].iter().for_each(|text| write_text(&mut bytes, text));
+        let mut series = Series::default();
+        Reader::default().read(&bytes, &mut series).expect("well formed");
+        assert_eq!(series.0, [(7, 3, Labels::from_pairs([("__name__", "up"), ("job", "node")]))]);
+    }
 }

@@ -34,12 +34,17 @@ use super::StoreError;
 use super::head::{Head, Unlogged};
 use crate::model::Timestamp;
 
-/// Records from one checkpoint to the next: half an hour at the default flush interval.
-const CHECKPOINT_RECORDS: u32 = 64;
+/// Records from one checkpoint to the next: two hours at the default flush interval. A checkpoint of a site of 2,500
+/// series takes 24 to 28 KB, twice; rows become longer with the distance to their anchors, by half after two hours.
+const CHECKPOINT_RECORDS: u32 = 256;
 /// So many at least where a checkpoint is wanted since layouts have changed.
 const CHECKPOINT_RECORDS_MIN: u32 = 8;
 /// Payloads are split into records at about this size.
 const PAYLOAD_BYTES: usize = 1 << 20;
+/// A file has room for so many times what it begins with, at least.
+const SEGMENT_CHECKPOINTS_MIN: u64 = 4;
+/// What a file is made longer than what it begins with, at most: that may be hours of samples of a disk that was away.
+const SEGMENT_BYTES_MORE_MAX: u64 = 16 << 20;
 /// Recycled files kept beyond what is in use; more are removed.
 const SPARES_MAX: usize = 3;
 const SEGMENT_PREFIX: &str = "segment-";
@@ -53,6 +58,7 @@ pub(super) struct Log {
     next_sequence: u64,
     /// The number of the next new file.
     next_file: u64,
+    made_bytes: u64,
     current: Option<Current>,
     closed: Vec<Segment>,
     spare: Vec<String>,
@@ -111,6 +117,7 @@ impl Log {
             lineage,
             next_sequence: 1,
             next_file: 1,
+            made_bytes: 0,
             current: None,
             closed: Vec::new(),
             spare: Vec::new(),
@@ -160,10 +167,9 @@ impl Log {
         }
     }
 
-    /// Bytes of all files.
-    pub fn disk_bytes(&self) -> u64 {
-        let files = self.closed.len() + self.spare.len() + usize::from(self.current.is_some());
-        files as u64 * self.segment_bytes
+    /// Bytes of all files that this run has made.
+    pub fn made_bytes(&self) -> u64 {
+        self.made_bytes
     }
 
     fn try_write(&mut self, head: &RwLock<Head>, unlogged: &Unlogged) -> Result<u64, StoreError> {
@@ -257,10 +263,12 @@ impl Log {
     /// Closes the current file and starts another one with room for `len` bytes.
     fn next_segment(&mut self, len: u64) -> Result<(), StoreError> {
         self.abandon();
+        // What grows does not outgrow each file anew.
+        let enough = len.saturating_mul(SEGMENT_CHECKPOINTS_MIN).min(len + SEGMENT_BYTES_MORE_MAX);
         while let Some(name) = self.spare.pop() {
             let opened = self.folder.open(&name).and_then(|file| Ok((file.len()?, file)));
             match opened {
-                Ok((capacity, file)) if capacity >= len => {
+                Ok((capacity, file)) if capacity >= enough => {
                     self.start(name, file, capacity);
                     return Ok(());
                 }
@@ -268,11 +276,30 @@ impl Log {
                 _ => drop(self.folder.remove(&name)),
             }
         }
+        let least = self.segment_bytes.max(len);
+        let wanted = self.segment_bytes_for(len);
+        if wanted > least && self.make_segment(wanted).is_ok() {
+            return Ok(());
+        }
+        self.make_segment(least)
+    }
+
+    /// How long a file should be that begins with `len` bytes, which are mostly its checkpoint: one that took most of
+    /// the file would soon be followed by another one.
+    fn segment_bytes_for(&self, len: u64) -> u64 {
+        if len.saturating_mul(SEGMENT_CHECKPOINTS_MIN) <= self.segment_bytes {
+            return self.segment_bytes;
+        }
+        let further = len.saturating_mul(2 * SEGMENT_CHECKPOINTS_MIN - 1);
+        len + further.min(SEGMENT_BYTES_MORE_MAX)
+    }
+
+    fn make_segment(&mut self, capacity: u64) -> Result<(), StoreError> {
         let name = format!("{SEGMENT_PREFIX}{:08}", self.next_file);
-        let capacity = self.segment_bytes.max(len);
         // A name is used once, whatever became of its file.
         self.next_file += 1;
         let file = self.folder.create(&name, capacity).map_err(|source| self.error("create", &name, source))?;
+        self.made_bytes += capacity;
         self.start(name, file, capacity);
         Ok(())
     }
