@@ -1,8 +1,5 @@
 //! What the kernel says of this process, under the names that every Prometheus client library uses.
 
-use procfs_core::FromRead;
-use procfs_core::process::Stat;
-
 use super::{Emit, Registry};
 use crate::model::MetricType;
 
@@ -13,21 +10,16 @@ pub fn register_process_metrics(registry: &Registry, start_time_seconds: f64) {
         "process_cpu_seconds_total",
         "CPU time used, user and system, in seconds.",
         MetricType::Counter,
-        with_stat(|stat| (stat.utime + stat.stime) as f64 / rustix::param::clock_ticks_per_second() as f64),
+        with_stat(|field| Some((field(14)? + field(15)?) / rustix::param::clock_ticks_per_second() as f64)),
     );
     registry.family(
         "process_resident_memory_bytes",
         "Resident memory in bytes.",
         gauge,
-        with_stat(|stat| stat.rss as f64 * rustix::param::page_size() as f64),
+        with_stat(|field| Some(field(24)? * rustix::param::page_size() as f64)),
     );
-    registry.family(
-        "process_virtual_memory_bytes",
-        "Virtual memory in bytes.",
-        gauge,
-        with_stat(|stat| stat.vsize as f64),
-    );
-    registry.family("process_threads", "Threads of the process.", gauge, with_stat(|stat| stat.num_threads as f64));
+    registry.family("process_virtual_memory_bytes", "Virtual memory in bytes.", gauge, with_stat(|field| field(23)));
+    registry.family("process_threads", "Threads of the process.", gauge, with_stat(|field| field(20)));
     registry.family("process_open_fds", "Open file descriptors.", gauge, |emit| {
         if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
             // One of them is the folder that is being read.
@@ -44,12 +36,17 @@ pub fn register_process_metrics(registry: &Registry, start_time_seconds: f64) {
     });
 }
 
+/// A field of `/proc/self/stat` by its number in proc(5).
+type Field<'a> = &'a dyn Fn(usize) -> Option<f64>;
+
 /// A source that reads `/proc/self/stat` and gives nothing where that fails.
-fn with_stat(value: impl Fn(&Stat) -> f64 + Send + Sync + 'static) -> impl Fn(&mut Emit<'_>) + Send + Sync + 'static {
+fn with_stat(value: fn(Field<'_>) -> Option<f64>) -> impl Fn(&mut Emit<'_>) + Send + Sync + 'static {
     move |emit| {
-        let stat = std::fs::read("/proc/self/stat").ok().and_then(|text| Stat::from_read(text.as_slice()).ok());
-        if let Some(stat) = stat {
-            emit(&[], value(&stat));
+        let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        // The second field is the program's name in parentheses, which may hold blanks.
+        let fields: Vec<&str> = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().collect();
+        if let Some(value) = value(&|number| fields.get(number - 3)?.parse().ok()) {
+            emit(&[], value);
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Neighbours per device, `/proc/net/arp`.
 
-use std::collections::BTreeMap;
-
 use super::super::page::Page;
 use super::host::{Host, NodeError};
+use super::table::Tally;
 use crate::model::MetricType;
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     let text = host.proc("net/arp")?;
-    let mut entries: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut entries = Tally::default();
     // IP address, type, flags, hardware address, mask, device; incomplete entries have flags 0x0.
     for line in text.lines().skip(1) {
         let mut words = line.split_ascii_whitespace();
@@ -16,12 +15,12 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
             && flags != "0x0"
             && host.flags().shows("arp.device-include", "arp.device-exclude", device, || true)
         {
-            *entries.entry(device).or_default() += 1;
+            *entries.of(device) += 1.0;
         }
     }
     let mut family = page.family("node_arp_entries", MetricType::Gauge, "ARP entries by device.");
-    for (device, count) in entries {
-        family.sample(&[("device", device)], count as f64);
+    for (device, count) in entries.iter() {
+        family.sample(&[("device", device)], count);
     }
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! The per-CPU lines of `/proc/stat`, thermal throttling, and which CPUs are isolated or offline.
 
-use std::collections::BTreeMap;
-
 use super::super::page::Page;
 use super::host::{Folder, Host, NodeError, read_word};
+use super::table::Tally;
 use crate::model::MetricType;
 
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal"];
@@ -59,8 +58,8 @@ fn cpu_folders(host: &Host) -> Vec<(u32, Folder)> {
 
 /// Intel's counters: per core, and per package once.
 fn write_throttles(page: &mut Page<'_>, folders: &[(u32, Folder)]) {
-    let mut cores: BTreeMap<(String, String), f64> = BTreeMap::new();
-    let mut packages: BTreeMap<String, f64> = BTreeMap::new();
+    // By package and core, with a blank between them.
+    let (mut cores, mut packages) = (Tally::default(), Tally::default());
     for (_, folder) in folders {
         let core_count = folder.number("thermal_throttle/core_throttle_count");
         let package_count = folder.number("thermal_throttle/package_throttle_count");
@@ -69,22 +68,23 @@ fn write_throttles(page: &mut Page<'_>, folders: &[(u32, Folder)]) {
         }
         let word = |file: &str| folder.word(&format!("topology/{file}"));
         let (Some(core), Some(package)) = (word("core_id"), word("physical_package_id")) else { continue };
-        if let Some(count) = core_count {
-            cores.entry((package.clone(), core)).or_insert(count);
-        }
-        if let Some(count) = package_count {
-            packages.entry(package).or_insert(count);
+        let core = format!("{package} {core}");
+        for (tally, key, count) in [(&mut cores, core, core_count), (&mut packages, package, package_count)] {
+            if let Some(count) = count.filter(|_| !tally.has(&key)) {
+                *tally.of(&key) = count;
+            }
         }
     }
     let mut family =
         page.family("node_cpu_core_throttles_total", MetricType::Counter, "Times that a core was throttled.");
-    for ((package, core), count) in &cores {
-        family.sample(&[("core", core), ("package", package)], *count);
+    for (key, count) in cores.iter() {
+        let (package, core) = key.split_once(' ').unwrap_or((key, ""));
+        family.sample(&[("core", core), ("package", package)], count);
     }
     let mut family =
         page.family("node_cpu_package_throttles_total", MetricType::Counter, "Times that a package was throttled.");
-    for (package, count) in &packages {
-        family.sample(&[("package", package)], *count);
+    for (package, count) in packages.iter() {
+        family.sample(&[("package", package)], count);
     }
 }
 

@@ -4,10 +4,9 @@
 //! not answered within [`STATFS_TIMEOUT`] is shown as a device error, and is not asked again until the thread has come
 //! back. The mounts behind it are asked on another thread.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -29,7 +28,7 @@ const IGNORED_TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debu
                              tracefs";
 
 /// Mount points whose statfs has not come back.
-static STUCK: LazyLock<Mutex<BTreeSet<PathBuf>>> = LazyLock::new(Mutex::default);
+static STUCK: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 #[derive(Clone, Debug, PartialEq)]
 struct Mount {
@@ -118,7 +117,7 @@ fn row(mount: &Mount, answer: &Answer) -> Row {
 
 /// The mounts to show, by device and mount point, each once: the last mount over a point is the visible one.
 fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
-    let mut mounts = BTreeMap::new();
+    let mut mounts: Vec<Mount> = Vec::new();
     for mut mount in mountinfo.lines().filter_map(parse_mount) {
         mount.mount_point = without_prefix(&mount.mount_point, host.rootfs()).to_owned();
         let Mount { mount_point, fs_type, .. } = &mount;
@@ -130,10 +129,15 @@ fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
         let is_type_shown =
             flags.shows("filesystem.fs-types-include", "filesystem.fs-types-exclude", fs_type, usual_type);
         if is_point_shown && is_type_shown {
-            mounts.insert((mount.device.clone(), mount.mount_point.clone()), mount);
+            let key = |mount: &Mount| (mount.device.clone(), mount.mount_point.clone());
+            let wanted = key(&mount);
+            match mounts.binary_search_by_key(&wanted, key) {
+                Ok(at) => mounts[at] = mount,
+                Err(at) => mounts.insert(at, mount),
+            }
         }
     }
-    mounts.into_values().collect()
+    mounts
 }
 
 /// Seen through a bind mount of the host's root, paths begin with that mount's own.
@@ -199,7 +203,7 @@ fn ask(paths: Vec<PathBuf>) -> Vec<Answer> {
             Some(Ok(answer)) => answers.push(answer),
             // The next mount gets another thread; this one ends once it comes back and finds nobody waiting.
             Some(Err(_)) => {
-                lock_stuck().insert(path.clone());
+                lock_stuck().push(path.clone());
                 answers.push(Err(TIMED_OUT.to_owned()));
                 asked = None;
             }
@@ -214,7 +218,7 @@ fn ask(paths: Vec<PathBuf>) -> Vec<Answer> {
 
 const TIMED_OUT: &str = "mountpoint timeout";
 
-fn lock_stuck() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+fn lock_stuck() -> MutexGuard<'static, Vec<PathBuf>> {
     STUCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -244,7 +248,7 @@ fn start_worker() -> Option<Worker> {
             for path in paths {
                 let answer = usage(&path);
                 // Whoever asked may have given up: then the mount answers again from now on.
-                lock_stuck().remove(&path);
+                lock_stuck().retain(|stuck| *stuck != path);
                 if answers.send(answer).is_err() {
                     break;
                 }
@@ -300,10 +304,10 @@ mod tests {
             .collect();
         assert_eq!(shown, [Ok(true), Err("no such file or directory"), Ok(false)]);
         // What has not come back is not asked again.
-        lock_stuck().insert("/nonexistent/stuck".into());
+        lock_stuck().push("/nonexistent/stuck".into());
         let answers = ask(vec!["/nonexistent/stuck".into(), "/".into()]);
         assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true]);
-        lock_stuck().remove(Path::new("/nonexistent/stuck"));
+        lock_stuck().retain(|stuck| stuck != Path::new("/nonexistent/stuck"));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! The distribution, `/etc/os-release`; see os-release(5).
 
-use std::collections::BTreeMap;
-
 use super::super::page::Page;
 use super::host::{Host, NodeError, read_text};
 use crate::model::MetricType;
@@ -12,7 +10,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
         .find_map(|path| read_text(&host.root_path(path)).ok())
         .ok_or(NodeError::Nothing)?;
     let facts = parse(&text);
-    let fact = |name: &str| facts.get(name).map_or("", String::as_str);
+    let fact = |name: &str| value_of(&facts, name);
     let labels = [
         ("build_id", fact("BUILD_ID")),
         ("id", fact("ID")),
@@ -35,7 +33,12 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     Ok(())
 }
 
-fn parse(text: &str) -> BTreeMap<&str, String> {
+/// The last value counts, as in a shell.
+fn value_of<'f>(facts: &'f [(&str, String)], name: &str) -> &'f str {
+    facts.iter().rfind(|(known, _)| *known == name).map_or("", |(_, value)| value)
+}
+
+fn parse(text: &str) -> Vec<(&str, String)> {
     text.lines().filter_map(|line| line.trim().split_once('=')).map(|(name, value)| (name, unquote(value))).collect()
 }
 
@@ -63,9 +66,9 @@ mod tests {
     #[test]
     fn quoting_and_versions() {
         let facts = parse("NAME=\"My \\\"OS\\\"\"\nID=my\nVERSION_ID='12.3.1'\n# comment\n");
-        assert_eq!(facts["NAME"], "My \"OS\"");
-        assert_eq!(facts["ID"], "my");
-        assert_eq!(major_and_minor(&facts["VERSION_ID"]), Some(12.3));
+        assert_eq!(value_of(&facts, "NAME"), "My \"OS\"");
+        assert_eq!(value_of(&facts, "ID"), "my");
+        assert_eq!(major_and_minor(value_of(&facts, "VERSION_ID")), Some(12.3));
         assert_eq!(major_and_minor("rolling"), None);
     }
 }

@@ -1,14 +1,12 @@
 //! Processes and threads by state, `/proc/*/stat`; by setting, since it reads a file per thread.
 
-use std::collections::BTreeMap;
-
 use super::super::page::Page;
 use super::host::{Host, NodeError, names, read_text};
+use super::table::Tally;
 use crate::model::MetricType::Gauge;
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let mut processes: BTreeMap<String, u64> = BTreeMap::new();
-    let mut threads: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut processes, mut threads) = (Tally::default(), Tally::default());
     let (mut count, mut thread_count) = (0_u64, 0_u64);
     for process in ids(&names(host.procfs())) {
         let folder = host.procfs().join(process);
@@ -18,7 +16,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
         };
         count += 1;
         thread_count += of_process;
-        *processes.entry(state.clone()).or_default() += 1;
+        *processes.of(&state) += 1.0;
         let tasks = folder.join("task");
         for thread in ids(&names(&tasks)) {
             let of_thread = match thread == process {
@@ -28,7 +26,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
                 }
             };
             if let Some(state) = of_thread {
-                *threads.entry(state).or_default() += 1;
+                *threads.of(&state) += 1.0;
             }
         }
     }
@@ -39,8 +37,8 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
         ("node_processes_threads_state", "Threads by state.", "thread_state", &threads),
     ] {
         let mut family = page.family(name, Gauge, help);
-        for (state, count) in counts {
-            family.sample(&[(label, state)], *count as f64);
+        for (state, count) in counts.iter() {
+            family.sample(&[(label, state)], count);
         }
     }
     page.gauge("node_processes_pids", "Processes.", count as f64);

@@ -1,9 +1,8 @@
 //! Energy that Intel and AMD processors count, `/sys/class/powercap`; only root may read it.
 
-use std::collections::BTreeMap;
-
 use super::super::page::Page;
 use super::host::{Folder, Host, NodeError};
+use super::table::Tally;
 use crate::model::MetricType::Counter;
 
 struct Zone {
@@ -16,15 +15,15 @@ struct Zone {
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     let root = host.sys_path("class/powercap");
     let mut zones: Vec<Zone> = Vec::new();
-    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut seen = Tally::default();
     for entry in host.sys_names("class/powercap") {
         let path = root.join(&entry);
         let Some(folder) = Folder::open(&path) else { continue };
         let Some(name) = folder.word("name") else { continue };
         // `package-0` says its index; the others are numbered.
         let said = name.split_once('-').and_then(|(name, index)| Some((name.to_owned(), index.parse().ok()?)));
-        let (name, index) = said.unwrap_or_else(|| (name.clone(), seen.get(&name).copied().unwrap_or(0)));
-        seen.insert(name.clone(), index + 1);
+        let (name, index) = said.unwrap_or_else(|| (name.clone(), *seen.of(&name) as u32));
+        *seen.of(&name) = f64::from(index) + 1.0;
         let Some(microjoules) = folder.number("energy_uj") else { continue };
         zones.push(Zone { name, index, path: path.display().to_string(), joules: microjoules / 1e6 });
     }

@@ -81,6 +81,34 @@ impl Table {
     }
 }
 
+/// Numbers by key, sorted: one type for everybody who counts.
+#[derive(Default)]
+pub(super) struct Tally(Vec<(String, f64)>);
+
+impl Tally {
+    /// The number of a key; it begins with zero.
+    pub(super) fn of(&mut self, key: &str) -> &mut f64 {
+        let at = match self.0.binary_search_by(|(known, _)| known.as_str().cmp(key)) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, (key.to_owned(), 0.0));
+                at
+            }
+        };
+        &mut self.0[at].1
+    }
+
+    /// Whether a key has a number.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.binary_search_by(|(known, _)| known.as_str().cmp(key)).is_ok()
+    }
+
+    /// Keys and numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().map(|(key, number)| (key.as_str(), *number))
+    }
+}
+
 fn in_unit(value: f64, unit: &str) -> f64 {
     let factor = |digits: &str| digits.parse().unwrap_or(1.0);
     match unit.split_at_checked(1) {
