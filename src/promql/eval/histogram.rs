@@ -77,6 +77,10 @@ fn middle(histogram: &FloatHistogram, bucket: &Bucket) -> f64 {
 
 /// `histogram_quantile` of a native histogram. NaN observations are in no bucket; they count as higher
 /// than all others.
+///
+/// Differs from Prometheus 3.5.3 on purpose where the sum is NaN (NaN or both infinities observed, or a rate
+/// of an infinite sum) and the rank is not in the highest bucket: there Prometheus goes on to look for
+/// skipped observations, and interpolates in the highest bucket instead of the one that holds the rank.
 pub(super) fn native_quantile(
     q: f64,
     histogram: &FloatHistogram,
@@ -238,4 +242,29 @@ fn rank_below(histogram: &FloatHistogram, buckets: &[Bucket], value: f64) -> Opt
 fn logarithmic_share(bucket: &Bucket, value: f64) -> f64 {
     let [lower, upper, value_log] = [bucket.lower, bucket.upper, value].map(|bound| log2(bound.abs()));
     if value > 0.0 { (value_log - lower) / (upper - lower) } else { 1.0 - (value_log - upper) / (lower - upper) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::promql::series_notation::parse_histogram;
+
+    #[test]
+    fn quantiles_with_a_sum_that_is_no_number_stay_in_their_bucket() {
+        let histogram = |sum: &str, count: u32| {
+            let text = format!("{{{{schema:0 count:{count} sum:{sum} buckets:[1 3 4] n_buckets:[1 2]}}}}");
+            parse_histogram(&text).expect("a histogram")
+        };
+        // The lowest bucket, from -2 to -1, holds two observations of eleven.
+        let expected = -(0.45f64).exp2();
+        for (sum, q) in [("1", 0.1), ("NaN", 0.1)] {
+            let value = native_quantile(q, &histogram(sum, 11), "m", |_| panic!("nothing to say of {sum}"));
+            assert!((value - expected).abs() < 1e-12, "{sum}: {value}");
+        }
+        // One observation is in no bucket.
+        let said = std::cell::Cell::new(0);
+        let value = native_quantile(0.1, &histogram("NaN", 12), "m", |_| said.set(said.get() + 1));
+        assert!((-2.0..=-1.0).contains(&value) && said.get() == 1, "{value}");
+        assert!(native_quantile(1.0, &histogram("NaN", 12), "m", |_| {}).is_nan());
+    }
 }
