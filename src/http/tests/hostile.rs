@@ -1,10 +1,11 @@
 //! Clients that do not behave.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::site::{Answer, Site};
+use super::site::{Answer, Site, engine};
 use crate::http::settings::{REPLY_TIME_MAX, WRITE_STALL_MAX};
 use crate::http::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ServerSettings};
 
@@ -130,4 +131,29 @@ async fn a_client_that_takes_nothing_is_cut() {
     let mut received = Vec::new();
     let rest = stream.read_to_end(&mut received).await;
     assert!(rest.is_err() || received.len() < 18_000_000, "the whole answer came: {} bytes", received.len());
+}
+
+/// Waits until a condition holds, as long as a busy machine may take.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..6_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within a minute: {what}");
+}
+
+#[tokio::test]
+async fn a_query_ends_when_its_client_has_left() {
+    let engine = Arc::new(engine(50_000_000));
+    let site = Site::start_on(ServerSettings::default(), true, Arc::clone(&engine)).await;
+    let mut stream = site.connect().await;
+    // Half a million values in each of 11,000 windows: more work than the test waits for, and nothing is stored.
+    let query = "quantile_over_time(0.5,vector(1)[500000s:1s])";
+    let path = format!("/api/v1/query_range?query={query}&start=1700000000&end=1700010999&step=1&timeout=2m");
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: pi\r\n\r\n").as_bytes()).await.expect("open");
+    until("the query runs", || engine.memory_held() > 1 << 20).await;
+    drop(stream);
+    until("the query has ended", || engine.memory_held() == 0).await;
 }

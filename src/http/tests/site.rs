@@ -45,6 +45,10 @@ impl Site {
     }
 
     pub(super) async fn start_with(settings: ServerSettings, with_lifecycle: bool) -> Self {
+        Self::start_on(settings, with_lifecycle, Arc::new(engine(10_000))).await
+    }
+
+    pub(super) async fn start_on(settings: ServerSettings, with_lifecycle: bool, engine: Arc<Engine>) -> Self {
         let settings = ServerSettings { listen_addresses: vec!["127.0.0.1:0".to_owned()], ..settings };
         let server = Server::bind(settings).await.expect("a free port");
         let address = server.addresses()[0];
@@ -60,7 +64,7 @@ impl Site {
         let api = Api {
             clock: Clock::manual(NOW),
             store: Arc::clone(&select),
-            engine: Arc::new(engine()),
+            engine,
             queries: QuerySettings::default(),
             targets: Arc::new(Views),
             rules: Arc::new(Views),
@@ -180,10 +184,10 @@ impl CursorStore for ForgottenCursors {
     }
 }
 
-fn engine() -> Engine {
+pub(super) fn engine(samples_max: u64) -> Engine {
     let settings = EngineSettings {
         lookback: Duration::from_secs(300),
-        samples_max: 10_000,
+        samples_max,
         default_step: Duration::from_secs(60),
         features: Features::default(),
     };
