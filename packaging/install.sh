@@ -28,6 +28,10 @@ done
 has_systemd() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "needs root: sudo sh install.sh"
 
+if [ -z "$root" ] && [ "$(dpkg-query -W -f='${db:Status-Status}' outpost 2>/dev/null)" = installed ]; then
+  die "outpost is installed as a Debian package: upgrade or remove that with apt"
+fi
+
 if [ "$uninstall" = yes ]; then
   if has_systemd; then systemctl disable --now outpost >/dev/null 2>&1 || true; fi
   rm -f "$root/usr/bin/outpost" "$root/etc/systemd/system/outpost.service"
@@ -49,7 +53,6 @@ board=
 if [ -r /proc/device-tree/model ]; then board=$(tr -d '\0' </proc/device-tree/model); fi
 say "outpost for ${board:-$machine}: $target"
 
-[ -z "$root" ] && [ -e /var/lib/dpkg/info/outpost.list ] && die "outpost is installed as a Debian package: upgrade that instead"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

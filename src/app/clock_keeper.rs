@@ -1,6 +1,6 @@
 //! The time of day on a board without a battery: whether the machine's clock is believed at the start, and since when.
 //!
-//! A clock is not believed that nothing keeps right and that is behind the newest stored sample or this version's
+//! A clock is not believed that nothing keeps right and that is far behind the newest stored sample or behind this version's
 //! release. Until it is, time counts from there and samples are held back ([`HeldStore`]); queries, rules and alerts
 //! go on with the assumed time. Federation waits: a central would keep the wrong times.
 
@@ -18,6 +18,9 @@ use crate::telemetry::{Counter, Gauge, Registry};
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The assumed time begins so much behind the newest stored sample.
 const MARGIN: Duration = Duration::from_secs(1);
+/// A clock that is less behind than this is believed: targets may stamp their samples so far ahead, and a clock that is
+/// right would otherwise never catch up with them.
+const AHEAD_MAX: Duration = Duration::from_secs(600);
 
 /// Keeps an eye on the machine's clock.
 pub struct ClockKeeper {
@@ -39,8 +42,7 @@ impl ClockKeeper {
     pub fn new(clock: Clock, store: &Arc<DiskStore>, registry: &Registry) -> Self {
         let newest = store.stats_with(0).newest.unwrap_or(RELEASED);
         let earliest = (newest + MARGIN).max(RELEASED);
-        // Right after the newest sample is not behind it: whoever was killed is back within the second.
-        let is_believed = clock.is_synchronised() || clock.wall() >= newest.max(RELEASED);
+        let is_believed = clock.is_synchronised() || clock.wall() >= (newest - AHEAD_MAX).max(RELEASED);
         let held = (!is_believed).then(|| {
             let behind_seconds = earliest.since(clock.wall()) / 1000;
             tracing::warn!(behind_seconds, "the time of day is not known yet: samples are held back until it is");
@@ -181,10 +183,10 @@ mod tests {
         let group = store.group("g").expect("room");
         let series = store.series(group, &Labels::from_pairs([("__name__", "up")])).expect("room");
         store.append(&Batch { group, timestamp: newest, samples: vec![(series, 1.0)], explicit: Vec::new() });
-        // Killed and back within the second: what is scraped from then on must not wait in memory.
-        for (wall, is_held) in
-            [(newest, false), (newest + Duration::from_millis(1), false), (Timestamp(newest.0 - 1), true)]
-        {
+        // Killed and back within the second: what is scraped from then on must not wait in memory. Nor where a target
+        // has stamped the newest sample ten minutes ahead: a right clock would never catch up with the assumed time.
+        let far = newest - AHEAD_MAX;
+        for (wall, is_held) in [(newest, false), (far, false), (Timestamp(far.0 - 1), true)] {
             let clock = Clock::manual(wall);
             ClockKeeper::new(clock.clone(), &store, &Registry::new());
             assert_eq!(clock.is_held(), is_held, "{wall:?}");

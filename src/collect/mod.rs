@@ -40,6 +40,9 @@ pub enum CollectError {
         /// Why.
         reason: String,
     },
+    /// A read of the kernel hangs.
+    #[error("the collection before has not ended: something under /proc, /sys or the textfile folder does not answer")]
+    UnderWay,
     /// Nothing could be read at all.
     #[error("nothing could be read under {path}: {reason}")]
     Unreadable {

@@ -18,7 +18,7 @@ use super::http_post::HttpPost;
 use super::queue::{AlertQueue, is_due, is_recent};
 use super::settings::{AlertmanagerSettings, NotifySettings};
 use super::status::AlertmanagersView;
-use super::waiting::{WaitingFile, fingerprint};
+use super::waiting::{Waiting, WaitingAlert, WaitingFile, fingerprint};
 use crate::client::{Client, ClientError};
 use crate::clock::Clock;
 use crate::discovery::{Discovery, DiscoveryError};
@@ -68,8 +68,8 @@ struct Inner {
 /// What is in the file of waiting alerts.
 struct Kept {
     file: WaitingFile,
-    /// Of the alerts in it.
-    fingerprint: Mutex<u64>,
+    /// Of the alerts in it. Held while it is written: what is written last is what was seen last.
+    fingerprint: tokio::sync::Mutex<u64>,
 }
 
 struct State {
@@ -78,6 +78,8 @@ struct State {
     sets: Vec<AlertmanagerSet>,
     /// The alerts that are still due, for Alertmanagers yet to come.
     recent: AlertQueue,
+    /// What waited when outpost was stopped, until its entry finds an Alertmanager.
+    restored: Vec<Waiting>,
 }
 
 /// One entry of `alertmanagers`.
@@ -115,8 +117,8 @@ impl Notifier {
             (file, loaded)
         });
         let Ok((file, loaded)) = loaded.await else { return Self::new(clock, registry) };
-        let waiting: Vec<Arc<Alert>> = match loaded {
-            Ok(alerts) => alerts.into_iter().map(|kept| Arc::new(kept.into())).collect(),
+        let waiting: Vec<Waiting> = match loaded {
+            Ok(alerts) => alerts.into_iter().map(Waiting::from).collect(),
             Err(error) => {
                 tracing::warn!(%error, "alerts that were waiting for an Alertmanager cannot be read");
                 Vec::new()
@@ -125,18 +127,20 @@ impl Notifier {
         if !waiting.is_empty() {
             tracing::info!(count = waiting.len(), "alerts still wait for an Alertmanager");
         }
-        let kept = Kept { file, fingerprint: Mutex::new(fingerprint(&waiting)) };
+        let kept = Kept { file, fingerprint: tokio::sync::Mutex::new(fingerprint(&waiting)) };
         let notifier = Self::with(clock, registry, Some(Arc::new(kept)), waiting);
         tokio::spawn(keep(Arc::downgrade(&notifier.0)));
         notifier
     }
 
-    fn with(clock: Clock, registry: &Registry, kept: Option<Arc<Kept>>, waiting: Vec<Arc<Alert>>) -> Self {
+    fn with(clock: Clock, registry: &Registry, kept: Option<Arc<Kept>>, waiting: Vec<Waiting>) -> Self {
+        let (restored, early): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| waiting.entry.is_some());
         let mut recent = AlertQueue::new(QUEUE_CAPACITY);
-        for alert in waiting {
-            recent.push(alert);
+        for waiting in early {
+            recent.push(waiting.alert);
         }
-        let state = State { external_labels: Labels::empty(), relabel_rules: Vec::new(), sets: Vec::new(), recent };
+        let (external_labels, relabel_rules, sets) = (Labels::empty(), Vec::new(), Vec::new());
+        let state = State { external_labels, relabel_rules, sets, recent, restored };
         let discovery_failures =
             registry.counter("outpost_notifications_discovery_failures_total", "Failed looks for Alertmanagers.");
         let stopping = watch::Sender::new(Stopping::No);
@@ -296,8 +300,9 @@ impl Inner {
     fn update(self: &Arc<Self>, settings: &AlertmanagerSettings, found: Fleet) {
         let mut state = self.state();
         state.forget_old(self.clock.now());
-        let State { sets, recent, .. } = &mut *state;
-        let Some(set) = sets.iter_mut().find(|set| set.settings == *settings) else { return };
+        let State { sets, recent, restored, .. } = &mut *state;
+        let Some(entry) = sets.iter().position(|set| set.settings == *settings) else { return };
+        let set = &mut sets[entry];
         for address in found.invalid.difference(&set.fleet.invalid) {
             tracing::error!(address, "a discovered Alertmanager has no usable address");
         }
@@ -309,9 +314,14 @@ impl Inner {
             stays
         });
         let recent: Vec<Arc<Alert>> = recent.iter().cloned().collect();
+        let waited: Vec<Arc<Alert>> = match found.active.is_empty() {
+            true => Vec::new(),
+            false => restored.extract_if(.., |waiting| waiting.entry == Some(entry)).map(|found| found.alert).collect(),
+        };
         for url in &found.active {
             if !set.endpoints.contains_key(url) {
                 let endpoint = Endpoint::new(url.clone());
+                endpoint.push(waited.iter().cloned());
                 endpoint.push(set.relabelled(&recent));
                 let post = Arc::clone(&set.post);
                 let run = endpoint.clone().run(post, self.clock.clone(), self.stopping.subscribe());
@@ -325,27 +335,24 @@ impl Inner {
     /// Brings the file up to date; false if it is already, or if there is none.
     async fn keep(&self) -> bool {
         let Some(kept) = self.kept.clone() else { return false };
+        let mut kept_now = kept.fingerprint.lock().await;
         let waiting = self.state().waiting(self.clock.now());
         let now = fingerprint(&waiting);
-        if *kept.fingerprint() == now {
+        if *kept_now == now {
             return false;
         }
+        let written_by = Arc::clone(&kept);
         let write = move || {
-            let records = waiting.iter().map(|alert| (&**alert).into()).collect();
-            match kept.file.save(&records) {
-                Ok(()) => *kept.fingerprint() = now,
-                Err(error) => tracing::warn!(%error, "alerts that wait for an Alertmanager are in memory alone"),
-            }
+            let records = waiting.iter().map(WaitingAlert::from).collect();
+            written_by.file.save(&records)
         };
-        // Panics abort; a cancelled task means that the runtime is ending.
-        drop(spawn_blocking(write).await);
+        match spawn_blocking(write).await {
+            Ok(Ok(())) => *kept_now = now,
+            Ok(Err(error)) => tracing::warn!(%error, "alerts that wait for an Alertmanager are in memory alone"),
+            // Panics abort; a cancelled task means that the runtime is ending.
+            Err(_) => {}
+        }
         true
-    }
-}
-
-impl Kept {
-    fn fingerprint(&self) -> MutexGuard<'_, u64> {
-        self.fingerprint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -358,18 +365,23 @@ impl State {
     fn forget_old(&mut self, now: Timestamp) {
         let is_kept = if self.lacks_alertmanagers() { is_due } else { is_recent };
         self.recent.retain(|alert| is_kept(alert, now));
+        self.restored.retain(|waiting| is_due(&waiting.alert, now));
     }
 
     /// What no Alertmanager has taken yet, each alert once.
-    fn waiting(&self, now: Timestamp) -> Vec<Arc<Alert>> {
-        let endpoints = self.sets.iter().flat_map(|set| set.endpoints.values().map(|delivering| &delivering.endpoint));
-        let mut waiting: BTreeMap<Labels, Arc<Alert>> = BTreeMap::new();
-        let queued = endpoints.filter(|endpoint| !endpoint.works()).flat_map(Endpoint::waiting);
-        let early = self.recent.iter().filter(|_| self.lacks_alertmanagers()).cloned();
-        for alert in early.chain(queued).filter(|alert| is_due(alert, now)) {
-            waiting.insert(alert.labels.clone(), alert);
-        }
-        waiting.into_values().collect()
+    fn waiting(&self, now: Timestamp) -> Vec<Waiting> {
+        let queued = self.sets.iter().enumerate().flat_map(|(entry, set)| {
+            let endpoints = set.endpoints.values().map(|delivering| &delivering.endpoint);
+            let alerts = endpoints.filter(|endpoint| !endpoint.works()).flat_map(Endpoint::waiting);
+            alerts.map(move |alert| Waiting { entry: Some(entry), alert })
+        });
+        let early = self.recent.iter().filter(|_| self.lacks_alertmanagers());
+        let early = early.map(|alert| Waiting { entry: None, alert: Arc::clone(alert) });
+        let all = self.restored.iter().cloned().chain(early).chain(queued);
+        let due = all.filter(|waiting| is_due(&waiting.alert, now));
+        let each_once: BTreeMap<(Option<usize>, Labels), Waiting> =
+            due.map(|waiting| ((waiting.entry, waiting.alert.labels.clone()), waiting)).collect();
+        each_once.into_values().collect()
     }
 }
 

@@ -15,9 +15,19 @@ use crate::state_file::StateFile;
 /// Where they are kept.
 pub type WaitingFile = StateFile<Vec<WaitingAlert>>;
 
+/// An alert that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// For which entry of `alertmanagers`, as that one's `alert_relabel_configs` left it; `None` for all of them, before.
+    pub entry: Option<usize>,
+    /// The alert.
+    pub alert: Arc<Alert>,
+}
+
 /// One alert in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingAlert {
+    entry: Option<usize>,
     labels: Vec<(String, String)>,
     annotations: Vec<(String, String)>,
     starts_ms: i64,
@@ -26,10 +36,11 @@ pub struct WaitingAlert {
     generator_url: String,
 }
 
-impl From<&Alert> for WaitingAlert {
-    fn from(alert: &Alert) -> Self {
+impl From<&Waiting> for WaitingAlert {
+    fn from(Waiting { entry, alert }: &Waiting) -> Self {
         let pairs = |labels: &Labels| labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Self {
+            entry: *entry,
             labels: pairs(&alert.labels),
             annotations: pairs(&alert.annotations),
             starts_ms: alert.starts_at.0,
@@ -40,28 +51,29 @@ impl From<&Alert> for WaitingAlert {
     }
 }
 
-impl From<WaitingAlert> for Alert {
+impl From<WaitingAlert> for Waiting {
     fn from(kept: WaitingAlert) -> Self {
         let labels = |pairs: &[(String, String)]| {
             Labels::of_texts(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
         };
-        Self {
+        let alert = Alert {
             labels: labels(&kept.labels),
             annotations: labels(&kept.annotations),
             starts_at: Timestamp(kept.starts_ms),
             ends_at: Timestamp(kept.ends_ms),
             resolved: kept.resolved,
             generator_url: kept.generator_url,
-        }
+        };
+        Self { entry: kept.entry, alert: Arc::new(alert) }
     }
 }
 
 /// A number that changes with the alerts and their states; 0 for none.
-pub fn fingerprint(alerts: &[Arc<Alert>]) -> u64 {
+pub fn fingerprint(alerts: &[Waiting]) -> u64 {
     let hasher = FixedState::default();
-    let one = |alert: &Arc<Alert>| {
+    let one = |Waiting { entry, alert }: &Waiting| {
         let end = alert.resolved.then_some(alert.ends_at.0);
-        hasher.hash_one((&alert.labels, alert.starts_at.0, end)) | 1
+        hasher.hash_one((entry, &alert.labels, alert.starts_at.0, end)) | 1
     };
     alerts.iter().map(one).fold(0, u64::wrapping_add)
 }
@@ -70,23 +82,24 @@ pub fn fingerprint(alerts: &[Arc<Alert>]) -> u64 {
 mod tests {
     use super::*;
 
-    fn alert(ends_ms: i64, resolved: bool) -> Arc<Alert> {
-        Arc::new(Alert {
+    fn alert(ends_ms: i64, resolved: bool) -> Waiting {
+        let alert = Alert {
             labels: Labels::from_pairs([("alertname", "a"), ("job", "\"\n")]),
             annotations: Labels::from_pairs([("summary", "é")]),
             starts_at: Timestamp(-5),
             ends_at: Timestamp(ends_ms),
             resolved,
             generator_url: "http://pi/".to_owned(),
-        })
+        };
+        Waiting { entry: Some(1), alert: Arc::new(alert) }
     }
 
     #[test]
     fn alerts_are_kept_whole() {
         let alert = alert(7, true);
-        let text = serde_json::to_string(&WaitingAlert::from(&*alert)).expect("texts and numbers");
+        let text = serde_json::to_string(&WaitingAlert::from(&alert)).expect("texts and numbers");
         let kept: WaitingAlert = serde_json::from_str(&text).expect("what was written");
-        assert_eq!(Alert::from(kept), *alert);
+        assert_eq!(Waiting::from(kept), alert);
     }
 
     #[test]

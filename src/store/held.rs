@@ -3,7 +3,7 @@
 //! Samples that bear provisional times stay in memory, where queries and rules find them, and reach the store behind
 //! when the right time is known, moved to it. Samples with times of their own keep them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::iter::Peekable;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -37,13 +37,14 @@ struct Held {
     series: Vec<HeldSeries>,
     /// Their numbers in `view` by their ids behind, which are what callers know.
     numbers: HashMap<SeriesId, SeriesId>,
+    /// The samples with times of their own, which stay where they are.
+    explicit: HashSet<(SeriesId, Timestamp)>,
     samples: usize,
 }
 
 struct HeldSeries {
     group: GroupId,
-    /// Its samples have come with their own times.
-    is_explicit: bool,
+    number: SeriesId,
 }
 
 /// What became of the samples that were held.
@@ -80,11 +81,14 @@ impl<S: Append + Select> HeldStore<S> {
 
     fn settle_locked(&self, state: &mut State, correction: Option<Correction>) -> Option<Settled> {
         let State::Holding(held) = state else { return None };
-        let held = std::mem::take(held);
-        *state = State::Passing(correction);
+        let mut held = std::mem::take(held);
+        // Backwards, right times to come would look like provisional ones.
+        *state = State::Passing(correction.filter(|correction| correction.by_ms > 0));
+        let explicit = std::mem::take(&mut held.explicit);
+        let by_ms = correction.map_or(0, |correction| correction.by_ms);
         let mut settled = Settled::default();
         for (group, series) in held.into_groups() {
-            for batch in self.batches(group, series, correction) {
+            for batch in self.batches(group, series, &explicit, by_ms) {
                 let report = self.behind.append(&batch);
                 settled.stored += report.appended;
                 settled.refused += report.rejected.len();
@@ -98,17 +102,19 @@ impl<S: Append + Select> HeldStore<S> {
         &self,
         group: GroupId,
         series: Vec<(HeldSeries, Labels, Samples)>,
-        correction: Option<Correction>,
+        explicit: &HashSet<(SeriesId, Timestamp)>,
+        by_ms: i64,
     ) -> impl Iterator<Item = Batch> {
         let mut batches: BTreeMap<Timestamp, Batch> = BTreeMap::new();
         for (held, labels, samples) in series {
             // Not the id of then: a series without samples may have been dropped meanwhile.
             let Ok(id) = self.behind.series(group, &labels) else { continue };
             for (&at, &value) in samples.timestamps.iter().zip(&samples.values) {
-                let moved = correction.filter(|_| !held.is_explicit).map_or(at, |correction| correction.apply(at));
+                let is_explicit = explicit.contains(&(held.number, at));
+                let moved = Timestamp(at.0.saturating_add(if is_explicit { 0 } else { by_ms }));
                 let empty = || Batch { group, timestamp: moved, samples: Vec::new(), explicit: Vec::new() };
                 let batch = batches.entry(moved).or_insert_with(empty);
-                match held.is_explicit {
+                match is_explicit {
                     true => batch.explicit.push((id, at, value)),
                     false => batch.samples.push((id, value)),
                 }
@@ -142,9 +148,13 @@ impl Held {
                 report.rejected.push((position, Rejection::UnknownSeries));
                 return;
             };
-            self.series[number.0 as usize].is_explicit |= is_explicit;
             match self.view.append_to(*number, at, value) {
-                Ok(()) => report.appended += 1,
+                Ok(()) => {
+                    report.appended += 1;
+                    if is_explicit {
+                        self.explicit.insert((*number, at));
+                    }
+                }
                 Err(rejection) => report.rejected.push((position, rejection)),
             }
         };
@@ -161,7 +171,7 @@ impl Held {
     fn know(&mut self, id: SeriesId, group: GroupId, labels: &Labels) {
         let number = self.view.series_of(labels);
         if self.series.len() == number.0 as usize {
-            self.series.push(HeldSeries { group, is_explicit: false });
+            self.series.push(HeldSeries { group, number });
         }
         self.numbers.insert(id, number);
     }

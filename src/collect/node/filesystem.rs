@@ -5,7 +5,7 @@
 //! back. The mounts behind it are asked on another thread.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -193,22 +193,23 @@ fn is_ignored_mount_point(path: &str) -> bool {
 fn ask(paths: Vec<PathBuf>) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(paths.len());
     let mut asked: Option<(Worker, Receiver<Answer>)> = None;
+    // As it is now, for the whole round: who is asked for must not depend on who comes back meanwhile.
+    let stuck = lock_stuck().clone();
     for (index, path) in paths.iter().enumerate() {
-        if lock_stuck().contains(path) {
+        if stuck.contains(path) {
             answers.push(Err(TIMED_OUT.to_owned()));
             continue;
         }
-        asked = asked.take().or_else(|| start_asking(&paths[index..]));
-        match asked.as_ref().map(|(_, receiver)| receiver.recv_timeout(STATFS_TIMEOUT)) {
-            Some(Ok(answer)) => answers.push(answer),
-            // The next mount gets another thread; this one ends once it comes back and finds nobody waiting.
-            Some(Err(_)) => {
-                lock_stuck().push(path.clone());
-                answers.push(Err(TIMED_OUT.to_owned()));
-                asked = None;
-            }
-            None => answers.push(Err("no thread to ask with".to_owned())),
+        asked = asked.take().or_else(|| start_asking(&paths[index..], &stuck));
+        let answer = match &asked {
+            Some((_, receiver)) => wait_for_answer(receiver, path),
+            None => Err(NO_THREAD.to_owned()),
+        };
+        // The next mount gets another thread; this one ends once it comes back and finds nobody waiting.
+        if answer.as_ref().is_err_and(|error| [TIMED_OUT, NO_THREAD].contains(&error.as_str())) {
+            asked = None;
         }
+        answers.push(answer);
     }
     if let Some((worker, _)) = asked {
         *IDLE.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
@@ -217,6 +218,23 @@ fn ask(paths: Vec<PathBuf>) -> Vec<Answer> {
 }
 
 const TIMED_OUT: &str = "mountpoint timeout";
+const NO_THREAD: &str = "no thread to ask with";
+
+/// The answer for `path`, which counts as stuck where none comes in time.
+fn wait_for_answer(receiver: &Receiver<Answer>, path: &Path) -> Answer {
+    match receiver.recv_timeout(STATFS_TIMEOUT) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Disconnected) => Err(NO_THREAD.to_owned()),
+        Err(RecvTimeoutError::Timeout) => {
+            // Under the lock that the answer is given under: it has either come, or will find the path among the stuck.
+            let mut stuck = lock_stuck();
+            receiver.try_recv().unwrap_or_else(|_| {
+                stuck.push(path.to_owned());
+                Err(TIMED_OUT.to_owned())
+            })
+        }
+    }
+}
 
 fn lock_stuck() -> MutexGuard<'static, Vec<PathBuf>> {
     STUCK.lock().unwrap_or_else(PoisonError::into_inner)
@@ -231,9 +249,8 @@ type Worker = SyncSender<Job>;
 /// The thread of the last collection, if it came back.
 static IDLE: Mutex<Option<Worker>> = Mutex::new(None);
 
-fn start_asking(paths: &[PathBuf]) -> Option<(Worker, Receiver<Answer>)> {
+fn start_asking(paths: &[PathBuf], stuck: &[PathBuf]) -> Option<(Worker, Receiver<Answer>)> {
     let (sender, answers) = sync_channel(paths.len());
-    let stuck = lock_stuck().clone();
     let paths: Vec<PathBuf> = paths.iter().filter(|path| !stuck.contains(*path)).cloned().collect();
     let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).take();
     let worker = idle.map_or_else(start_worker, Some)?;
@@ -247,8 +264,9 @@ fn start_worker() -> Option<Worker> {
         for (paths, answers) in jobs {
             for path in paths {
                 let answer = usage(&path);
-                // Whoever asked may have given up: then the mount answers again from now on.
-                lock_stuck().retain(|stuck| *stuck != path);
+                // Whoever asked may have given up: then the mount answers again from now on. The channel has room for all.
+                let mut stuck = lock_stuck();
+                stuck.retain(|stuck| *stuck != path);
                 if answers.send(answer).is_err() {
                     break;
                 }

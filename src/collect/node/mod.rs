@@ -63,6 +63,7 @@ mod xfs;
 mod zfs;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::page::Page;
@@ -140,12 +141,30 @@ const SUBSYSTEMS: &[Subsystem] = &[
 /// Collects this host.
 pub struct NodeCollector {
     host: Arc<Host>,
+    /// Whether a collection is under way, perhaps one that nobody waits for any more.
+    is_under_way: Arc<AtomicBool>,
+}
+
+/// A collection that is under way until this goes.
+struct UnderWay(Arc<AtomicBool>);
+
+impl UnderWay {
+    /// `None` if one is already: nothing can interrupt a read that hangs, and each would take a thread.
+    fn begin(flag: &Arc<AtomicBool>) -> Option<Self> {
+        (!flag.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(flag)))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl NodeCollector {
     /// A collector that reads below the roots of `settings`.
     pub fn new(settings: NodeCollectorSettings, clock: Clock) -> Self {
-        Self { host: Arc::new(Host::new(settings, clock)) }
+        Self { host: Arc::new(Host::new(settings, clock)), is_under_way: Arc::default() }
     }
 }
 
@@ -153,9 +172,11 @@ impl Collector for NodeCollector {
     fn collect<'a>(&'a self, page: &'a mut Vec<u8>) -> CollectFuture<'a> {
         Box::pin(async move {
             let host = Arc::clone(&self.host);
+            let under_way = UnderWay::begin(&self.is_under_way).ok_or(CollectError::UnderWay)?;
             let mut bytes = std::mem::take(page);
             let task = tokio::task::spawn_blocking(move || {
                 let readable = write_page(&host, &mut bytes);
+                drop(under_way);
                 (bytes, readable)
             });
             let (bytes, readable) = task.await.expect("reading the host does not panic");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Host, NodeCollectorSettings, NodeFlags, write_page};
+use super::{CollectError, Collector, Host, NodeCollector, NodeCollectorSettings, NodeFlags, UnderWay, write_page};
 use crate::clock::Clock;
 use crate::exposition::{Format, Parser};
 use crate::model::Timestamp;
@@ -31,6 +31,17 @@ fn recorded_trees_give_their_golden_pages() {
         assert_eq!(page.lines().count(), expected.lines().count(), "{}", golden.display());
     }
     assert!(trees > 0, "no fixture tree in {}", folder.display());
+}
+
+/// A read that hangs holds one thread, not one more at each scrape.
+#[tokio::test]
+async fn one_collection_at_a_time() {
+    let collector = NodeCollector::new(NodeCollectorSettings::default(), Clock::manual(Timestamp(0)));
+    let hanging = UnderWay::begin(&collector.is_under_way).expect("nothing is under way");
+    let refused = collector.collect(&mut Vec::new()).await;
+    assert!(matches!(refused, Err(CollectError::UnderWay)), "{refused:?}");
+    drop(hanging);
+    collector.collect(&mut Vec::new()).await.expect("this host has a /proc");
 }
 
 /// Cut and garbled files lead to a page that the scraper takes, and to no panic.

@@ -10,9 +10,10 @@ pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
                        that are ten minutes ahead of it";
     let has_battery = !host.sys_folder("class/rtc").is_empty();
     let finding = match is_synchronised {
-        Some(true) if has_battery => {
-            Finding::good(SUBJECT, "synchronised, and kept by a battery while the power is off")
-        }
+        Some(true) if has_battery => Finding::good(
+            SUBJECT,
+            "synchronised, and there is a hardware clock, which its battery keeps while the power is off",
+        ),
         Some(true) => Finding::good(SUBJECT, "synchronised; without a battery it stands still while the power is off"),
         Some(false) => {
             let mend = if host.has("/usr/bin/timedatectl") || host.has("/bin/timedatectl") {
@@ -45,7 +46,7 @@ mod tests {
         let one = |host, synchronised| look(host, synchronised).remove(0);
         assert_eq!(one(&pi, Some(true)).severity, Severity::Good);
         assert!(one(&pi, Some(true)).what.contains("without a battery"));
-        assert!(one(&pc, Some(true)).what.contains("kept by a battery"));
+        assert!(one(&pc, Some(true)).what.contains("hardware clock"));
         assert_eq!(one(&pc, None).severity, Severity::Warning);
         let wrong = one(&pi, Some(false));
         assert_eq!(wrong.severity, Severity::Problem);

@@ -52,11 +52,13 @@ fn of_port(address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
         ErrorKind::AddrInUse => match running(port, options, is_tls) {
             Some(problems) if problems.is_empty() => vec![Finding::good(SUBJECT, format!("outpost runs at {address}"))],
             Some(problems) => problems.into_iter().map(of_running).collect(),
-            None => vec![Finding::problem(
+            None => vec![Finding::warning(
                 SUBJECT,
-                format!("{address} is taken by another program"),
-                "outpost cannot start there",
-                format!("sudo ss -ltnp 'sport = :{port}' shows which; end it, or choose --web.listen-address=:9091"),
+                format!("{address} is taken, and what listens there does not answer as outpost on the loopback"),
+                "a second program cannot listen there",
+                format!(
+                    "sudo ss -ltnp 'sport = :{port}' shows which; if it is not outpost: --web.listen-address=:9091"
+                ),
             )],
         },
         ErrorKind::PermissionDenied => vec![Finding::problem(
@@ -150,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_somebody_has_is_a_problem() {
+    fn a_port_that_somebody_has_is_told() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         // It takes connections and closes them: nobody that says it were healthy.
         std::thread::spawn(move || taken.incoming().for_each(drop));
         let found = of_port(&address, &options(""), false).remove(0);
-        assert_eq!(found.severity, Severity::Problem);
+        assert_eq!(found.severity, Severity::Warning);
         assert!(found.mend.contains("ss -ltnp"), "{}", found.mend);
         assert_eq!(of_port("127.0.0.1:0", &options(""), false)[0].severity, Severity::Good);
         assert_eq!(of_port("192.0.2.1:9", &options(""), false)[0].severity, Severity::Problem);

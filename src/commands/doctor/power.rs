@@ -5,13 +5,16 @@ use super::host::Host;
 
 const SUBJECT: &str = "power";
 
-/// Where the firmware's driver shows its flags; the older and the newer place.
-const THROTTLED: [&str; 2] =
-    ["devices/platform/soc/soc:firmware/get_throttled", "devices/platform/axi/axi:firmware/get_throttled"];
+/// The firmware's driver: below it is the device, whatever its name is on the board.
+const FIRMWARE: &str = "bus/platform/drivers/raspberrypi-firmware";
+/// The device's own place on most boards.
+const DEVICE: &str = "devices/platform/soc/soc:firmware";
 
 /// Nothing on machines without that firmware.
 pub fn look(host: &Host) -> Vec<Finding> {
-    let flags = THROTTLED.iter().find_map(|path| host.sys(path)).and_then(|text| parse_flags(&text));
+    let devices = host.sys_folder(FIRMWARE).into_iter().chain([DEVICE.to_owned()]);
+    let flags = devices.into_iter().find_map(|device| host.sys(&format!("{device}/get_throttled")));
+    let flags = flags.and_then(|text| parse_flags(&text));
     // The driver rpi_volt has one alarm: set for as long as the voltage is too low.
     let is_low = host.sys_folder("class/hwmon").iter().find_map(|chip| {
         let name = host.sys(&format!("{chip}/name"))?;
@@ -19,12 +22,13 @@ pub fn look(host: &Host) -> Vec<Finding> {
     });
     match (flags, is_low) {
         (None, None) => Vec::new(),
+        (None, Some(false)) => vec![Finding::good(SUBJECT, "the voltage is right now; what was before is not known")],
         (flags, is_low) => vec![judged(flags.unwrap_or(0), is_low.unwrap_or(false))],
     }
 }
 
-/// Bits of `vcgencmd get_throttled`: 0 under-voltage now, 2 throttled now, 3 soft temperature limit now; 16 higher for
-/// what has been since the start.
+/// Bits of `vcgencmd get_throttled`: 0 under-voltage now, 1 frequency capped now, 2 throttled now, 3 soft temperature limit
+/// now; 16 higher for what has been since the start.
 fn judged(flags: u32, is_low: bool) -> Finding {
     const WHY: &str = "cards are damaged and writes are lost when the voltage drops while they write";
     const MEND: &str = "use the power supply that belongs to the board and a short cable; then look again: \
@@ -35,7 +39,7 @@ fn judged(flags: u32, is_low: bool) -> Finding {
         Finding::problem(SUBJECT, "the voltage is too low", WHY, MEND)
     } else if has(16) {
         Finding::warning(SUBJECT, "the voltage was too low at least once since the start", WHY, MEND)
-    } else if has(2) || has(3) || has(18) || has(19) {
+    } else if [1, 2, 3, 17, 18, 19].into_iter().any(has) {
         let what = "the processor is or was slowed down for its temperature";
         Finding::warning(SUBJECT, what, "scrapes and queries take longer than they need to", COOL)
     } else {
@@ -68,6 +72,13 @@ mod tests {
             assert_eq!(found.severity, severity, "{flags}");
             assert!(found.what.contains(word), "{flags}: {}", found.what);
         }
+    }
+
+    #[test]
+    fn the_firmware_is_found_under_any_name() {
+        let path = "sys/bus/platform/drivers/raspberrypi-firmware/soc@107c000000:firmware/get_throttled";
+        let (_folder, host) = made(&[("sys/bus/platform/drivers/raspberrypi-firmware/uevent", ""), (path, "1")]);
+        assert_eq!(look(&host)[0].severity, Severity::Problem);
     }
 
     #[test]

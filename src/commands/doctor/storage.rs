@@ -72,7 +72,9 @@ fn of_mount(mount: &Mount, folder: &Path) -> Option<Finding> {
             format!("{point} is read-only"),
             "samples stay in memory, within a bound, and a power cut takes them; a file system turns read-only when the \
              kernel finds it damaged or the card failing",
-            format!("sudo dmesg | grep -iE 'ext4|mmc|I/O error'; sudo mount -o remount,rw {point}"),
+            "sudo dmesg | grep -iE 'ext4|mmc|I/O error' says which; back up (outpost store backup), then have it checked at \
+             the next start (fsck.mode=force on the kernel's command line) or by e2fsck -f on another machine; \
+             mounted so on purpose: /etc/fstab",
         ));
     }
     let elsewhere = "keep it on a local disk: --storage.path=/var/lib/outpost";
@@ -131,13 +133,10 @@ fn worn(host: &Host, device: &str, shown: &str) -> Option<Finding> {
     let mend = "back up (outpost store backup) and replace it";
     if tenths >= 11 || reserve >= 3 {
         Some(Finding::problem(SUBJECT, format!("{shown} is at the end of its life"), why, mend))
-    } else if tenths >= 9 || reserve == 2 {
-        Some(Finding::warning(
-            SUBJECT,
-            format!("{shown} has used {}0 % of its life or more", tenths.max(9) - 1),
-            why,
-            mend,
-        ))
+    } else if tenths >= 9 {
+        Some(Finding::warning(SUBJECT, format!("{shown} has used {}0 % of its life or more", tenths - 1), why, mend))
+    } else if reserve == 2 {
+        Some(Finding::warning(SUBJECT, format!("{shown} has used 80 % of its reserved blocks"), why, mend))
     } else {
         None
     }

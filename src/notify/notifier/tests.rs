@@ -179,6 +179,9 @@ async fn what_nobody_has_taken_is_told_after_a_restart() {
     let before = Notifier::keeping(Clock::manual(now), &Registry::new(), file()).await;
     before.reload(&settings(entry(&nobody, Vec::new())), &Labels::empty()).expect("valid");
     let down = Alert { ends_at: now, resolved: true, ..alert("Down") };
+    while before.active().is_empty() {
+        tokio::task::yield_now().await;
+    }
     before.send(vec![alert("Disk"), down.clone()]);
     assert!(before.0.keep().await, "alerts have come");
     before.send(vec![alert("Disk"), down]);

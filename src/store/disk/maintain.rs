@@ -160,6 +160,7 @@ impl Shared {
         // First of all room: a full disk then has some.
         self.expire()?;
         self.blocks.delete_retired()?;
+        self.merge_kept()?;
         // A window is merged when its last span is in blocks too: a block that comes later would stay alone.
         let closed_until = self.clock.now() - CUT_DELAY;
         self.cut()?;

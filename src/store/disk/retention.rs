@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::footprint::{file_len, footprint};
+use super::metrics::describe;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::blocks::Retention;
@@ -18,27 +19,13 @@ impl Shared {
     /// Drops what the retention does not keep, and keeps the folder within its bound.
     pub(super) fn expire(&self) -> Result<(), StoreError> {
         let settings = &self.settings;
-        let by_clock = self.clock.now() - settings.retention_time;
-        let newer = self
-            .blocks
-            .list()
-            .iter()
-            .filter(|block| block.newest >= by_clock)
-            .fold(0i64, |sum, block| sum.saturating_add(block.until.since(block.start)));
-        let proof = EXPIRY_PROOF.min(settings.retention_time / 2);
-        let is_proven = u128::from(newer.unsigned_abs()) >= proof.as_millis();
-        let horizon = if is_proven { by_clock } else { Timestamp::MIN };
         let retention = Retention {
             now: self.clock.now(),
-            horizon,
+            horizon: self.horizon(),
             rules: &settings.retention_rules,
             bytes_max: settings.retention_bytes.map(|max| self.block_bytes_max(max)),
         };
         let expired = self.blocks.expire(&retention)?;
-        if let Some(bytes) = self.blocks.merge_kept(settings.span_ms(), horizon)? {
-            self.metrics.merges.inc();
-            self.note_block_written(bytes);
-        }
         if expired.blocks > 0 || expired.bytes_written > 0 {
             self.changes.note_removal();
         }
@@ -52,6 +39,43 @@ impl Shared {
         self.note_bound(expired.is_bound_too_small);
         self.blocks.delete_retired()?;
         self.shrink_file()
+    }
+
+    /// Merges what rules keep beyond the retention. It can wait: a disk without room for it must not keep anything else
+    /// from being written or deleted, so that only damage is an error here.
+    pub(super) fn merge_kept(&self) -> Result<(), StoreError> {
+        match self.try_merge_kept() {
+            Err(error) if !matches!(error, StoreError::Damaged { .. }) => {
+                self.metrics.block_failures.inc();
+                tracing::warn!(error = describe(&error), "what rules keep is not merged; it will be tried again");
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_merge_kept(&self) -> Result<(), StoreError> {
+        if let Some(bytes) = self.blocks.merge_kept(self.settings.span_ms(), self.horizon())? {
+            self.metrics.merges.inc();
+            self.note_block_written(bytes);
+            self.blocks.delete_retired()?;
+        }
+        Ok(())
+    }
+
+    /// What is older is beyond the retention by time.
+    fn horizon(&self) -> Timestamp {
+        let settings = &self.settings;
+        let by_clock = self.clock.now() - settings.retention_time;
+        let newer = self
+            .blocks
+            .list()
+            .iter()
+            .filter(|block| block.newest >= by_clock)
+            .fold(0i64, |sum, block| sum.saturating_add(block.until.since(block.start)));
+        let proof = EXPIRY_PROOF.min(settings.retention_time / 2);
+        let is_proven = u128::from(newer.unsigned_abs()) >= proof.as_millis();
+        if is_proven { by_clock } else { Timestamp::MIN }
     }
 
     /// What the block database may use of the bound: the rest, and room for what is written next. A merged block

@@ -114,6 +114,22 @@ fn a_correction_backwards_counts_what_is_refused() {
     site.append("new", START, 2.0);
     assert_eq!(site.front.settle(|| Some(correction(-500_000))), Some(Settled { stored: 1, refused: 1 }));
     assert_eq!(all(&*site.behind), ["new: -500=2", "old: -1=1"]);
+    // The right time reaches the span that was provisional: it is right now.
+    assert_eq!(site.append("new", START + 5_000, 3.0).appended, 1);
+    assert_eq!(all(&*site.behind), ["new: -500=2 5=3", "old: -1=1"]);
+}
+
+#[test]
+fn of_a_series_with_its_own_times_only_those_stay() {
+    let site = Site::new(HELD_SAMPLES_MAX);
+    site.append_explicit("both", START - 400_000, 7.0);
+    site.append("both", START - 100, 8.0);
+    assert_eq!(site.front.settle(|| Some(correction(3_600_000))), Some(Settled { stored: 2, refused: 0 }));
+    assert_eq!(
+        all(&*site.behind),
+        ["both: -400=7 3599=8", "old: -1=1"],
+        "an offset before the start is provisional too"
+    );
 }
 
 #[test]
