@@ -112,6 +112,8 @@ pub fn serve(now: i64, flags: &[String]) {
         panic!("not the server's flags");
     };
     let clock = outpost::clock::Clock::manual(outpost::model::Timestamp(now));
+    // Of whenever the samples are: it is to be believed.
+    clock.set_synchronised();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let outcome = runtime.block_on(async { outpost::app::App::build(*options, clock).await?.run().await });
     outcome.expect("the server runs");
