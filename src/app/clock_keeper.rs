@@ -12,15 +12,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::{Clock, RELEASED, Steps};
 use crate::model::MetricType;
-use crate::store::{Append, DiskStore, HELD_SAMPLES_MAX, HeldStore, Select, Settled};
+use crate::store::{Append, DiskStore, HELD_SAMPLES_MAX, HeldStore, Select, Settled, StoreSettings};
 use crate::telemetry::{Counter, Gauge, Registry};
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The assumed time begins so much behind the newest stored sample.
 const MARGIN: Duration = Duration::from_secs(1);
-/// A clock that is less behind than this is believed: targets may stamp their samples so far ahead, and a clock that is
-/// right would otherwise never catch up with them.
-const AHEAD_MAX: Duration = Duration::from_secs(600);
 
 /// Keeps an eye on the machine's clock.
 pub struct ClockKeeper {
@@ -42,7 +39,9 @@ impl ClockKeeper {
     pub fn new(clock: Clock, store: &Arc<DiskStore>, registry: &Registry) -> Self {
         let newest = store.stats_with(0).newest.unwrap_or(RELEASED);
         let earliest = (newest + MARGIN).max(RELEASED);
-        let is_believed = clock.is_synchronised() || clock.wall() >= (newest - AHEAD_MAX).max(RELEASED);
+        // Targets may stamp their samples so far ahead: a clock that is right would never catch up with them.
+        let surely_past = (newest - StoreSettings::AHEAD_MAX).max(RELEASED);
+        let is_believed = clock.is_synchronised() || clock.wall() >= surely_past;
         let held = (!is_believed).then(|| {
             let behind_seconds = earliest.since(clock.wall()) / 1000;
             tracing::warn!(behind_seconds, "the time of day is not known yet: samples are held back until it is");
@@ -171,7 +170,7 @@ impl Metrics {
 mod tests {
     use super::*;
     use crate::model::{Labels, Timestamp};
-    use crate::store::{Batch, StoreSettings};
+    use crate::store::Batch;
 
     #[tokio::test]
     async fn a_clock_is_believed_unless_it_is_behind_the_newest_sample() {
@@ -185,7 +184,7 @@ mod tests {
         store.append(&Batch { group, timestamp: newest, samples: vec![(series, 1.0)], explicit: Vec::new() });
         // Killed and back within the second: what is scraped from then on must not wait in memory. Nor where a target
         // has stamped the newest sample ten minutes ahead: a right clock would never catch up with the assumed time.
-        let far = newest - AHEAD_MAX;
+        let far = newest - StoreSettings::AHEAD_MAX;
         for (wall, is_held) in [(newest, false), (far, false), (Timestamp(far.0 - 1), true)] {
             let clock = Clock::manual(wall);
             ClockKeeper::new(clock.clone(), &store, &Registry::new());

@@ -79,8 +79,8 @@ fn middle(histogram: &FloatHistogram, bucket: &Bucket) -> f64 {
 /// than all others.
 ///
 /// Differs from Prometheus 3.5.3 on purpose where the sum is NaN (NaN or both infinities observed, or a rate
-/// of an infinite sum) and the rank is not in the highest bucket: there Prometheus goes on to look for
-/// skipped observations, and interpolates in the highest bucket instead of the one that holds the rank.
+/// of an infinite sum) and the rank is not in the highest bucket: there Prometheus seems to go on to look for
+/// skipped observations, and to interpolate in the highest bucket instead of the one that holds the rank.
 pub(super) fn native_quantile(
     q: f64,
     histogram: &FloatHistogram,

@@ -154,17 +154,22 @@ fn small(path: &Path) -> StoreSettings {
     StoreSettings { runtime_dir: Some(path.with_extension("run")), block_span, ..settings(path) }
 }
 
+/// A store whose log or database is under a plan, and the other one under none.
+fn opened_under(plan: &Arc<Plan>, is_log: bool, path: &Path, clock: &Clock) -> Arc<DiskStore> {
+    let quiet = Plan::new(Op::Open, 0, false);
+    faults::rule(path, if is_log { &quiet } else { plan });
+    let log = Ruled(DiskFolder::new(&path.join("log")), Arc::clone(if is_log { plan } else { &quiet }));
+    let store = DiskStore::open_with(small(path), clock.clone(), &Registry::new(), Box::new(log));
+    store.unwrap_or_else(|error| panic!("{plan:?} {is_log}: {error}"))
+}
+
 /// Runs the workload under a plan for the log or the database, then cuts the power, mends the disk and looks.
 fn run_under(plan: &Arc<Plan>, is_log: bool) {
     let folder = folder();
     let path = folder.path().join("store");
     let clock = Clock::manual(Timestamp(START));
-    let quiet = Plan::new(Op::Open, 0, false);
-    faults::rule(&path, if is_log { &quiet } else { plan });
-    let log = Ruled(DiskFolder::new(&path.join("log")), Arc::clone(if is_log { plan } else { &quiet }));
     let what = (&**plan, if is_log { "log" } else { "database" });
-    let store = DiskStore::open_with(small(&path), clock.clone(), &Registry::new(), Box::new(log));
-    let store = store.unwrap_or_else(|error| panic!("{what:?}: {error}"));
+    let store = opened_under(plan, is_log, &path, &clock);
     let durable = work(&store, &clock);
     let found = check(&store, STEPS, &what);
     // A database that cannot be opened, or not be rolled back, is not read until it can.
@@ -258,12 +263,8 @@ fn open_under(plan: &Arc<Plan>, is_log: bool, original: &Path, clock: &Clock) {
     let folder = folder();
     let path = folder.path().join("store");
     copy_folder(original, &path);
-    let quiet = Plan::new(Op::Open, 0, false);
-    faults::rule(&path, if is_log { &quiet } else { plan });
-    let log = Ruled(DiskFolder::new(&path.join("log")), Arc::clone(if is_log { plan } else { &quiet }));
     let what = (&**plan, if is_log { "log" } else { "database" });
-    let store = DiskStore::open_with(small(&path), clock.clone(), &Registry::new(), Box::new(log));
-    let store = store.unwrap_or_else(|error| panic!("{what:?}: {error}"));
+    let store = opened_under(plan, is_log, &path, clock);
     check(&store, STEPS, &what);
     step_to(&store, clock, STEPS);
     drop(store.flush());
