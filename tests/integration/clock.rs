@@ -1,45 +1,13 @@
 //! A board without a battery: the clock starts in the past, and is set while outpost runs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::support::{Outpost, PATIENCE, PageServer, eventually, get, query_value};
+use super::support::{Outpost, PATIENCE, PageServer, WrongClock, eventually, get, query_value};
 
 const DAY: i64 = 86_400;
 const HOUR: i64 = 3_600;
-
-/// The clock of one process, through a library that is loaded into it.
-struct WrongClock {
-    library: PathBuf,
-    setting: PathBuf,
-}
-
-impl WrongClock {
-    /// Right at first.
-    fn new(folder: &Path) -> Self {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/support/wrong_clock.c");
-        let clock = Self { library: folder.join("wrong_clock.so"), setting: folder.join("wrong_clock") };
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&clock.library).arg(source);
-        let output = compiler.output().expect("a C compiler: apt-get install gcc");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        clock.set(0, true);
-        clock
-    }
-
-    /// Off by so many seconds. In place: the processes have it mapped.
-    fn set(&self, seconds: i64, is_synchronised: bool) {
-        let bytes = [seconds.to_ne_bytes(), i64::from(is_synchronised).to_ne_bytes()].concat();
-        if fs::metadata(&self.setting).is_err() {
-            fs::write(&self.setting, [0; 16]).unwrap();
-        }
-        let file = fs::OpenOptions::new().write(true).open(&self.setting).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
-    }
-}
 
 const CONFIG: &str = "global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [rules.yml]\n";
 const RULES: &str = "groups: [{name: g, rules: [{alert: Low, expr: battery_volts < 13}]}]\n";
@@ -51,9 +19,8 @@ fn samples_wait_for_the_time_of_day_and_alerts_do_not() {
     let clock = WrongClock::new(folder.path());
     fs::write(folder.path().join("rules.yml"), RULES).unwrap();
     let job = format!("scrape_configs: [{{job_name: page, static_configs: [{{targets: ['{}']}}]}}]\n", target.address);
-    let environment =
-        [("LD_PRELOAD", clock.library.to_str().unwrap()), ("WRONG_CLOCK", clock.setting.to_str().unwrap())];
-    let mut outpost = Outpost::start_with_environment(folder, Some(&format!("{CONFIG}{job}")), &[], &environment);
+    let config = format!("{CONFIG}{job}");
+    let mut outpost = Outpost::start_with_environment(folder, Some(&config), &[], &clock.environment());
     eventually(PATIENCE, "three samples", || at_least(&outpost, "count_over_time(battery_volts[1h])", 3.0));
     outpost.process.signal("TERM");
     assert_eq!(outpost.process.wait().code(), Some(0));

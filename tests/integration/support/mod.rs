@@ -7,6 +7,7 @@ mod peers;
 mod process;
 mod target;
 mod tls;
+mod wrong_clock;
 
 pub use exchange::{Answer, Ask, exchange};
 pub use hostile::HostileServer;
@@ -16,6 +17,7 @@ pub use process::{Outpost, Process, run_to_end};
 pub use target::{PageServer, WebhookServer};
 
 pub use tls::{exchange_tls, fixture};
+pub use wrong_clock::WrongClock;
 
 use std::time::{Duration, Instant};
 
