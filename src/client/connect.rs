@@ -174,6 +174,8 @@ async fn connect_first(addresses: &[SocketAddr], deadline: Instant) -> Result<Bo
             Ok(Ok(stream)) => {
                 // Requests are written whole: waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
+                // What was given up must not arrive all the same once the network is back, behind what was said since.
+                let _ = stream.set_zero_linger();
                 return Ok(Box::new(stream));
             }
             Ok(Err(error)) => io_reason(&error),

@@ -180,23 +180,21 @@ impl Inner {
         Ok(())
     }
 
-    /// The request to send next, if the response is a redirect that is to be followed.
+    /// The request to send next, if the response is a redirect that is to be followed. What is posted stays a POST:
+    /// a GET in its place would look like a success. So a 303, which wants a GET, is then the answer.
     fn redirect(&self, request: &Request, response: &Response) -> Result<Option<Request>, ClientError> {
-        let keeps_method = match response.status {
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => false,
-            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-            _ => return Ok(None),
+        let is_followed = match response.status {
+            StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT => true,
+            StatusCode::SEE_OTHER => request.method != Method::POST,
+            _ => false,
         };
         let location = response.headers.get(header::LOCATION).map(HeaderValue::as_bytes);
-        let (true, Some(location)) = (self.follow_redirects, location) else { return Ok(None) };
-        let mut next = request.clone();
-        next.url = request.url.join(&String::from_utf8_lossy(location))?;
-        if !keeps_method && request.method != Method::GET && request.method != Method::HEAD {
-            next.method = Method::GET;
-            next.body = Bytes::new();
-            next.headers.remove(header::CONTENT_TYPE);
-        }
-        Ok(Some(next))
+        let (true, true, Some(location)) = (self.follow_redirects, is_followed, location) else { return Ok(None) };
+        let url = request.url.join(&String::from_utf8_lossy(location))?;
+        Ok(Some(Request { url, ..request.clone() }))
     }
 }
 

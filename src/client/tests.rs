@@ -238,6 +238,20 @@ async fn redirects() {
     }
 }
 
+#[tokio::test]
+async fn a_redirected_post_stays_one() {
+    let target = echo().await;
+    for (status, expected) in [(301, 200), (302, 200), (303, 303), (307, 200), (308, 200)] {
+        let answer = format!("HTTP/1.1 {status} Moved\r\nLocation: {target}/there\r\nContent-Length: 0\r\n\r\n");
+        let url = Url::parse(&fixed(answer.into_bytes()).await).expect("valid");
+        let mut response = plain().send(Request::post(url, bytes::Bytes::new())).await.expect("an answer");
+        assert_eq!(response.status, expected, "{status}");
+        let body = response.read_body(1000).await.expect("a body");
+        let seen = String::from_utf8_lossy(&body);
+        assert!(expected == 303 || seen.starts_with("POST /there HTTP/1.1\r\n"), "{status}: {seen}");
+    }
+}
+
 fn basic(user: &str, password: &str) -> BasicAuth {
     BasicAuth {
         username: SecretSource::Inline(Secret::new(user)),
