@@ -61,6 +61,8 @@ struct Inner {
     clock: Clock,
     state: Mutex<State>,
     discovery_failures: Counter,
+    /// Alerts given up before any Alertmanager was found.
+    homeless: Counter,
     stopping: watch::Sender<Stopping>,
     kept: Option<Arc<Kept>>,
 }
@@ -144,7 +146,10 @@ impl Notifier {
         let discovery_failures =
             registry.counter("outpost_notifications_discovery_failures_total", "Failed looks for Alertmanagers.");
         let stopping = watch::Sender::new(Stopping::No);
-        let notifier = Self(Arc::new(Inner { clock, state: Mutex::new(state), discovery_failures, stopping, kept }));
+        let (name, help) =
+            ("outpost_notifications_undiscovered_dropped_total", "Alerts given up before an Alertmanager was found.");
+        let (state, homeless) = (Mutex::new(state), registry.counter(name, help));
+        let notifier = Self(Arc::new(Inner { clock, state, discovery_failures, homeless, stopping, kept }));
         notifier.register(registry);
         notifier
     }
@@ -256,8 +261,9 @@ impl AlertSink for Notifier {
             .map(Arc::new)
             .collect();
         state.forget_old(now);
-        for alert in &alerts {
-            state.recent.push(Arc::clone(alert));
+        let dropped: u64 = alerts.iter().map(|alert| state.recent.push(Arc::clone(alert))).sum();
+        if dropped > 0 && state.lacks_alertmanagers() {
+            self.0.homeless.add(dropped);
         }
         for set in &state.sets {
             let for_set = set.relabelled(&alerts);

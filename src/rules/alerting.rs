@@ -69,6 +69,8 @@ struct ActiveAlert {
     resolved_at: Option<Timestamp>,
     sent_at: Option<Timestamp>,
     keep_firing_since: Option<Timestamp>,
+    /// After a restart: until when it fires even if its condition has not been seen again.
+    unseen_until: Option<Timestamp>,
 }
 
 impl AlertSet {
@@ -106,11 +108,28 @@ impl AlertSet {
         self.check_limit(limit)
     }
 
-    /// Adds an alert that was firing before a restart, as firing, before its condition is seen again.
-    pub fn insert_firing(&mut self, labels: Labels, annotations: Labels, restored: Restored) {
-        let observation = Observation { labels: labels.clone(), annotations, value: f64::NAN };
-        let alert = ActiveAlert::new(observation, restored.active_at, Some(restored));
-        self.active.entry(labels).or_insert(alert);
+    /// Adds an alert that was firing before a restart, as it was when it was seen last. Its condition has until
+    /// `unseen_until` to be seen again: what it reads may have to be scraped first.
+    pub fn insert_firing(
+        &mut self,
+        last_seen: Observation,
+        restored: Restored,
+        keep_firing_since: Option<Timestamp>,
+        unseen_until: Timestamp,
+    ) {
+        let labels = last_seen.labels.clone();
+        let alert = ActiveAlert::new(last_seen, restored.active_at, Some(restored));
+        // A condition that did not hold before need not be waited for.
+        let unseen_until = keep_firing_since.is_none().then_some(unseen_until);
+        self.active.entry(labels).or_insert(ActiveAlert { keep_firing_since, unseen_until, ..alert });
+    }
+
+    /// Adds an alert that was resolved before a restart and is to be told, again or for the first time.
+    pub fn insert_resolved(&mut self, last_seen: Observation, restored: Restored, resolved_at: Timestamp) {
+        let labels = last_seen.labels.clone();
+        let alert = ActiveAlert::new(last_seen, restored.active_at, Some(restored));
+        let (state, resolved_at) = (AlertState::Inactive, Some(resolved_at));
+        self.active.entry(labels).or_insert(ActiveAlert { state, resolved_at, ..alert });
     }
 
     /// Moves all that is remembered: the time of day was wrong by so many milliseconds.
@@ -118,7 +137,8 @@ impl AlertSet {
         let moved = |at: Timestamp| Timestamp(at.0.saturating_add(by_ms));
         for alert in self.active.values_mut() {
             alert.active_at = moved(alert.active_at);
-            for at in [&mut alert.fired_at, &mut alert.resolved_at, &mut alert.sent_at, &mut alert.keep_firing_since] {
+            let ActiveAlert { fired_at, resolved_at, sent_at, keep_firing_since, unseen_until, .. } = alert;
+            for at in [fired_at, resolved_at, sent_at, keep_firing_since, unseen_until] {
                 *at = at.map(moved);
             }
         }
@@ -133,6 +153,12 @@ impl AlertSet {
             series.push((for_state_series(labels), active_at_seconds));
         }
         series
+    }
+
+    /// The series of one alert that is firing or pending.
+    pub fn series_of(alert: &Labels, is_firing: bool) -> [Labels; 2] {
+        let state = if is_firing { AlertState::Firing } else { AlertState::Pending };
+        [alerts_series(alert, state), for_state_series(alert)]
     }
 
     /// The alerts that are to be sent now, which counts as sending them: those that fire or were
@@ -200,6 +226,7 @@ impl ActiveAlert {
             resolved_at: None,
             sent_at: None,
             keep_firing_since: None,
+            unseen_until: None,
         }
     }
 
@@ -212,6 +239,7 @@ impl ActiveAlert {
         self.value = observation.value;
         self.annotations = observation.annotations;
         self.keep_firing_since = None;
+        self.unseen_until = None;
     }
 
     /// The condition does not hold. False where the alert is to be forgotten.
@@ -219,17 +247,20 @@ impl ActiveAlert {
         match self.state {
             AlertState::Pending => false,
             AlertState::Firing => {
-                if !keep_firing_for.is_zero() {
-                    let since = *self.keep_firing_since.get_or_insert(at);
-                    if at < since + keep_firing_for {
-                        return true;
-                    }
+                let is_unseen = self.unseen_until.is_some_and(|until| at < until);
+                let is_kept =
+                    !keep_firing_for.is_zero() && at < *self.keep_firing_since.get_or_insert(at) + keep_firing_for;
+                if is_unseen || is_kept {
+                    return true;
                 }
                 self.state = AlertState::Inactive;
                 self.resolved_at = Some(at);
                 true
             }
-            AlertState::Inactive => self.resolved_at.is_some_and(|since| at <= since + RESOLVED_RETENTION),
+            AlertState::Inactive => {
+                let is_told = self.sent_at.is_some();
+                !is_told || self.resolved_at.is_some_and(|since| at <= since + RESOLVED_RETENTION)
+            }
         }
     }
 

@@ -55,7 +55,7 @@ impl<'a> Expander<'a> {
     }
 
     /// The annotations of an alert with these labels and this value.
-    pub fn annotations(&self, labels: &Labels, value: &Value) -> Labels {
+    fn annotations(&self, labels: &Labels, value: &Value) -> Labels {
         Labels::of_texts(self.annotations.iter().map(|(name, text)| (*name, self.expand(text, labels, value))))
     }
 

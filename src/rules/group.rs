@@ -5,7 +5,6 @@
 //! Source of the behaviour: prometheus/rules/group.go (3.5).
 
 use std::cell::LazyCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,16 +13,19 @@ use super::expand::Expander;
 use super::link::generator_url;
 use super::metrics::GroupMetrics;
 use super::recording::{RecordingError, record};
-use super::restore::{PastAlert, RESTORE_EVALUATIONS, read_past_alerts};
 use super::settings::RuleSettings;
 use super::spec::{AlertingSpec, GroupSpec, RuleKind, RuleSpec};
 use super::status::{AlertingStatus, GroupStatus, RuleHealth, RuleStatus};
 use super::writer::{RuleSeries, end_labels, write_rule};
 use super::{AlertSink, Query};
 use crate::clock::Clock;
-use crate::model::{Labels, TimeRange, Timestamp};
+use crate::model::{Alert, Labels, Timestamp};
 use crate::promql::{QueryError, QueryValue, Value, VectorSample};
 use crate::store::{Append, GroupId, Select};
+
+mod recall;
+
+use recall::{Past, Recall};
 
 /// What an evaluation works with.
 pub struct Environment<'a> {
@@ -78,16 +80,10 @@ struct Rule {
     last_evaluation: Option<Timestamp>,
 }
 
-/// What is known of a rule's alerts from before a restart.
-#[derive(Debug, Default)]
-enum Past {
-    /// To be read from the store.
-    Unread,
-    /// To be used in this many more evaluations.
-    Known(HashMap<Labels, PastAlert>, u32),
-    /// Used up, or of no concern.
-    #[default]
-    Done,
+/// What an evaluation of a rule yields.
+struct Yield {
+    samples: Vec<(Labels, Value)>,
+    due: Vec<Alert>,
 }
 
 /// Why a rule failed.
@@ -209,9 +205,17 @@ impl Group {
         let (began, clock_began) = (Instant::now(), environment.clock.now());
         self.metrics.evaluations.inc();
         let spec = Arc::clone(&self.spec);
-        let outcome = self.samples_of(&spec.rules[index], index, environment, at);
+        let outcome = self.yield_of(&spec.rules[index], index, environment, at);
         let (count, error) = match outcome {
-            Ok(samples) => (samples.len(), self.write(index, environment.append, at - self.spec.query_offset, samples)),
+            Ok(Yield { samples, due }) => {
+                let (count, at) = (samples.len(), at - self.spec.query_offset);
+                let error = self.write(index, environment.append, at, samples);
+                // What is told is known after a crash.
+                if !due.is_empty() {
+                    environment.sink.send(due);
+                }
+                (count, error)
+            }
             Err(RuleError::Outdated) => return 0,
             Err(error) => (0, Some(error.to_string())),
         };
@@ -236,13 +240,13 @@ impl Group {
         count
     }
 
-    fn samples_of(
+    fn yield_of(
         &mut self,
         spec: &RuleSpec,
         index: usize,
         environment: &Environment<'_>,
         at: Timestamp,
-    ) -> Result<Vec<(Labels, Value)>, RuleError> {
+    ) -> Result<Yield, RuleError> {
         let result = environment.query.query(&spec.expr, at - self.spec.query_offset)?;
         if environment.is_outdated() {
             return Err(RuleError::Outdated);
@@ -255,7 +259,7 @@ impl Group {
             QueryValue::String(..) | QueryValue::Matrix(_) => return Err(RuleError::ResultType),
         };
         match &spec.kind {
-            RuleKind::Recording => Ok(record(spec, vector, self.spec.limit)?),
+            RuleKind::Recording => Ok(Yield { samples: record(spec, vector, self.spec.limit)?, due: Vec::new() }),
             RuleKind::Alerting(alerting) => self.alert(spec, alerting, index, vector, environment, at),
         }
     }
@@ -268,25 +272,47 @@ impl Group {
         vector: Vec<VectorSample>,
         environment: &Environment<'_>,
         at: Timestamp,
-    ) -> Result<Vec<(Labels, Value)>, RuleError> {
+    ) -> Result<Yield, RuleError> {
         let settings = environment.settings;
         // Most rules give nothing most of the time: their templates need not be parsed.
         let expander = LazyCell::new(|| Expander::new(spec, alerting, at, settings, environment.query));
         let observations = vector.iter().map(|sample| expander.observe(sample)).collect();
-        let rule = &mut self.rules[index];
-        rule.recall(spec, alerting, environment, at, |labels| expander.annotations(labels, &Value::Float(f64::NAN)));
-        let Rule { alerts, past, .. } = rule;
-        alerts.advance(alerting, observations, at, self.spec.limit, &mut |labels| match past {
-            Past::Known(past, _) => Some(past.remove(labels)?.resume(alerting.hold, settings.grace_period, at)),
-            Past::Unread | Past::Done => None,
+        if matches!(self.rules[index].past, Past::Unread) {
+            self.recall(spec, alerting, index, environment, at);
+        }
+        let Rule { alerts, past, .. } = &mut self.rules[index];
+        alerts.advance(alerting, observations, at, self.spec.limit, &mut |labels| {
+            past.resume(labels, alerting.hold, self.spec.interval, settings.grace_period, at)
         })?;
-        past.use_up();
+        past.use_up(at);
         let link = generator_url(&settings.external_url, &spec.query);
         let due = alerts.due(at, settings.resend_delay, self.spec.interval, &link);
-        if !due.is_empty() {
-            environment.sink.send(due);
+        let samples = alerts.series().into_iter().map(|(labels, value)| (labels, Value::Float(value))).collect();
+        Ok(Yield { samples, due })
+    }
+
+    /// Takes over what is known from before a restart, once. A store that fails is asked again at the next evaluation.
+    fn recall(
+        &mut self,
+        spec: &RuleSpec,
+        alerting: &AlertingSpec,
+        index: usize,
+        environment: &Environment<'_>,
+        at: Timestamp,
+    ) {
+        let group = Arc::clone(&self.spec);
+        let recall = Recall { group: &group, spec, alerting, environment, at };
+        let recalled = recall.run(&mut self.rules[index].alerts);
+        let recalled = recalled.and_then(|(past, series)| Ok((past, series, self.store_group(environment.append)?)));
+        match recalled {
+            Ok((past, series, store_group)) => {
+                self.rules[index].past = past;
+                self.rules[index].series.resume(environment.append, store_group, series);
+            }
+            Err(error) => {
+                tracing::warn!(alert = spec.name, %error, "the alerts from before the start cannot be read");
+            }
         }
-        Ok(alerts.series().into_iter().map(|(labels, value)| (labels, Value::Float(value))).collect())
     }
 
     /// Stores a rule's samples; gives what went wrong.
@@ -323,38 +349,6 @@ impl Group {
 }
 
 impl Rule {
-    /// Reads what is known from before a restart, once. A store that fails is asked again at the
-    /// next evaluation. `annotate` gives the annotations of an alert whose value is not known.
-    fn recall(
-        &mut self,
-        spec: &RuleSpec,
-        alerting: &AlertingSpec,
-        environment: &Environment<'_>,
-        at: Timestamp,
-        annotate: impl Fn(&Labels) -> Labels,
-    ) {
-        if !matches!(self.past, Past::Unread) {
-            return;
-        }
-        let range = TimeRange { start: at - environment.settings.outage_tolerance, end: at };
-        let mut past = match read_past_alerts(environment.select, spec, range) {
-            Ok(past) => past,
-            Err(error) => {
-                tracing::warn!(alert = spec.name, %error, "the alerts from before the start cannot be read");
-                return;
-            }
-        };
-        // Kept firing without its condition, an alert cannot wait to be recognised by it.
-        if !alerting.keep_firing_for.is_zero() {
-            for (labels, alert) in past.extract_if(|_, alert| alert.was_firing) {
-                let resumed = alert.resume(alerting.hold, environment.settings.grace_period, at);
-                let annotations = annotate(&labels);
-                self.alerts.insert_firing(labels, annotations, resumed);
-            }
-        }
-        self.past = Past::Known(past, RESTORE_EVALUATIONS);
-    }
-
     fn status(&self, spec: &RuleSpec) -> RuleStatus {
         RuleStatus {
             name: spec.name.clone(),
@@ -370,17 +364,6 @@ impl Rule {
                 annotations: alerting.annotations.to_labels(),
                 alerts: self.alerts.statuses(),
             }),
-        }
-    }
-}
-
-impl Past {
-    /// One evaluation has passed.
-    fn use_up(&mut self) {
-        match self {
-            Self::Known(_, left) if *left > 1 => *left -= 1,
-            Self::Known(..) => *self = Self::Done,
-            Self::Unread | Self::Done => {}
         }
     }
 }

@@ -17,6 +17,15 @@ use crate::store::{Append, Batch, GroupId, Rejection, SeriesId, StoreError};
 pub struct RuleSeries(HashMap<Labels, SeriesId>);
 
 impl RuleSeries {
+    /// Series that the rule gave before a restart: they end unless it gives them again.
+    pub fn resume(&mut self, store: &dyn Append, group: GroupId, series: impl IntoIterator<Item = Labels>) {
+        for labels in series {
+            if let Ok(id) = store.series(group, &labels) {
+                self.0.insert(labels, id);
+            }
+        }
+    }
+
     /// Takes the series out, to be ended elsewhere.
     pub fn into_labels(self) -> impl Iterator<Item = Labels> {
         self.0.into_keys()
@@ -86,18 +95,21 @@ pub fn write_rule(
             Value::Histogram(_) => failures.histograms += 1,
         }
     }
-    let rejected = append(store, group, at, &mut batch);
+    // In one batch with the samples: a kill leaves an alert in one state, not in two.
+    let ends: Vec<SeriesId> = gone.drain().map(|(_, id)| id).collect();
+    let rejected = append(store, group, at, &mut batch, &ends);
+    let mut refused = Vec::new();
     for (position, (labels, id, _)) in batch.into_iter().enumerate() {
         match rejected.get(&position) {
             None => drop(previous.0.insert(labels, id)),
             Some(rejection) => {
                 failures.count(*rejection);
                 // Its last sample is not of now, and no further one may come.
-                gone.insert(labels, id);
+                refused.push(id);
             }
         }
     }
-    end_series(store, group, at, gone.into_values());
+    end_series(store, group, at, refused.into_iter());
     failures
 }
 
@@ -115,21 +127,21 @@ fn end_series(store: &dyn Append, group: GroupId, at: Timestamp, series: impl It
     }
 }
 
-/// Appends and gives the rejected positions. A series that the store has dropped since the last
+/// Appends samples, and stale markers to the series of `ends`, and gives the rejected positions of the samples. A series that the store has dropped since the last
 /// evaluation is asked for anew, once; its id in `samples` is then the new one.
 fn append(
     store: &dyn Append,
     group: GroupId,
     at: Timestamp,
     samples: &mut [(Labels, SeriesId, f64)],
+    ends: &[SeriesId],
 ) -> HashMap<usize, Rejection> {
-    let batch_of = |samples: &[(Labels, SeriesId, f64)], positions: &[usize]| {
-        let samples = positions.iter().map(|position| (samples[*position].1, samples[*position].2)).collect();
-        Batch { group, timestamp: at, samples, explicit: Vec::new() }
-    };
-    let all: Vec<usize> = (0..samples.len()).collect();
-    let report = store.append(&batch_of(samples, &all));
-    let mut rejected: HashMap<usize, Rejection> = report.rejected.into_iter().collect();
+    let batch_of = |samples: Vec<(SeriesId, f64)>| Batch { group, timestamp: at, samples, explicit: Vec::new() };
+    let values = samples.iter().map(|(_, id, value)| (*id, *value));
+    let report = store.append(&batch_of(values.chain(ends.iter().map(|id| (*id, stale_marker()))).collect()));
+    // A refused marker is no matter: another rule gives the series meanwhile, or the store has dropped it.
+    let of_samples = report.rejected.into_iter().filter(|(position, _)| *position < samples.len());
+    let mut rejected: HashMap<usize, Rejection> = of_samples.collect();
     let mut forgotten: Vec<usize> = Vec::new();
     for (position, _) in rejected.iter().filter(|(_, rejection)| **rejection == Rejection::UnknownSeries) {
         if let Ok(id) = store.series(group, &samples[*position].0) {
@@ -138,7 +150,8 @@ fn append(
         }
     }
     if !forgotten.is_empty() {
-        let again = store.append(&batch_of(samples, &forgotten));
+        let values = forgotten.iter().map(|position| (samples[*position].1, samples[*position].2));
+        let again = store.append(&batch_of(values.collect()));
         rejected.retain(|position, _| !forgotten.contains(position));
         rejected.extend(again.rejected.into_iter().map(|(index, rejection)| (forgotten[index], rejection)));
     }

@@ -118,5 +118,9 @@ fn an_end_that_nobody_took_outlives_a_kill() {
         let text = std::fs::read_to_string(&waiting).map_err(|error| error.to_string())?;
         if text == "[]\n" { Ok(()) } else { Err(text) }
     });
-    assert_eq!(listens.bodies().len(), 1, "told once");
+    // The rule knows of it too, and repeats it as every resolution is repeated.
+    for body in listens.bodies() {
+        let times = ["startsAt", "endsAt"].map(|name| body[0][name].as_str().unwrap().to_owned());
+        assert_eq!(times, [starts.clone(), ends.clone()], "one end, whoever tells it: {body}");
+    }
 }

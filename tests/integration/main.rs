@@ -6,8 +6,12 @@
 /// Starting programs, asking them over HTTP, waiting for conditions.
 mod support;
 
+/// Alertmanagers that fail in every way, and one that is cut off.
+mod alert_delivery;
 /// The alerts that a live Prometheus sends.
 mod alert_parity;
+/// kill -9 in every state of an alert.
+mod alert_restart;
 /// An Alertmanager receives what fires and what resolves.
 mod alerting;
 /// The HTTP API beside a live Prometheus, request by request.

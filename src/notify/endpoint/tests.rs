@@ -144,3 +144,25 @@ async fn stopping_sends_what_can_be_sent() {
     scene.task.await.expect("ends without trying for ever");
     assert_eq!((scene.endpoint.metrics().dropped.value(), scene.endpoint.queue_len()), (0, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_loses_the_oldest_resolved_first_and_counts() {
+    let scene = Scene::new(failed());
+    // 100 that have ended among 10,100 alerts, then 50 more than there is room for.
+    let first = QUEUE_CAPACITY + 50;
+    scene.endpoint.push((0..first).map(|number| alert(&number.to_string(), number % 100 == 7, 240)));
+    assert_eq!((scene.endpoint.queue_len(), scene.endpoint.metrics().dropped.value()), (QUEUE_CAPACITY, 50));
+    let waiting: Vec<Arc<Alert>> = scene.endpoint.waiting();
+    let ended: Vec<&str> = waiting.iter().filter(|a| a.resolved).filter_map(|a| a.labels.get("alertname")).collect();
+    assert_eq!((ended.len(), ended[0]), (51, "5007"), "the first 50 of 101 have gone");
+    assert_eq!(waiting.iter().filter(|alert| !alert.resolved).count(), first - 101);
+
+    scene.endpoint.push((0..60).map(|number| alert(&format!("more {number}"), false, 240)));
+    let waiting: Vec<Arc<Alert>> = scene.endpoint.waiting();
+    assert!(waiting.iter().all(|alert| !alert.resolved));
+    assert_eq!(waiting[0].labels.get("alertname"), Some("10"), "then the oldest of all");
+    assert_eq!(scene.endpoint.metrics().dropped.value(), 110);
+    scene.answer(Delivery::Done);
+    scene.pass(31).await;
+    assert_eq!((scene.endpoint.queue_len(), scene.endpoint.metrics().dropped.value()), (0, 110));
+}

@@ -5,6 +5,7 @@ mod hostile;
 mod http;
 mod peers;
 mod process;
+mod recorder;
 mod target;
 mod tls;
 mod wrong_clock;
@@ -12,8 +13,11 @@ mod wrong_clock;
 pub use exchange::{Answer, Ask, exchange};
 pub use hostile::HostileServer;
 pub use http::{Reply, encode, get, get_json, post, query_value};
-pub use peers::{alertmanager, node_exporter, node_exporter_with, program, prometheus, prometheus_with};
+pub use peers::{
+    alertmanager, alertmanager_within, node_exporter, node_exporter_with, program, prometheus, prometheus_with,
+};
 pub use process::{Outpost, Process, run_to_end};
+pub use recorder::{AlertRecorder, Manner, Told, milliseconds};
 pub use target::{PageServer, WebhookServer};
 
 pub use tls::{exchange_tls, fixture};

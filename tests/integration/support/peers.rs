@@ -26,14 +26,25 @@ pub fn prometheus_with(folder: &Path, config: &str, flags: &[&str]) -> (Process,
 
 /// An Alertmanager with this configuration, ready; gives its address too.
 pub fn alertmanager(folder: &Path, config: &str) -> (Process, String) {
+    let program = program("prometheus-alertmanager");
+    alertmanager_by(Command::new(program), folder, config, "127.0.0.1:0")
+}
+
+/// The same in a network namespace, at an address there.
+pub fn alertmanager_within(namespace: &str, folder: &Path, config: &str, listen: &str) -> (Process, String) {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(program("prometheus-alertmanager"));
+    alertmanager_by(command, folder, config, listen)
+}
+
+fn alertmanager_by(mut command: Command, folder: &Path, config: &str, listen: &str) -> (Process, String) {
     std::fs::write(folder.join("alertmanager.yml"), config).unwrap();
-    let mut command = Command::new(program("prometheus-alertmanager"));
     command.current_dir(folder).args([
         "--config.file=alertmanager.yml",
         "--storage.path=alertmanager-data",
-        "--web.listen-address=127.0.0.1:0",
         "--cluster.listen-address=",
     ]);
+    command.arg(format!("--web.listen-address={listen}"));
     ready("alertmanager", &mut command, "Listening on")
 }
 

@@ -18,7 +18,8 @@ impl PageServer {
     pub fn start(page: &str) -> Self {
         let page = Arc::new(Mutex::new(page.as_bytes().to_vec()));
         let served = Arc::clone(&page);
-        let address = serve(move |_, _| ("text/plain; version=0.0.4".to_owned(), served.lock().unwrap().clone()));
+        let address =
+            serve("127.0.0.1:0", move |_, _| ("text/plain; version=0.0.4".to_owned(), served.lock().unwrap().clone()));
         Self { address, page }
     }
 
@@ -38,9 +39,14 @@ pub struct WebhookServer {
 impl WebhookServer {
     /// Accepts everything.
     pub fn start() -> Self {
+        Self::start_at("127.0.0.1:0")
+    }
+
+    /// The same at an address of this machine.
+    pub fn start_at(address: &str) -> Self {
         let bodies = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&bodies);
-        let address = serve(move |_, body| {
+        let address = serve(address, move |_, body| {
             kept.lock().unwrap().push(serde_json::from_slice(body).unwrap_or(Value::Null));
             ("application/json".to_owned(), b"{}".to_vec())
         });
@@ -56,8 +62,8 @@ impl WebhookServer {
 type Answer = (String, Vec<u8>);
 
 /// Answers every request with `answer(path, body)`; the thread lives as long as the test's process.
-fn serve(answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn serve(at: &str, answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind(at).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let answer = Arc::new(answer);
     std::thread::spawn(move || {
