@@ -20,7 +20,9 @@ use super::supervisor::Supervisor;
 use super::{App, Requests, screen};
 use crate::cli::RunOptions;
 use crate::clock::Clock;
-use crate::collect::{Collector, CollectorSettings, DockerCollector, NodeCollector, OwnCollector};
+use crate::collect::{
+    Collector, CollectorSettings, DockerCollector, NodeCollector, NutCollector, OwnCollector, SmartCollector,
+};
 use crate::config::{Config, ConfigError, WebConfig, read_web_file};
 use crate::federation::{Federation, FileCursors, RESYNC_SAMPLES_MAX};
 use crate::http::{
@@ -281,6 +283,8 @@ fn collectors(clock: &Clock, registry: &Registry) -> CollectorFactory {
         match settings {
             CollectorSettings::Node(settings) => Arc::new(NodeCollector::new(settings.clone(), clock.clone())),
             CollectorSettings::Docker(settings) => Arc::new(DockerCollector::new(settings, clock.clone())),
+            CollectorSettings::Smart(settings) => Arc::new(SmartCollector::new(settings.clone(), clock.clone())),
+            CollectorSettings::Nut(settings) => Arc::new(NutCollector::new(settings.clone())),
             CollectorSettings::Own => Arc::new(OwnCollector::new(registry.clone())),
         }
     })

@@ -44,6 +44,8 @@ fn job(job: &JobSettings) -> String {
     let what = match &job.source {
         JobSource::Collector(CollectorSettings::Node(_)) => "this host".to_owned(),
         JobSource::Collector(CollectorSettings::Docker(settings)) => format!("containers at {}", settings.docker_host),
+        JobSource::Collector(CollectorSettings::Smart(_)) => "disks by smartctl".to_owned(),
+        JobSource::Collector(CollectorSettings::Nut(settings)) => format!("a power supply at {}", settings.server),
         JobSource::Collector(CollectorSettings::Own) => "outpost itself".to_owned(),
         JobSource::Http { discovery, .. } => targets(discovery),
     };

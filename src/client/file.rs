@@ -28,7 +28,7 @@ impl Stamp {
 
 /// A text out of the settings, or out of a file that may change.
 #[derive(Debug)]
-pub(super) struct SecretText {
+pub struct SecretText {
     what: &'static str,
     source: SecretSource,
     read: Mutex<Option<(Stamp, Secret)>>,
@@ -36,12 +36,12 @@ pub(super) struct SecretText {
 
 impl SecretText {
     /// A text that error messages call `what`.
-    pub(super) fn new(what: &'static str, source: &SecretSource) -> Self {
+    pub fn new(what: &'static str, source: &SecretSource) -> Self {
         Self { what, source: source.clone(), read: Mutex::new(None) }
     }
 
     /// The present text, without surrounding white space if it comes from a file.
-    pub(super) fn text(&self) -> Result<Secret, ClientError> {
+    pub fn text(&self) -> Result<Secret, ClientError> {
         let path = match &self.source {
             SecretSource::Inline(secret) => return Ok(secret.clone()),
             SecretSource::File(path) => path,

@@ -26,7 +26,9 @@ pub mod url;
 mod wire;
 
 pub use error::ClientError;
+pub use file::SecretText;
 pub use request::{Request, Response};
+pub use resolve::Resolver;
 pub use send::{Client, REDIRECTS_MAX};
 pub use settings::{
     Authorization, BasicAuth, ClientSettings, HeaderValues, OAuth2, ProxySettings, SecretSource, TlsSettings,

@@ -29,7 +29,7 @@ static KNOWN: LazyLock<Mutex<HashMap<String, Known>>> = LazyLock::new(Mutex::def
 
 /// Resolves names and remembers. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(super) struct Resolver {
+pub struct Resolver {
     /// One client's own, so that the names of one job do not hold up those of another.
     lookups: Arc<Semaphore>,
 }
@@ -44,12 +44,12 @@ struct Known {
 
 impl Resolver {
     /// A resolver that knows what others have found.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         Self { lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
 
     /// The addresses of a host, at least one. The caller bounds the time.
-    pub(super) async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ClientError> {
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ClientError> {
         if let Some(address) = host_address(host) {
             return Ok(vec![SocketAddr::new(address, port)]);
         }

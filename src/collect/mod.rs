@@ -3,16 +3,24 @@
 //! A collector writes the families it gathers as Prometheus text into a buffer, which then takes the
 //! same way as a remote target's page: parser, limits, relabeling, `up`, staleness.
 
+mod answers;
 mod docker;
 mod node;
+mod nut;
 mod own;
 mod page;
 mod settings;
+mod smart;
 
+pub use answers::{Stranger, page_of_answer};
 pub use docker::{CONTAINERS_MAX, DockerCollector};
 pub use node::{NodeCollector, NodeFlags};
+pub use nut::NutCollector;
 pub use own::OwnCollector;
-pub use settings::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings};
+pub use settings::{
+    CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NutCollectorSettings, SmartCollectorSettings,
+};
+pub use smart::{DISKS_MAX, SmartCollector};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -37,6 +45,20 @@ pub enum CollectError {
     Engine {
         /// The configured address.
         host: String,
+        /// Why.
+        reason: String,
+    },
+    /// smartctl cannot be run.
+    #[error("{reason}; smartctl is in the package smartmontools, and wants to be root or to have the rights of root")]
+    Smart {
+        /// Why.
+        reason: String,
+    },
+    /// The server of the power supply gave nothing.
+    #[error("the NUT server {server}: {reason}")]
+    Nut {
+        /// The configured address.
+        server: String,
         /// Why.
         reason: String,
     },

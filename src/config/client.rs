@@ -51,6 +51,11 @@ pub fn read(section: &Section<'_>, folder: &Folder) -> ClientSettings {
     settings
 }
 
+/// Reads `basic_auth` alone, for what is no HTTP but has users.
+pub fn read_basic_auth(section: &Section<'_>, folder: &Folder) -> Option<BasicAuth> {
+    set(section, "basic_auth").map(|field| basic_auth(&field, folder))
+}
+
 /// Whether a header may not be set by hand.
 pub fn is_reserved_header(name: &str) -> bool {
     RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str())

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::paths::Folder;
-use super::{client, discovery, relabel, size, unsupported};
-use crate::collect::{CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NodeFlags};
+use super::{client, collector, discovery, relabel, size, unsupported};
 use crate::model::format_duration;
 use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol, bounds};
 use crate::yaml::{Field, Section};
@@ -199,54 +198,10 @@ fn params(field: &Field<'_>) -> BTreeMap<String, Vec<String>> {
 
 fn source(section: &Section<'_>, job: &JobSettings, folder: &Folder) -> JobSource {
     match section.text("collector") {
-        Some(name) => collector(section, &name, folder),
+        Some(name) => JobSource::Collector(collector::read(section, &name, folder)),
         None => {
             let discovery = discovery::read(section, job.relabel_rules.is_empty(), folder);
             JobSource::Http { discovery, client: Box::new(client::read(section, folder)) }
         }
     }
-}
-
-fn collector(section: &Section<'_>, name: &str, folder: &Folder) -> JobSource {
-    let keys = ["scheme", "metrics_path", "params", "static_configs", "file_sd_configs", "http_sd_configs"];
-    let discoveries = ["dns_sd_configs", "docker_sd_configs", "dockerswarm_sd_configs"];
-    for key in keys.into_iter().chain(discoveries).filter(|key| section.has(key)) {
-        section.problem(key, "has no meaning beside `collector`: a collector is its job's one target");
-    }
-    JobSource::Collector(match name {
-        "node" => CollectorSettings::Node(node(section)),
-        "docker" => CollectorSettings::Docker(Box::new(docker(section, folder))),
-        "outpost" => CollectorSettings::Own,
-        other => {
-            section.problem("collector", format!("unknown collector {other:?}; known are node, docker, outpost"));
-            CollectorSettings::Own
-        }
-    })
-}
-
-fn node(section: &Section<'_>) -> NodeCollectorSettings {
-    let usual = NodeCollectorSettings::default();
-    let path = |key, usual| section.text(key).map_or(usual, Into::into);
-    NodeCollectorSettings {
-        procfs: path("procfs", usual.procfs),
-        sysfs: path("sysfs", usual.sysfs),
-        rootfs: path("rootfs", usual.rootfs),
-        flags: node_flags(section),
-    }
-}
-
-fn node_flags(section: &Section<'_>) -> NodeFlags {
-    NodeFlags::parse(section.get("flags").map(|flags| flags.texts()).unwrap_or_default()).unwrap_or_else(|message| {
-        section.problem("flags", message);
-        NodeFlags::default()
-    })
-}
-
-fn docker(section: &Section<'_>, folder: &Folder) -> DockerCollectorSettings {
-    let usual = DockerCollectorSettings::default();
-    let docker_host = section.text("docker_host").unwrap_or(usual.docker_host);
-    if let Err(message) = discovery::check_engine_host(&docker_host) {
-        section.problem("docker_host", message);
-    }
-    DockerCollectorSettings { docker_host, client: client::read(section, folder) }
 }

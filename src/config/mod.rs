@@ -9,6 +9,7 @@
 mod alerting;
 mod check;
 mod client;
+mod collector;
 mod discovery;
 mod global;
 mod job;

@@ -215,6 +215,23 @@ fn put_collector(pairs: &mut Pairs, collector: &CollectorSettings) {
             pairs.put("docker_host", without_password(&docker.docker_host));
             pairs.append(client_keys(&docker.client));
         }
+        CollectorSettings::Smart(smart) => {
+            pairs.put("collector", "smart");
+            pairs.put("smartctl", smart.smartctl.as_str());
+            pairs.put("smartctl_interval", smart.interval);
+            pairs.put("devices", list(smart.devices.iter().cloned()));
+            pairs.put("device_include", smart.device_include.as_deref().unwrap_or(""));
+            pairs.put("device_exclude", smart.device_exclude.as_deref().unwrap_or(""));
+        }
+        CollectorSettings::Nut(nut) => {
+            pairs.put("collector", "nut");
+            pairs.put("nut_server", nut.server.as_str());
+            pairs.put("ups", nut.ups.as_deref().unwrap_or(""));
+            pairs.put("variables", list(nut.variables.iter().cloned()));
+            if let Some(user) = &nut.user {
+                pairs.put("basic_auth", basic_auth(user));
+            }
+        }
         CollectorSettings::Own => pairs.put("collector", "outpost"),
     }
 }

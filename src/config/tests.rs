@@ -66,14 +66,14 @@ fn everything_is_read() {
     assert_eq!(config.global.external_labels.to_string(), r#"{"7"="on", site="garage"}"#);
     assert_eq!(config.rule_files, [folder("good/rules-a.yml")]);
     let names: Vec<&str> = config.jobs.iter().map(|job| job.job_name.as_str()).collect();
-    assert_eq!(names, ["node", "docker", "own", "測試", "more"]);
+    assert_eq!(names, ["node", "docker", "own", "disks", "raid", "ups", "測試", "more"]);
 
     let inherits = &config.jobs[0];
     assert_eq!((inherits.scrape_interval.as_secs(), inherits.scrape_timeout.as_secs()), (15, 10));
     assert_eq!((inherits.limits.body_size_bytes, inherits.limits.samples), (15 << 20, 1500));
     assert!(inherits.always_scrape_classic_histograms);
 
-    let full = &config.jobs[3];
+    let full = &config.jobs[6];
     assert_eq!(full.scrape_protocols, [ScrapeProtocol::PrometheusProto, ScrapeProtocol::PrometheusText004]);
     assert!(full.legacy_names_only && full.name_escaping == NameEscaping::Dots);
     assert_eq!(full.params["match[]"], [r#"{a="b"}"#, "up"]);
@@ -124,7 +124,7 @@ fn yaml_hides_secrets_and_reads_back() {
     assert_eq!(again.to_yaml(), yaml);
     assert_eq!(again.global, config.global);
     assert_eq!(again.jobs.len(), config.jobs.len());
-    assert_eq!(again.jobs[3].relabel_rules, config.jobs[3].relabel_rules);
+    assert_eq!(again.jobs[6].relabel_rules, config.jobs[6].relabel_rules);
     let embedded = Config::default_embedded();
     let again = Config::parse(&embedded.to_yaml(), Path::new("again.yml")).expect("valid");
     assert_eq!(again, embedded);

@@ -54,8 +54,14 @@ pub fn global(key: &str) -> Option<String> {
 
 /// What to say of a foreign key in a job.
 pub fn job(key: &str) -> Option<String> {
-    if matches!(key, "procfs" | "sysfs" | "rootfs" | "flags" | "docker_host") {
-        return Some("has a meaning only in a job with the `collector` that uses it (node or docker)".to_owned());
+    let of_collectors = [
+        ("node", &["procfs", "sysfs", "rootfs", "flags"][..]),
+        ("docker", &["docker_host"]),
+        ("smart", &["smartctl", "smartctl_interval", "devices", "device_include", "device_exclude"]),
+        ("nut", &["nut_server", "ups", "variables"]),
+    ];
+    if let Some((collector, _)) = of_collectors.iter().find(|(_, keys)| keys.contains(&key)) {
+        return Some(format!("has a meaning only in a job with `collector: {collector}`"));
     }
     discovery(key).or_else(|| histogram_key(key)).or_else(|| extra_metrics(key))
 }

@@ -316,6 +316,8 @@ fn collector_name(settings: &CollectorSettings) -> &'static str {
     match settings {
         CollectorSettings::Node(_) => "node",
         CollectorSettings::Docker(_) => "docker",
+        CollectorSettings::Smart(_) => "smart",
+        CollectorSettings::Nut(_) => "nut",
         CollectorSettings::Own => "outpost",
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use outpost::clock::Clock;
-use outpost::collect::{Collector, NodeCollector, NodeCollectorSettings, NodeFlags};
+use outpost::collect::{Collector, NodeCollector, NodeCollectorSettings, NodeFlags, Stranger, page_of_answer};
 use outpost::exposition::{
     Entry, EscapingScheme, Format, PageWriter, ParseError, Parser, ResponseFormat, Series, lint,
 };
@@ -194,4 +194,13 @@ pub fn node(data: &[u8]) {
     runtime.block_on(collector.collect(&mut page)).unwrap();
     let (_, verdict) = read(Format::PrometheusText004, &page);
     assert!(verdict.is_ok(), "{verdict:?}");
+}
+
+/// Answers of programs that collectors ask: the first byte says whose. The page is one that the scraper takes.
+pub fn answers(data: &[u8]) {
+    let Some((first, answer)) = data.split_first() else { return };
+    let strangers = [Stranger::Engine, Stranger::Smartctl, Stranger::Upsd];
+    let page = page_of_answer(strangers[usize::from(*first) % strangers.len()], answer);
+    let (_, verdict) = read(Format::PrometheusText004, &page);
+    assert!(verdict.is_ok(), "{verdict:?}: {}", String::from_utf8_lossy(&page));
 }

@@ -37,3 +37,8 @@ fn protobuf() {
 fn node() {
     replay("node", checks::node);
 }
+
+#[test]
+fn answers() {
+    replay("answers", checks::answers);
+}

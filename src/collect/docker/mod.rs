@@ -40,5 +40,19 @@ impl Collector for DockerCollector {
     }
 }
 
+/// The page of an engine's answers: list, details of each container and statistics of each, with a NUL byte between.
+pub(super) fn write_answers(bytes: &mut Vec<u8>, answers: &[u8]) {
+    let mut answers = answers.split(|byte| *byte == 0);
+    let listed: Option<Vec<api::Listed>> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());
+    let inspected: Option<api::Inspected> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());
+    let stats: Option<api::Stats> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());
+    let containers: Vec<engine::Container> = listed
+        .unwrap_or_default()
+        .into_iter()
+        .map(|listed| engine::Container { listed, inspected: inspected.clone(), stats: stats.clone() })
+        .collect();
+    families::write(bytes, &containers, 0, 1_700_000_000.5);
+}
+
 #[cfg(test)]
 mod tests;

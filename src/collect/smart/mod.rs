@@ -1,0 +1,221 @@
+//! Disks' own health through smartctl, under smartctl_exporter's names.
+//!
+//! smartctl is run every few minutes beside the scrapes, which are given what it said last: no scrape runs a program or waits
+//! for a disk. A disk that sleeps is left asleep, and its last figures are shown on, with the time that they are from.
+
+mod report;
+mod smartctl;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::report::Report;
+use self::smartctl::{Answer, Device};
+use super::page::Page;
+use super::{CollectError, CollectFuture, Collector, SmartCollectorSettings};
+use crate::clock::Clock;
+use crate::model::{MetricType, SearchRegex, Timestamp};
+
+/// Disks of one job; more are left out with a log line.
+pub const DISKS_MAX: usize = 64;
+
+/// What scrapes are given: a page, or why there is none. `None`: the first disk has not answered yet.
+type State = Option<Result<Arc<[u8]>, String>>;
+
+/// Collects what the disks of this host say of themselves.
+pub struct SmartCollector {
+    settings: SmartCollectorSettings,
+    clock: Clock,
+    state: watch::Receiver<State>,
+    sender: watch::Sender<State>,
+    /// Runs from the first scrape on.
+    poll: OnceLock<JoinHandle<()>>,
+}
+
+impl SmartCollector {
+    /// A collector that asks smartctl as `settings` say, from its first collection on.
+    pub fn new(settings: SmartCollectorSettings, clock: Clock) -> Self {
+        let (sender, state) = watch::channel(None);
+        Self { settings, clock, state, sender, poll: OnceLock::new() }
+    }
+
+    async fn page(&self) -> Result<Arc<[u8]>, String> {
+        let mut state = self.state.clone();
+        let state = state.wait_for(Option::is_some).await.map_err(|_| "the polling has ended".to_owned())?;
+        state.clone().expect("there is one")
+    }
+}
+
+/// The page of one answer of smartctl.
+pub(super) fn write_answer(page: &mut Page<'_>, answer: &[u8]) {
+    let Ok(answer) = serde_json::from_slice(answer) else { return };
+    let scanned = smartctl::scanned(&answer);
+    let device = scanned.first().map_or_else(|| "sda".to_owned(), Device::label);
+    if let Answer::Read(answer) = smartctl::judge(answer) {
+        report::write(page, &[Report { device, answer }]);
+    }
+}
+
+impl Collector for SmartCollector {
+    fn collect<'a>(&'a self, page: &'a mut Vec<u8>) -> CollectFuture<'a> {
+        self.poll.get_or_init(|| {
+            tokio::spawn(Poll::new(self.settings.clone(), self.clock.clone()).run(self.sender.clone()))
+        });
+        Box::pin(async move {
+            let known = self.page().await.map_err(|reason| CollectError::Smart { reason })?;
+            page.extend_from_slice(&known);
+            Ok(())
+        })
+    }
+}
+
+impl Drop for SmartCollector {
+    fn drop(&mut self) {
+        if let Some(poll) = self.poll.get() {
+            // The program that runs at the moment is ended with it.
+            poll.abort();
+        }
+    }
+}
+
+/// Asks the disks in turn, again and again.
+struct Poll {
+    settings: SmartCollectorSettings,
+    /// The patterns of the settings.
+    include: Option<SearchRegex>,
+    exclude: Option<SearchRegex>,
+    clock: Clock,
+    /// By label.
+    disks: BTreeMap<String, Disk>,
+}
+
+/// What is known of a disk.
+#[derive(Default)]
+struct Disk {
+    /// The last answer, and when it came.
+    last: Option<(Value, Timestamp)>,
+    is_asleep: bool,
+    /// Why the last poll gave nothing.
+    failure: Option<String>,
+}
+
+impl Poll {
+    fn new(settings: SmartCollectorSettings, clock: Clock) -> Self {
+        let compile = |pattern: &Option<String>| {
+            pattern.as_ref().map(|pattern| SearchRegex::new(pattern).expect("the configuration has checked it"))
+        };
+        let (include, exclude) = (compile(&settings.device_include), compile(&settings.device_exclude));
+        Self { settings, include, exclude, clock, disks: BTreeMap::new() }
+    }
+
+    async fn run(mut self, sender: watch::Sender<State>) {
+        loop {
+            match self.devices().await {
+                Ok(devices) => self.round(&devices, &sender).await,
+                Err(reason) => {
+                    let is_news = !matches!(&*sender.borrow(), Some(Err(before)) if *before == reason);
+                    if is_news {
+                        tracing::warn!(reason, "smartctl does not tell the disks");
+                    }
+                    sender.send_replace(Some(Err(reason)));
+                }
+            }
+            tokio::time::sleep(self.settings.interval).await;
+        }
+    }
+
+    /// The disks by label: those of the settings, or what smartctl finds and the patterns let through.
+    async fn devices(&self) -> Result<BTreeMap<String, Device>, String> {
+        let found = if self.settings.devices.is_empty() {
+            let mut found = smartctl::scan(&self.settings.smartctl).await?;
+            found.retain(|device| self.is_wanted(&device.label()));
+            found
+        } else {
+            self.settings.devices.iter().map(|text| Device::parse(text)).collect()
+        };
+        if found.len() > DISKS_MAX {
+            tracing::warn!(found = found.len(), shown = DISKS_MAX, "more disks than are shown");
+        }
+        Ok(found.into_iter().take(DISKS_MAX).map(|device| (device.label(), device)).collect())
+    }
+
+    fn is_wanted(&self, label: &str) -> bool {
+        self.include.as_ref().is_none_or(|pattern| pattern.is_match(label))
+            && !self.exclude.as_ref().is_some_and(|pattern| pattern.is_match(label))
+    }
+
+    async fn round(&mut self, devices: &BTreeMap<String, Device>, sender: &watch::Sender<State>) {
+        self.disks.retain(|label, _| devices.contains_key(label));
+        for (label, device) in devices {
+            let answer = smartctl::read(&self.settings.smartctl, device).await;
+            let now = self.clock.now();
+            self.disks.entry(label.clone()).or_default().learn(label, answer, now);
+            // A disk that takes long does not hold up what the others said.
+            sender.send_replace(Some(Ok(self.render().into())));
+        }
+        if devices.is_empty() {
+            sender.send_replace(Some(Ok(self.render().into())));
+        }
+    }
+
+    fn render(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut page = Page::new(&mut bytes);
+        page.gauge("smartctl_devices", "Disks that are asked.", self.disks.len() as f64);
+        self.write_polls(&mut page);
+        let reports: Vec<Report> = self
+            .disks
+            .iter()
+            .filter_map(|(device, disk)| {
+                let (answer, _) = disk.last.as_ref()?;
+                Some(Report { device: device.clone(), answer: answer.clone() })
+            })
+            .collect();
+        report::write(&mut page, &reports);
+        drop(page);
+        bytes
+    }
+
+    fn write_polls(&self, page: &mut Page<'_>) {
+        let family = "outpost_smart_last_read_timestamp_seconds";
+        let mut last = page.family(family, MetricType::Gauge, "When the disk last told of itself.");
+        for (device, disk) in &self.disks {
+            if let Some((_, at)) = &disk.last {
+                last.sample(&[("device", device)], at.seconds());
+            }
+        }
+        let mut asleep =
+            page.family("outpost_smart_standby", MetricType::Gauge, "Whether the disk slept and was left asleep.");
+        for (device, disk) in &self.disks {
+            asleep.sample(&[("device", device)], f64::from(u8::from(disk.is_asleep)));
+        }
+        let mut success =
+            page.family("outpost_smart_read_success", MetricType::Gauge, "Whether the last reading did not fail.");
+        for (device, disk) in &self.disks {
+            success.sample(&[("device", device)], f64::from(u8::from(disk.failure.is_none())));
+        }
+    }
+}
+
+impl Disk {
+    fn learn(&mut self, label: &str, answer: Answer, now: Timestamp) {
+        let before = self.failure.take();
+        self.is_asleep = answer == Answer::Asleep;
+        match answer {
+            Answer::Read(answer) => self.last = Some((answer, now)),
+            Answer::Asleep => {}
+            Answer::Failed(reason) => {
+                if before.as_ref() != Some(&reason) {
+                    tracing::warn!(device = label, reason, "smartctl does not tell of a disk");
+                }
+                self.failure = Some(reason);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The keys of a job with a built-in collector.
+
+use std::time::Duration;
+
+use super::paths::Folder;
+use super::{client, discovery};
+use crate::collect::{
+    CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NodeFlags, NutCollectorSettings,
+    SmartCollectorSettings,
+};
+use crate::model::SearchRegex;
+use crate::yaml::Section;
+
+const KNOWN: &str = "node, docker, smart, nut, outpost";
+/// Every reading runs a program per disk.
+const SMARTCTL_INTERVAL_MIN: Duration = Duration::from_secs(10);
+
+/// Reads the keys of the collector `name`.
+pub fn read(section: &Section<'_>, name: &str, folder: &Folder) -> CollectorSettings {
+    let keys = ["scheme", "metrics_path", "params", "static_configs", "file_sd_configs", "http_sd_configs"];
+    let discoveries = ["dns_sd_configs", "docker_sd_configs", "dockerswarm_sd_configs"];
+    for key in keys.into_iter().chain(discoveries).filter(|key| section.has(key)) {
+        section.problem(key, "has no meaning beside `collector`: a collector is its job's one target");
+    }
+    match name {
+        "node" => CollectorSettings::Node(node(section)),
+        "docker" => CollectorSettings::Docker(Box::new(docker(section, folder))),
+        "smart" => CollectorSettings::Smart(smart(section)),
+        "nut" => CollectorSettings::Nut(nut(section, folder)),
+        "outpost" => CollectorSettings::Own,
+        other => {
+            section.problem("collector", format!("unknown collector {other:?}; known are {KNOWN}"));
+            CollectorSettings::Own
+        }
+    }
+}
+
+fn node(section: &Section<'_>) -> NodeCollectorSettings {
+    let usual = NodeCollectorSettings::default();
+    let path = |key, usual| section.text(key).map_or(usual, Into::into);
+    NodeCollectorSettings {
+        procfs: path("procfs", usual.procfs),
+        sysfs: path("sysfs", usual.sysfs),
+        rootfs: path("rootfs", usual.rootfs),
+        flags: node_flags(section),
+    }
+}
+
+fn node_flags(section: &Section<'_>) -> NodeFlags {
+    NodeFlags::parse(section.get("flags").map(|flags| flags.texts()).unwrap_or_default()).unwrap_or_else(|message| {
+        section.problem("flags", message);
+        NodeFlags::default()
+    })
+}
+
+fn docker(section: &Section<'_>, folder: &Folder) -> DockerCollectorSettings {
+    let usual = DockerCollectorSettings::default();
+    let docker_host = section.text("docker_host").unwrap_or(usual.docker_host);
+    if let Err(message) = discovery::check_engine_host(&docker_host) {
+        section.problem("docker_host", message);
+    }
+    DockerCollectorSettings { docker_host, client: client::read(section, folder) }
+}
+
+fn smart(section: &Section<'_>) -> SmartCollectorSettings {
+    let usual = SmartCollectorSettings::default();
+    let interval = section.duration("smartctl_interval").unwrap_or(usual.interval);
+    if interval < SMARTCTL_INTERVAL_MIN {
+        section.problem("smartctl_interval", "must be at least 10s: every reading runs smartctl once per disk");
+    }
+    let settings = SmartCollectorSettings {
+        smartctl: section.text("smartctl").unwrap_or(usual.smartctl),
+        interval,
+        devices: section.get("devices").map(|devices| devices.texts()).unwrap_or_default(),
+        device_include: pattern(section, "device_include"),
+        device_exclude: pattern(section, "device_exclude"),
+    };
+    if let Some(device) = settings.devices.iter().find(|device| !device.starts_with('/')) {
+        section.problem("devices", format!("{device:?} is no path; write /dev/sda, or /dev/bus/0;megaraid,1"));
+    }
+    let is_narrowed = settings.device_include.is_some() || settings.device_exclude.is_some();
+    if is_narrowed && !settings.devices.is_empty() {
+        section.problem("devices", "has no meaning beside device_include and device_exclude, which are for a scan");
+    }
+    settings
+}
+
+fn pattern(section: &Section<'_>, key: &'static str) -> Option<String> {
+    let pattern = section.text(key).filter(|pattern| !pattern.is_empty())?;
+    if let Err(error) = SearchRegex::new(&pattern) {
+        section.problem(key, error.to_string());
+        return None;
+    }
+    Some(pattern)
+}
+
+fn nut(section: &Section<'_>, folder: &Folder) -> NutCollectorSettings {
+    let usual = NutCollectorSettings::default();
+    let server = section.text("nut_server").unwrap_or(usual.server);
+    if server.is_empty() || server.contains('/') || server.contains('@') {
+        section.problem("nut_server", format!("{server:?} is no address; write HOST or HOST:PORT, and `ups: NAME`"));
+    }
+    NutCollectorSettings {
+        server,
+        ups: section.text("ups").filter(|ups| !ups.is_empty()),
+        user: client::read_basic_auth(section, folder),
+        variables: section.get("variables").map(|variables| variables.texts()).unwrap_or_default(),
+    }
+}
