@@ -55,7 +55,7 @@ impl Connector {
     /// Checks the settings.
     pub(super) fn new(settings: &ClientSettings, unix_socket: Option<PathBuf>) -> Result<Self, ClientError> {
         Ok(Self {
-            resolver: Resolver::new(),
+            resolver: Resolver::default(),
             tls: Tls::new(&settings.tls, settings.enable_http2)?,
             proxies: Proxies::new(&settings.proxy)?,
             proxy_settings: settings.proxy.clone(),

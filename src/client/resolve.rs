@@ -42,12 +42,14 @@ struct Known {
     failed: Option<Instant>,
 }
 
-impl Resolver {
+impl Default for Resolver {
     /// A resolver that knows what others have found.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self { lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)) }
     }
+}
 
+impl Resolver {
     /// The addresses of a host, at least one. The caller bounds the time.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ClientError> {
         if let Some(address) = host_address(host) {
@@ -130,13 +132,13 @@ mod tests {
 
     #[tokio::test]
     async fn old_addresses_serve_when_the_name_server_is_gone() {
-        let resolver = Resolver::new();
+        let resolver = Resolver::default();
         let gone = "no-such-host.invalid";
         assert!(resolver.resolve(gone, 1).await.is_err());
         remember(gone, &["192.0.2.1:0".parse().expect("valid")]);
         for _ in 0..2 {
             // As after a reload.
-            let resolver = Resolver::new();
+            let resolver = Resolver::default();
             assert_eq!(resolver.resolve(gone, 1).await.expect("remembered"), ["192.0.2.1:1".parse().expect("valid")]);
         }
         assert!(known_addresses(gone).expect("kept").failed.is_some());
@@ -144,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_need_no_look_up() {
-        let resolver = Resolver::new();
+        let resolver = Resolver::default();
         assert_eq!(resolver.resolve("::1", 9).await.expect("an address"), ["[::1]:9".parse().expect("valid")]);
         assert!(resolver.resolve("localhost", 9).await.is_ok());
         let link_local = resolver.resolve("fe80::1%lo", 9).await.expect("every host has a loopback interface");

@@ -53,7 +53,7 @@ impl NutCollector {
             user: settings.user.as_ref().map(|user| {
                 (SecretText::new("username_file", &user.username), SecretText::new("password_file", &user.password))
             }),
-            resolver: Resolver::new(),
+            resolver: Resolver::default(),
             descriptions: Mutex::default(),
             settings,
         }
