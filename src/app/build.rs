@@ -24,7 +24,7 @@ use crate::collect::{
     Collector, CollectorSettings, DockerCollector, NodeCollector, NutCollector, OwnCollector, SmartCollector,
 };
 use crate::config::{Config, ConfigError, WebConfig, read_web_file};
-use crate::federation::{Federation, FileCursors, RESYNC_SAMPLES_MAX};
+use crate::federation::{Federation, KeptCursors, RESYNC_SAMPLES_MAX};
 use crate::http::{
     Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, RuntimeInfo, Server,
     ServerSettings, WebSource,
@@ -41,9 +41,7 @@ use crate::yaml::Problem;
 const RELOADS_WAITING_MAX: usize = 4;
 /// With a bound on size alone, time does not bound the store: a century.
 const RETENTION_TIME_UNBOUNDED: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// The resync cursors' file in the store's folder.
-const CURSORS_FILE: &str = "resync-cursors";
-/// The file of alerts that no Alertmanager has taken, beside it.
+/// The file of alerts that no Alertmanager has taken, in the store's folder.
 const WAITING_ALERTS_FILE: &str = "waiting-alerts";
 
 /// Builds the whole server.
@@ -130,7 +128,6 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
             scrape,
             rules,
             notifier,
-            federation,
             snapshot,
             readiness,
             reload_state,
@@ -292,7 +289,7 @@ fn collectors(clock: &Clock, registry: &Registry) -> CollectorFactory {
 
 async fn federation(options: &RunOptions, store: &Arc<DiskStore>, scrape: &ScrapeManager) -> Arc<Federation> {
     let (store, scrape, lookback) = (Arc::clone(store), scrape.clone(), options.lookback_delta);
-    let cursors = Box::new(FileCursors::new(options.storage_path.join(CURSORS_FILE)));
+    let cursors = Box::new(KeptCursors::new(Arc::clone(&store) as _, store.runtime_folder()));
     let made =
         spawn_blocking(move || Federation::new(store, Arc::new(scrape), lookback, cursors, RESYNC_SAMPLES_MAX)).await;
     Arc::new(made.expect("reading the cursors does not panic"))

@@ -13,7 +13,6 @@ use super::reload::{FileWatch, ReloadState, WatchedFiles};
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::federation::Federation;
 use crate::http::{ConfigSnapshot, Readiness};
 use crate::model::Labels;
 use crate::notify::Notifier;
@@ -47,7 +46,6 @@ pub struct Running {
     /// Delivers alerts.
     pub notifier: Arc<Notifier>,
     /// Answers pullers.
-    pub federation: Arc<Federation>,
     /// Shows the configuration.
     pub snapshot: watch::Sender<Arc<ConfigSnapshot>>,
     /// Shows whether queries are answered.
@@ -126,13 +124,8 @@ impl Running {
         self.rules.stop().await;
         self.notifier.stop().await;
         self.clock_keeper.stop().await;
-        let (federation, store) = (self.federation, self.store);
-        let closed = spawn_blocking(move || {
-            if let Err(error) = federation.save_cursors() {
-                tracing::warn!(%error, "resync cursors are not kept");
-            }
-            store.close()
-        });
+        let store = self.store;
+        let closed = spawn_blocking(move || store.close());
         let outcome = closed.await.context("closing the store ended unexpectedly")?;
         tracing::info!(took_ms = began.elapsed().as_millis() as u64, "stopped");
         outcome.context("the last samples could not be written")

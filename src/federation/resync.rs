@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{info, warn};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::Clock;
 use crate::model::{Matcher, MetricType, TimeRange, Timestamp, parse_duration};
-use crate::state_file::StateFileError;
 use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::{Emit, Registry};
 
@@ -32,10 +31,6 @@ pub const RESYNC_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// How far back a puller that was not known before is given samples.
 const FIRST_SPAN: Duration = Duration::from_secs(300);
-
-/// Cursors are kept this often while they move. What a power cut takes away is given again, so this
-/// weighs a few repeated samples against wear.
-const SAVE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Parameters that make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,31 +85,32 @@ pub(super) struct Pullers(Arc<Inner>);
 struct Puller {
     cursor: Mutex<Cursor>,
     shown: Mutex<Progress>,
+    record: Mutex<CursorRecord>,
 }
 
 impl Puller {
-    fn new(progress: Progress, samples_max: usize) -> Arc<Self> {
-        Arc::new(Self { shown: Mutex::new(progress.clone()), cursor: Mutex::new(Cursor::new(progress, samples_max)) })
+    fn new(key: &Key, cursor: Cursor) -> Arc<Self> {
+        Arc::new(Self {
+            shown: Mutex::new(cursor.progress.clone()),
+            record: Mutex::new(record(key, &cursor)),
+            cursor: Mutex::new(cursor),
+        })
     }
 }
 
 struct Inner {
     pullers: Mutex<HashMap<Key, Arc<Puller>>>,
     kept: Box<dyn CursorStore>,
-    saved_at: Mutex<Instant>,
+    /// Held while cursors are kept; whether that went wrong last time.
+    has_failed: Mutex<bool>,
     samples_max: usize,
 }
 
 impl Pullers {
-    /// Goes on where the kept cursors stand. What cannot be read is logged, and those pullers start
-    /// anew.
+    /// Goes on where the kept cursors stand.
     pub fn load(kept: Box<dyn CursorStore>, samples_max: usize) -> Self {
-        let records = kept.load().unwrap_or_else(|error| {
-            warn!(%error, "resync cursors are lost");
-            Vec::new()
-        });
-        let pullers = records.into_iter().map(|record| restored(record, samples_max)).collect();
-        let inner = Inner { pullers: Mutex::new(pullers), kept, saved_at: Mutex::new(Instant::now()), samples_max };
+        let pullers = kept.load().into_iter().map(|record| restored(record, samples_max)).collect();
+        let inner = Inner { pullers: Mutex::new(pullers), kept, has_failed: Mutex::new(false), samples_max };
         Self(Arc::new(inner))
     }
 
@@ -133,16 +129,26 @@ impl Pullers {
         let mut cursor = lock(&puller.cursor);
         let outcome = cursor.next(&turn);
         *lock(&puller.shown) = cursor.progress.clone();
+        *lock(&puller.record) = record(&(request.name.clone(), selectors_hash(sets)), &cursor);
         drop(cursor);
-        self.save_now_and_then();
+        self.keep();
         outcome
     }
 
-    /// Keeps all cursors as they stand.
-    pub fn save(&self) -> Result<(), StateFileError> {
-        *lock(&self.0.saved_at) = Instant::now();
-        let records: Vec<CursorRecord> = self.shown().iter().map(|(key, progress)| record(key, progress)).collect();
-        self.0.kept.save(&records)
+    /// Keeps all cursors as they stand after their last pull.
+    fn keep(&self) {
+        let mut has_failed = lock(&self.0.has_failed);
+        let pullers: Vec<Arc<Puller>> = lock(&self.0.pullers).values().cloned().collect();
+        let records: Vec<CursorRecord> = pullers.iter().map(|puller| lock(&puller.record).clone()).collect();
+        let outcome = self.0.kept.keep(&records);
+        // Each pull tries again: one line is enough.
+        if let Err(error) = &outcome
+            && !*has_failed
+        {
+            let source = std::error::Error::source(error).map(ToString::to_string);
+            warn!(%error, source, "resync cursors are not kept: after a restart some samples are given again");
+        }
+        *has_failed = outcome.is_err();
     }
 
     /// Adds the pullers' state to the own metrics.
@@ -202,19 +208,9 @@ impl Pullers {
             info!(name = oldest.0, "the least recently used resync cursor is forgotten");
             pullers.remove(&oldest);
         }
-        let puller = Puller::new(Progress::at(now - FIRST_SPAN), self.0.samples_max);
+        let puller = Puller::new(&key, Cursor::new(Progress::at(now - FIRST_SPAN), self.0.samples_max));
         pullers.insert(key, Arc::clone(&puller));
         puller
-    }
-
-    fn save_now_and_then(&self) {
-        if lock(&self.0.saved_at).elapsed() < SAVE_INTERVAL {
-            return;
-        }
-        if let Err(error) = self.save() {
-            let source = std::error::Error::source(&error).map(ToString::to_string);
-            warn!(%error, source, "resync cursors are not kept");
-        }
     }
 }
 
@@ -233,13 +229,16 @@ fn selectors_hash(sets: &[Vec<Matcher>]) -> u64 {
     xxh3_64(texts.join("\n").as_bytes())
 }
 
-fn record(key: &Key, progress: &Progress) -> CursorRecord {
+fn record(key: &Key, cursor: &Cursor) -> CursorRecord {
+    let progress = &cursor.progress;
+    let (given_until, positions) = cursor.given();
     CursorRecord {
         name: key.0.clone(),
         selectors: key.1,
         settled_ms: progress.settled.0,
         holes_ms: progress.holes.iter().map(|hole| (hole.start.0, hole.end.0)).collect(),
         last_used_ms: progress.last_used.0,
+        given: Some((given_until.0, positions.map(|(series, at)| (series, at.0)).collect())),
     }
 }
 
@@ -250,7 +249,14 @@ fn restored(record: CursorRecord, samples_max: usize) -> (Key, Arc<Puller>) {
         last_used: Timestamp(record.last_used_ms),
         ..Progress::at(Timestamp(record.settled_ms))
     };
-    ((record.name, record.selectors), Puller::new(progress, samples_max))
+    let mut cursor = Cursor::new(progress, samples_max);
+    if let Some((given_until, positions)) = record.given {
+        let positions = positions.into_iter().map(|(series, at)| (series, Timestamp(at)));
+        cursor.go_on_from(Timestamp(given_until), positions.collect());
+    }
+    let key = (record.name, record.selectors);
+    let puller = Puller::new(&key, cursor);
+    (key, puller)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,7 +7,6 @@ use crate::clock::Clock;
 use crate::exposition::ResponseFormat;
 use crate::model::{Labels, Matcher, MetadataLookup, TimeRange, Timestamp};
 use crate::promql::{ParseError, parse_wide_selector};
-use crate::state_file::StateFileError;
 use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::Registry;
 
@@ -77,12 +76,6 @@ impl Federation {
     /// Adds the pullers' state to the own metrics.
     pub fn register(&self, registry: &Registry, clock: Clock) {
         self.pullers.register(registry, clock);
-    }
-
-    /// Keeps the resync cursors as they stand: to be called when the process ends, on a blocking
-    /// thread. While it runs they are kept every few minutes.
-    pub fn save_cursors(&self) -> Result<(), StateFileError> {
-        self.pullers.save()
     }
 
     /// Every sample since what this puller was last given, within the bound of a reply. Like

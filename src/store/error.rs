@@ -17,6 +17,16 @@ pub enum StoreError {
         /// The bound.
         max: usize,
     },
+    /// A note is too long.
+    #[error("the note {name} has {bytes} bytes; at most {max} are kept")]
+    NoteTooLong {
+        /// Its name.
+        name: String,
+        /// Its length.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
     /// Another process has the store open.
     #[error("the store {path} is in use by another process; stop it, or give this one another --storage.path")]
     Locked {

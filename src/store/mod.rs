@@ -63,6 +63,19 @@ pub trait Append: Send + Sync {
     }
 }
 
+/// Bytes of a note: each flush writes all of them.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+
+/// Keeps small things of others beside the samples. They cost the disk nothing of their own: a flush that has
+/// samples to write writes them too. A power cut takes what is newer than the flush before.
+pub trait Notes: Send + Sync {
+    /// What was kept last under a name.
+    fn note(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Replaces what stands under a name; durable with the next flush. Fails if it is longer than [`NOTE_BYTES_MAX`].
+    fn set_note(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+}
+
 /// The samples of one scrape or of one rule evaluation.
 #[derive(Clone, Debug)]
 pub struct Batch {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outpost::clock::Clock;
-use outpost::federation::{CursorRecord, CursorStore, Federation, RESYNC_SAMPLES_MAX};
+use outpost::federation::{CursorError, CursorRecord, CursorStore, Federation, RESYNC_SAMPLES_MAX};
 use outpost::http::{
     Api, BuildInfo, ConfigSnapshot, Health, QuerySettings, Readiness, RuntimeInfo, Server, ServerSettings,
 };
@@ -14,7 +14,6 @@ use outpost::notify::AlertmanagersView;
 use outpost::promql::{Engine, EngineSettings, Features};
 use outpost::rules::{GroupStatus, RulesView};
 use outpost::scrape::{PoolStatus, TargetMetadata, TargetsView};
-use outpost::state_file::StateFileError;
 use outpost::store::{MemoryStore, Select};
 use outpost::telemetry::Registry;
 use tokio::sync::watch;
@@ -130,11 +129,11 @@ impl MetadataLookup for Nothing {
 }
 
 impl CursorStore for Nothing {
-    fn load(&self) -> Result<Vec<CursorRecord>, StateFileError> {
-        Ok(Vec::new())
+    fn load(&self) -> Vec<CursorRecord> {
+        Vec::new()
     }
 
-    fn save(&self, _: &[CursorRecord]) -> Result<(), StateFileError> {
+    fn keep(&self, _: &[CursorRecord]) -> Result<(), CursorError> {
         Ok(())
     }
 }

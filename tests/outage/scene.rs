@@ -70,7 +70,11 @@ impl Site {
         let listen: Vec<String> =
             links.iter().map(|link| format!("--web.listen-address={}:{PORT}", link.near())).collect();
         let listen: Vec<&str> = listen.iter().map(String::as_str).collect();
-        let outpost = Outpost::start_with_environment(folder, Some(&config), &listen, &clock.environment());
+        let runtime = folder.path().join("runtime");
+        std::fs::create_dir(&runtime).unwrap();
+        let mut environment = clock.environment().to_vec();
+        environment.push(("RUNTIME_DIRECTORY", runtime.to_str().unwrap()));
+        let outpost = Outpost::start_with_environment(folder, Some(&config), &listen, &environment);
         eventually(PATIENCE, "the site's rules", || query_value(&outpost.address, "job:temperature:max"));
         Self { outpost, target, clock }
     }

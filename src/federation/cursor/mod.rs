@@ -153,6 +153,18 @@ impl Cursor {
         }
     }
 
+    /// Up to when everything that had come in time was given, and the newest given sample of series that were
+    /// given something later than `progress.settled`, by their labels' hash.
+    pub fn given(&self) -> (Timestamp, impl Iterator<Item = (u64, Timestamp)> + '_) {
+        (self.given_until, self.positions.iter().map(|(series, at)| (*series, *at)))
+    }
+
+    /// Takes up what [`Self::given`] gave in an earlier run.
+    pub fn go_on_from(&mut self, given_until: Timestamp, positions: HashMap<u64, Timestamp>) {
+        self.given_until = given_until.max(self.progress.settled);
+        self.positions = positions;
+    }
+
     /// What the puller is given now. Moves the cursor for the reply before if that was read.
     pub fn next(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
         self.confirm(turn.facts);

@@ -178,6 +178,32 @@ fn a_lost_reply_is_given_again() {
 }
 
 #[test]
+fn a_cursor_goes_on_where_it_was_kept() {
+    for (has_positions, twice) in [(true, 0), (false, 8 * SERIES)] {
+        let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+        for round in 0..20 {
+            scene.scrape(if round % 2 == 0 { 0 } else { STEP_MS - 1 });
+            scene.pull(true);
+        }
+        // The last reply is confirmed, and nothing is pending.
+        scene.pull(true);
+        let (given_until, positions) = scene.cursor.given();
+        let positions = positions.collect();
+        let mut cursor = Cursor::new(scene.cursor.progress.clone(), 200_000);
+        if has_positions {
+            cursor.go_on_from(given_until, positions);
+        }
+        scene.cursor = cursor;
+        scene.connection = ConnectionId::unused();
+        scene.scrape(0);
+        scene.pull(true);
+        scene.check_complete();
+        let repeated = scene.received.values().filter(|times| **times > 1).count();
+        assert_eq!(repeated, twice, "with positions: {has_positions}");
+    }
+}
+
+#[test]
 fn a_request_on_another_connection_confirms_nothing() {
     let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
     scene.scrape(0);

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::federation::{CursorRecord, CursorStore, Federation, RESYNC_SAMPLES_MAX};
+use crate::federation::{CursorError, CursorRecord, CursorStore, Federation, RESYNC_SAMPLES_MAX};
 use crate::http::{
     Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
     Server, ServerSettings,
@@ -21,7 +21,6 @@ use crate::notify::AlertmanagersView;
 use crate::promql::{Engine, EngineSettings, Features};
 use crate::rules::{AlertState, AlertStatus, AlertingStatus, GroupStatus, RuleHealth, RuleStatus, RulesView};
 use crate::scrape::{DroppedTarget, PoolStatus, TargetHealth, TargetMetadata, TargetStatus, TargetsView};
-use crate::state_file::StateFileError;
 use crate::store::MemoryStore;
 use crate::telemetry::Registry;
 
@@ -175,11 +174,11 @@ fn federation(store: Arc<dyn crate::store::Select>) -> Federation {
 struct ForgottenCursors;
 
 impl CursorStore for ForgottenCursors {
-    fn load(&self) -> Result<Vec<CursorRecord>, StateFileError> {
-        Ok(Vec::new())
+    fn load(&self) -> Vec<CursorRecord> {
+        Vec::new()
     }
 
-    fn save(&self, _: &[CursorRecord]) -> Result<(), StateFileError> {
+    fn keep(&self, _: &[CursorRecord]) -> Result<(), CursorError> {
         Ok(())
     }
 }

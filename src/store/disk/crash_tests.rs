@@ -9,8 +9,8 @@ use super::tests::{START, copy_folder, open, read_all, scrape, settings};
 use super::{DiskStore, StoreSettings};
 use crate::clock::Clock;
 use crate::model::{TimeRange, Timestamp};
-use crate::store::Select;
 use crate::store::log::{DiskFolder, Folder, LogFile};
+use crate::store::{NOTE_BYTES_MAX, Notes, Select};
 use crate::telemetry::Registry;
 
 /// How many samples of the one series there are, and the newest one.
@@ -24,6 +24,33 @@ fn log_file(path: &Path) -> PathBuf {
         std::fs::read_dir(path.join("log")).expect("readable").map(|entry| entry.expect("readable").path()).collect();
     files.sort();
     files.swap_remove(0)
+}
+
+#[test]
+fn notes_outlive_a_power_cut_from_the_flush_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clock = Clock::manual(Timestamp(START));
+    let path = folder.path().join("store");
+    let store = open(&path, &clock);
+    // Alone they are worth no record while the store is open.
+    store.set_note("a", b"1").expect("short");
+    store.flush().expect("the disk works");
+    scrape(&*store, 0, START, &[(0, 1.0)]);
+    store.set_note("a", b"2").expect("short");
+    store.set_note("b", b"").expect("short");
+    store.flush().expect("the disk works");
+    store.set_note("a", b"3").expect("short");
+    assert!(store.set_note("a", &[0; NOTE_BYTES_MAX + 1]).is_err());
+    let copy = folder.path().join("copy");
+    copy_folder(&path, &copy);
+    let after_the_cut = open(&copy, &clock);
+    assert_eq!((after_the_cut.note("a"), after_the_cut.note("b")), (Some(b"2".to_vec()), Some(Vec::new())));
+    assert_eq!(after_the_cut.note("c"), None);
+    // Each run's first record has them, and a clean end keeps the newest.
+    drop(after_the_cut);
+    assert_eq!(open(&copy, &clock).note("a"), Some(b"2".to_vec()));
+    drop(store);
+    assert_eq!(open(&path, &clock).note("a"), Some(b"3".to_vec()));
 }
 
 #[test]

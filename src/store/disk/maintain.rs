@@ -55,6 +55,10 @@ impl Shared {
         !*waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
+    fn is_stopping(&self) -> bool {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes durable what is not.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         self.flush_and(|_| ()).map(|((), _)| ())
@@ -70,7 +74,10 @@ impl Shared {
             let mut head = self.write_head();
             let unlogged = head.unlogged(side.durable);
             let value = also(&mut head);
-            if unlogged.is_empty() && side.has_begun {
+            let has_notes = std::mem::take(&mut head.has_new_notes);
+            // Notes alone are worth a record at the end only.
+            if unlogged.is_empty() && side.has_begun && !(has_notes && self.is_stopping()) {
+                head.has_new_notes = has_notes;
                 self.metrics.durable_until.set(clock_began.seconds());
                 return Ok((value, side.log.last_sequence()));
             }

@@ -61,7 +61,7 @@ use super::changes::Changes;
 use super::head::{Bounds, Head};
 use super::log::tail::Tail;
 use super::log::{DiskFolder, Folder, Log, Reader, Replayed, Stored};
-use super::{Append, AppendReport, Batch, GroupId, SeriesId, StoreError};
+use super::{Append, AppendReport, Batch, GroupId, NOTE_BYTES_MAX, Notes, SeriesId, StoreError};
 use crate::clock::Clock;
 use crate::model::{Labels, MetricType, Timestamp};
 use crate::telemetry::Registry;
@@ -200,6 +200,11 @@ impl DiskStore {
         self.shared.disk_bytes()
     }
 
+    /// Where this store keeps what must outlive the process but not the power; `None` unless that is a tmpfs.
+    pub fn runtime_folder(&self) -> Option<PathBuf> {
+        self.shared.settings.runtime_dir.as_ref().map(|_| tail_folder(&self.shared.settings))
+    }
+
     fn start_threads(&self) {
         let tasks: [(&str, Task); 3] = [
             ("store-flush", maintain::run_flush),
@@ -261,6 +266,22 @@ impl Append for DiskStore {
         self.shared.metrics.samples_appended.add(report.appended as u64);
         self.shared.metrics.samples_rejected.add(report.rejected.len() as u64);
         report
+    }
+}
+
+impl Notes for DiskStore {
+    fn note(&self, name: &str) -> Option<Vec<u8>> {
+        self.shared.read_head().notes.get(name).cloned()
+    }
+
+    fn set_note(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        if bytes.len() > NOTE_BYTES_MAX {
+            return Err(StoreError::NoteTooLong { name: name.to_owned(), bytes: bytes.len(), max: NOTE_BYTES_MAX });
+        }
+        let mut head = self.shared.write_head();
+        head.notes.insert(name.to_owned(), bytes.to_vec());
+        head.has_new_notes = true;
+        Ok(())
     }
 }
 

@@ -98,4 +98,8 @@ impl Sink for Replay<'_> {
         }
         self.head.restore_stray(*series, timestamp, value);
     }
+
+    fn note(&mut self, name: &str, bytes: &[u8]) {
+        self.head.notes.insert(name.to_owned(), bytes.to_vec());
+    }
 }

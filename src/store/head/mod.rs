@@ -18,7 +18,7 @@ pub(super) use view::{
     CutSet, GroupView, SegmentCache, SeriesView, Unlogged, push_present, read_recent, read_series, sort_from,
 };
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -48,6 +48,10 @@ pub(super) struct Head {
     /// What one block spans, in ms: no frame crosses a multiple of it.
     span_ms: i64,
     samples: u64,
+    /// What others keep beside the samples: see [`Notes`](crate::store::Notes).
+    pub notes: BTreeMap<String, Vec<u8>>,
+    /// A note has changed since the flush before.
+    pub has_new_notes: bool,
     /// Scratch of `append`: the column of each sample of the batch.
     places: Vec<u32>,
 }
@@ -97,6 +101,8 @@ impl Head {
             held: None,
             span_ms,
             samples: 0,
+            notes: BTreeMap::new(),
+            has_new_notes: false,
             places: Vec::new(),
         }
     }

@@ -32,6 +32,8 @@ const FRAME: u8 = 6;
 const ANCHOR: u8 = 7;
 /// A series, and how it differs from the one before.
 const NEXT_SERIES: u8 = 8;
+/// What others keep beside the samples.
+const NOTE: u8 = 9;
 
 /// Writes entries.
 #[derive(Default)]
@@ -89,6 +91,13 @@ impl Scribe {
         let known = std::mem::replace(&mut self.known, self.known_before);
         self.known_before = known;
         self.write_definitions(head, out);
+        for (name, bytes) in &head.notes {
+            // Each flush says all of them: the newest record has them, whatever becomes of the others.
+            out.push(NOTE);
+            write_text(out, name);
+            write_unsigned(out, bytes.len() as u64);
+            out.extend_from_slice(bytes);
+        }
         self.begin_record();
         for group in std::mem::take(&mut self.anchored) {
             if let Some(row) = self.anchors.as_ref().and_then(|anchors| anchors.get(&group)).cloned() {
@@ -284,6 +293,8 @@ pub(in crate::store) trait Sink {
     fn row(&mut self, group: u32, timestamp: Timestamp, layout: &[u32], values: &[f64]);
     /// A sample with its own time.
     fn stray(&mut self, series: u32, timestamp: Timestamp, value: f64);
+    /// What stands under a name from here on.
+    fn note(&mut self, _name: &str, _bytes: &[u8]) {}
 }
 
 /// Reads entries.
@@ -352,6 +363,10 @@ impl Reader {
                             self.give(group, timestamp, sink);
                         }
                     }
+                }
+                NOTE => {
+                    let name = read_text(&mut input)?;
+                    sink.note(name, take(&mut input)?);
                 }
                 STRAYS => read_strays(&mut input, sink)?,
                 FRAME => read_frame(&mut input, sink)?,
