@@ -162,7 +162,7 @@ mod tests {
             ..CursorRecord::default()
         };
         let whole = record(7, Some((6, vec![(u64::MAX, 6)])));
-        kept.keep(&[whole.clone()]).expect("a writable folder");
+        kept.keep(std::slice::from_ref(&whole)).expect("a writable folder");
         assert_eq!(kept.load(), [whole], "as it was, after a kill");
         // A power cut empties the tmpfs.
         assert_eq!(KeptCursors::new(notes.clone(), None).load(), [record(7, None)]);
@@ -176,7 +176,7 @@ mod tests {
         let notes = Arc::new(MemoryNotes::default());
         let kept = KeptCursors::new(notes.clone(), Some(folder.path().to_owned()));
         let record = CursorRecord { name: "home".to_owned(), last_used_ms: 1, ..CursorRecord::default() };
-        kept.keep(&[record.clone()]).expect("a writable folder");
+        kept.keep(std::slice::from_ref(&record)).expect("a writable folder");
         std::fs::write(folder.path().join(NAME), "[{").expect("a writable folder");
         assert_eq!(kept.load(), [record]);
         notes.set_note(NAME, b"?").expect("nothing fails");

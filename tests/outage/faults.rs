@@ -10,7 +10,7 @@ use super::scene::{Central, FEDERATED, Found, REACH, Refused, Setting, Site, now
 use super::{parameter, together};
 
 /// How long the link is cut.
-fn outage() -> Duration {
+pub fn outage() -> Duration {
     Duration::from_secs(parameter("OUTPOST_OUTAGE_SECONDS", 4))
 }
 

@@ -26,6 +26,8 @@ mod support;
 mod compare;
 /// What breaks while the link is bad: processes, replies, packets.
 mod faults;
+/// Outpost as the central.
+mod hierarchy;
 /// Outages of a minute to more than a day.
 mod lengths;
 /// Two network namespaces and the link between them.
