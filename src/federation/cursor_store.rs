@@ -81,7 +81,7 @@ impl KeptCursors {
         Self { notes, file: runtime.map(|folder| StateFile::new(folder.join(NAME))) }
     }
 
-    fn from_file(&self) -> Vec<CursorRecord> {
+    fn in_file(&self) -> Vec<CursorRecord> {
         let loaded = self.file.as_ref().map(StateFile::load).transpose();
         loaded
             .unwrap_or_else(|error| {
@@ -92,7 +92,7 @@ impl KeptCursors {
             .unwrap_or_default()
     }
 
-    fn from_notes(&self) -> Vec<CursorRecord> {
+    fn in_notes(&self) -> Vec<CursorRecord> {
         let Some(text) = self.notes.note(NAME) else { return Vec::new() };
         serde_json::from_slice(&text).unwrap_or_else(|error| {
             warn!(%error, "resync cursors are lost");
@@ -104,7 +104,7 @@ impl KeptCursors {
 impl CursorStore for KeptCursors {
     fn load(&self) -> Vec<CursorRecord> {
         let mut newest: HashMap<(String, u64), CursorRecord> = HashMap::new();
-        for record in self.from_notes().into_iter().chain(self.from_file()) {
+        for record in self.in_notes().into_iter().chain(self.in_file()) {
             let key = (record.name.clone(), record.selectors);
             let known = newest.entry(key).or_default();
             // Equally old, the file's is the one with positions.
