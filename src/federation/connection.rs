@@ -24,4 +24,7 @@ pub struct ConnectionFacts {
     /// Whether this request began after the reply before it had left completely. A client that
     /// does not pipeline has then read that reply to its end.
     pub follows_complete_reply: bool,
+    /// Whether the request shows that a proxy passed it on: then the connection is the proxy's, and proves nothing of the
+    /// client's reading.
+    pub is_relayed: bool,
 }

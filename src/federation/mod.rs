@@ -20,10 +20,11 @@ mod cursor_store;
 mod resync;
 
 pub use connection::{ConnectionFacts, ConnectionId};
-pub use cursor::ResyncOrder;
+pub use cursor::{Receipt, ResyncOrder};
 pub use cursor_store::{CursorError, CursorRecord, CursorStore, KeptCursors};
 pub use page::FederationPage;
 pub use resync::{
-    RESYNC_AGE_MAX, RESYNC_NAME_CHARS_MAX, RESYNC_PULLERS_MAX, RESYNC_SAMPLES_MAX, ResyncError, ResyncRequest,
+    PullerStatus, RESYNC_AGE_MAX, RESYNC_NAME_CHARS_MAX, RESYNC_PULLERS_MAX, RESYNC_SAMPLES_MAX, ResyncError,
+    ResyncRequest,
 };
 pub use selection::{Federation, FederationError, FederationRequest};

@@ -1,6 +1,8 @@
 //! The page that a puller reads, written while it reads.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exposition::{PageWriter, ResponseFormat};
 use crate::model::{Labels, MetadataLookup, MetricType, Timestamp};
@@ -21,6 +23,8 @@ pub struct FederationPage {
     external_labels: Vec<(String, String)>,
     family: Option<u32>,
     families: Vec<Family>,
+    /// Set with the last piece.
+    is_taken: Arc<AtomicBool>,
 }
 
 /// One series.
@@ -63,7 +67,13 @@ impl FederationPage {
             external_labels: with_instance(external_labels),
             family: None,
             families,
+            is_taken: Arc::default(),
         }
+    }
+
+    /// The same page, which sets this once its last piece is taken.
+    pub(super) fn telling(self, is_taken: Arc<AtomicBool>) -> Self {
+        Self { is_taken, ..self }
     }
 
     /// The `Content-Type` header.
@@ -77,6 +87,7 @@ impl FederationPage {
         while writer.pending_bytes() < PIECE_BYTES {
             let Some(row) = self.rows.next() else {
                 out.extend_from_slice(&writer.finish());
+                self.is_taken.store(true, Ordering::Release);
                 return false;
             };
             self.write_row(&mut writer, &row);

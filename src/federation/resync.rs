@@ -13,7 +13,7 @@ use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::{Emit, Registry};
 
 use super::connection::ConnectionFacts;
-use super::cursor::{Cursor, GivenSeries, Progress, ResyncOrder, Turn};
+use super::cursor::{Cursor, Given, Progress, Receipt, ResyncOrder, Turn, backlog_ms};
 use super::cursor_store::{CursorRecord, CursorStore};
 
 /// Samples per reply, unless set otherwise. Must stay below the central's `sample_limit`: a reply that
@@ -44,6 +44,9 @@ pub enum ResyncError {
     /// Not an age.
     #[error("resync_max_age={0:?} is not a duration such as 24h")]
     Age(String),
+    /// Not a kind of receipt.
+    #[error("resync_receipt={0:?} is neither \"proved\" nor \"assumed\"")]
+    Receipt(String),
 }
 
 /// What a puller asks for beside its selectors.
@@ -52,11 +55,13 @@ pub struct ResyncRequest {
     name: String,
     order: ResyncOrder,
     age_max: Duration,
+    /// As the request itself shows, if nothing is said.
+    receipt: Option<Receipt>,
 }
 
 impl ResyncRequest {
-    /// Reads the parameters `resync`, `resync_order` and `resync_max_age`; the latter two may be empty.
-    pub fn parse(name: &str, order: &str, age_max: &str) -> Result<Self, ResyncError> {
+    /// Reads the parameters `resync`, `resync_order`, `resync_max_age` and `resync_receipt`; all but the first may be empty.
+    pub fn parse(name: &str, order: &str, age_max: &str, receipt: &str) -> Result<Self, ResyncError> {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if name.is_empty() || name.len() > RESYNC_NAME_CHARS_MAX || !name.bytes().all(is_allowed) {
             return Err(ResyncError::Name(name.to_owned()));
@@ -70,12 +75,48 @@ impl ResyncRequest {
             "" => RESYNC_AGE_MAX,
             text => parse_duration(text).map_err(|_| ResyncError::Age(text.to_owned()))?,
         };
-        Ok(Self { name: name.to_owned(), order, age_max })
+        let receipt = match receipt {
+            "" => None,
+            "proved" => Some(Receipt::Proved),
+            "assumed" => Some(Receipt::Assumed),
+            _ => return Err(ResyncError::Receipt(receipt.to_owned())),
+        };
+        Ok(Self { name: name.to_owned(), order, age_max, receipt })
     }
 }
 
 /// A name and a hash of its selectors.
 type Key = (String, u64);
+
+/// A puller as it stood after its last request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullerStatus {
+    /// Its name.
+    pub name: String,
+    /// A hash of its selectors: one name may pull several sets.
+    pub selectors: String,
+    /// Everything up to this has been given and received, but for the holes; the newest two minutes apart.
+    pub settled: Timestamp,
+    /// What was passed over and will still be given.
+    pub holes: Vec<TimeRange>,
+    /// When it asked last.
+    pub last_used: Timestamp,
+    /// How it is known that it has read a reply.
+    pub receipt: Receipt,
+    /// Whether its last request confirmed the reply before.
+    pub is_confirmed: bool,
+    /// Samples given since the start, repeats included.
+    pub given_total: u64,
+    /// Samples given in vain since the start.
+    pub resent_total: u64,
+}
+
+impl PullerStatus {
+    /// Milliseconds of samples that it has not confirmed: at its end, and in holes.
+    pub fn backlog_ms(&self, now: Timestamp) -> i64 {
+        backlog_ms(self.settled, &self.holes, now)
+    }
+}
 
 /// All pullers.
 #[derive(Clone)]
@@ -123,9 +164,11 @@ impl Pullers {
         now: Timestamp,
         facts: ConnectionFacts,
         options: &ReadOptions,
-    ) -> Result<Vec<GivenSeries>, StoreError> {
+    ) -> Result<Given, StoreError> {
         let puller = self.puller(request, sets, now);
-        let turn = Turn { store, sets, options, now, facts, order: request.order, age_max: request.age_max };
+        let seen = if facts.is_relayed { Receipt::Assumed } else { Receipt::Proved };
+        let receipt = request.receipt.unwrap_or(seen);
+        let turn = Turn { store, sets, options, now, facts, order: request.order, age_max: request.age_max, receipt };
         let mut cursor = lock(&puller.cursor);
         let outcome = cursor.next(&turn);
         *lock(&puller.shown) = cursor.progress.clone();
@@ -186,6 +229,22 @@ impl Pullers {
             let selectors = format!("{selectors:016x}");
             emit(&[("name", &name), ("selectors", &selectors)], of(&progress));
         }
+    }
+
+    /// The same for others.
+    pub fn status(&self) -> Vec<PullerStatus> {
+        let status = |((name, selectors), progress): (Key, Progress)| PullerStatus {
+            name,
+            selectors: format!("{selectors:016x}"),
+            settled: progress.settled,
+            holes: progress.holes,
+            last_used: progress.last_used,
+            receipt: progress.receipt,
+            is_confirmed: progress.is_confirmed,
+            given_total: progress.given_total,
+            resent_total: progress.resent_total,
+        };
+        self.shown().into_iter().map(status).collect()
     }
 
     /// All pullers as they stood after their last reply, sorted.
@@ -269,15 +328,17 @@ mod tests {
 
     #[test]
     fn parameters() {
-        let good = ResyncRequest::parse("home-1.b_C", "newest", "6h").expect("good parameters");
+        let good = ResyncRequest::parse("home-1.b_C", "newest", "6h", "assumed").expect("good parameters");
         assert_eq!((good.order, good.age_max), (ResyncOrder::Newest, Duration::from_secs(6 * 3600)));
-        let plain = ResyncRequest::parse("home", "", "").expect("good parameters");
+        assert_eq!(good.receipt, Some(Receipt::Assumed));
+        let plain = ResyncRequest::parse("home", "", "", "").expect("good parameters");
         assert_eq!((plain.order, plain.age_max), (ResyncOrder::Oldest, RESYNC_AGE_MAX));
         for name in ["", "a b", "é", &"x".repeat(65)] {
-            assert_eq!(ResyncRequest::parse(name, "", ""), Err(ResyncError::Name(name.to_owned())));
+            assert_eq!(ResyncRequest::parse(name, "", "", ""), Err(ResyncError::Name(name.to_owned())));
         }
-        assert!(ResyncRequest::parse("a", "latest", "").is_err());
-        assert!(ResyncRequest::parse("a", "", "soon").is_err());
+        assert!(ResyncRequest::parse("a", "latest", "", "").is_err());
+        assert!(ResyncRequest::parse("a", "", "soon", "").is_err());
+        assert!(ResyncRequest::parse("a", "", "", "hoped").is_err());
     }
 
     #[test]

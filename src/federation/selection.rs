@@ -13,7 +13,7 @@ use crate::telemetry::Registry;
 use super::connection::ConnectionFacts;
 use super::cursor_store::CursorStore;
 use super::page::FederationPage;
-use super::resync::{Pullers, ResyncRequest};
+use super::resync::{PullerStatus, Pullers, ResyncRequest};
 
 /// A request that cannot be answered.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,11 @@ impl Federation {
         self.pullers.register(registry, clock);
     }
 
+    /// All resync pullers as they stood after their last request, sorted.
+    pub fn pullers(&self) -> Vec<PullerStatus> {
+        self.pullers.status()
+    }
+
     /// Every sample since what this puller was last given, within the bound of a reply. Like
     /// [`Federation::newest`] otherwise.
     pub fn since_last(
@@ -88,8 +93,9 @@ impl Federation {
         options: &ReadOptions,
     ) -> Result<FederationPage, FederationError> {
         let sets = &request.selectors;
-        let series = self.pullers.next(resync, self.store.as_ref(), sets, request.now, facts, options)?;
-        Ok(FederationPage::new(series, self.metadata.as_ref(), request.format, &request.external_labels))
+        let given = self.pullers.next(resync, self.store.as_ref(), sets, request.now, facts, options)?;
+        let page = FederationPage::new(given.series, self.metadata.as_ref(), request.format, &request.external_labels);
+        Ok(page.telling(given.is_taken))
     }
 
     /// The newest sample of every selected series, as of one instant. Reads the store: call it from

@@ -60,7 +60,12 @@ impl Course {
         let mut inner = self.lock();
         // Without a read since the reply before, this request was sent before that reply ended.
         let follows_complete_reply = inner.requests > 0 && inner.phase == Phase::Head;
-        let facts = ConnectionFacts { id: self.id, earlier_requests: inner.requests, follows_complete_reply };
+        let facts = ConnectionFacts {
+            id: self.id,
+            earlier_requests: inner.requests,
+            follows_complete_reply,
+            is_relayed: false,
+        };
         inner.requests += 1;
         inner.enter(Phase::Serving, REPLY_TIME_MAX);
         facts

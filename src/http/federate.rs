@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::HeaderMap;
-use hyper::header::ACCEPT;
+use hyper::header::{ACCEPT, CONNECTION};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Version};
 
 use crate::exposition::negotiate;
 use crate::federation::{ConnectionFacts, FederationError, FederationPage, FederationRequest, ResyncRequest};
@@ -20,6 +21,16 @@ const MAKING_SHARE: f64 = 0.5;
 
 /// The header in which a scraping Prometheus says how long it will wait.
 const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
+
+/// What proxies add to the requests that they pass on.
+const PROXY_HEADERS: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"];
+
+/// Whether a proxy has passed this request on. Prometheus itself speaks HTTP/1.1 and keeps its connections; nginx as it
+/// comes does neither.
+pub(super) fn is_relayed(parts: &Parts) -> bool {
+    let closes = parts.headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+    closes || parts.version < Version::HTTP_11 || PROXY_HEADERS.iter().any(|name| parts.headers.contains_key(*name))
+}
 
 /// `/federate`
 pub(super) async fn answer(
@@ -75,9 +86,8 @@ fn resync_request(params: &Params) -> Result<Option<ResyncRequest>, ApiError> {
     if name.is_empty() {
         return Ok(None);
     }
-    ResyncRequest::parse(name, params.get("resync_order"), params.get("resync_max_age"))
-        .map(Some)
-        .map_err(|error| ApiError::bad_data(error.to_string()))
+    let [order, age_max, receipt] = ["resync_order", "resync_max_age", "resync_receipt"].map(|name| params.get(name));
+    ResyncRequest::parse(name, order, age_max, receipt).map(Some).map_err(|error| ApiError::bad_data(error.to_string()))
 }
 
 /// How long making the reply may take for a puller that says how long it waits.

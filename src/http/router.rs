@@ -186,7 +186,10 @@ impl Router {
         };
         match endpoint {
             Endpoint::Api(endpoint) => endpoint.answer(&self.api, &self.gate, &params).await,
-            Endpoint::Federate => federate::answer(&self.api, &self.gate, &params, &parts.headers, facts).await,
+            Endpoint::Federate => {
+                let facts = ConnectionFacts { is_relayed: federate::is_relayed(parts), ..facts };
+                federate::answer(&self.api, &self.gate, &params, &parts.headers, facts).await
+            }
             Endpoint::Metrics => lifecycle::metrics(&self.api),
             Endpoint::Healthy => lifecycle::healthy(&self.api),
             Endpoint::Ready => lifecycle::ready(),

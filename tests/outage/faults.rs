@@ -35,7 +35,7 @@ fn with_central(setting: &Setting<'_>, check: impl FnOnce(Site, Central<'_>)) {
 }
 
 /// The central has all; there is at least one sample per second and series since `began`.
-fn check_since(began: i64, site: &Site, central: &Central<'_>, what: &str) {
+pub fn check_since(began: i64, site: &Site, central: &Central<'_>, what: &str) {
     let found: Found = central.check_complete(site, FEDERATED, REACH);
     let (number, seconds) = (found.since(began), (found.until - began) / 1000);
     let resent = site.own("outpost_resync_resent_samples_total");

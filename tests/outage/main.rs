@@ -32,6 +32,8 @@ mod hierarchy;
 mod lengths;
 /// Two network namespaces and the link between them.
 mod link;
+/// Reverse proxies before the site.
+mod proxies;
 /// A relay that harms replies.
 mod relay;
 /// A site and its centrals.

@@ -10,6 +10,8 @@
 //! order or a bound passes over is written down as a hole.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::model::{Labels, Matcher, TimeRange, Timestamp, is_stale_marker};
@@ -36,6 +38,21 @@ const HOLE_SHARE: usize = 8;
 /// The most holes a cursor remembers; the oldest ones are joined.
 const HOLES_MAX: usize = 8;
 
+/// The reply's bound where receipt is assumed: a reply that gets through fast is less likely to be lost unseen.
+pub(super) const ASSUMED_SAMPLES_MAX: usize = 20_000;
+
+/// How it is known that a puller has read a reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receipt {
+    /// By its next request on the same connection.
+    #[default]
+    Proved,
+    /// A proxy stands between: its connections say what it has read, and nothing of the puller. A reply that it took whole
+    /// is held for read if the next request comes about as soon as the one before did: requests stop
+    /// while a link is down.
+    Assumed,
+}
+
 /// In which order a backlog is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResyncOrder {
@@ -58,6 +75,14 @@ pub(super) struct Turn<'a> {
     pub facts: ConnectionFacts,
     pub order: ResyncOrder,
     pub age_max: Duration,
+    pub receipt: Receipt,
+}
+
+/// What a puller is given.
+pub(super) struct Given {
+    pub series: Vec<GivenSeries>,
+    /// To be set once the whole reply was handed over.
+    pub is_taken: Arc<AtomicBool>,
 }
 
 /// How far one puller has been given samples: what is shown and kept of a cursor.
@@ -74,19 +99,36 @@ pub(super) struct Progress {
     pub given_total: u64,
     /// Samples given in vain: their receipt was not confirmed.
     pub resent_total: u64,
+    /// How receipt is known.
+    pub receipt: Receipt,
+    /// Whether the last request confirmed the reply before it.
+    pub is_confirmed: bool,
 }
 
 impl Progress {
     /// Everything up to `settled` has been given.
     pub fn at(settled: Timestamp) -> Self {
-        Self { settled, holes: Vec::new(), last_used: settled, given_total: 0, resent_total: 0 }
+        Self {
+            settled,
+            holes: Vec::new(),
+            last_used: settled,
+            given_total: 0,
+            resent_total: 0,
+            receipt: Receipt::Proved,
+            is_confirmed: false,
+        }
     }
 
     /// Milliseconds of samples that the puller has not confirmed: at its end, and in holes.
     pub fn backlog_ms(&self, now: Timestamp) -> i64 {
-        let behind = (now - LATENESS_MAX).since(self.settled).max(0);
-        behind + self.holes.iter().map(|hole| hole.end.since(hole.start)).sum::<i64>()
+        backlog_ms(self.settled, &self.holes, now)
     }
+}
+
+/// Milliseconds of samples that are settled neither at the end nor in holes.
+pub(super) fn backlog_ms(settled: Timestamp, holes: &[TimeRange], now: Timestamp) -> i64 {
+    let behind = (now - LATENESS_MAX).since(settled).max(0);
+    behind + holes.iter().map(|hole| hole.end.since(hole.start)).sum::<i64>()
 }
 
 /// What one puller is given next.
@@ -98,6 +140,8 @@ pub(super) struct Cursor {
     /// Up to here everything that had come in time was given; at or after `settled`.
     given_until: Timestamp,
     pending: Option<Pending>,
+    /// From the request before the last one to the last one.
+    gap_ms: Option<i64>,
     samples_max: usize,
     samples_ceiling: usize,
     /// How long a span the bound allowed last.
@@ -110,11 +154,21 @@ pub(super) struct Cursor {
 struct Pending {
     connection: ConnectionId,
     request: u64,
+    asked: Timestamp,
+    is_taken: Arc<AtomicBool>,
     settled: Timestamp,
     given_until: Timestamp,
     holes: Vec<TimeRange>,
     positions: Vec<(u64, Timestamp)>,
     samples: u64,
+}
+
+impl Pending {
+    /// A later request on the same connection, begun after the reply had left, proves that the reply was read to its end.
+    fn is_followed_by(&self, facts: ConnectionFacts) -> bool {
+        let is_later = self.connection == facts.id && facts.earlier_requests > self.request;
+        is_later && facts.follows_complete_reply
+    }
 }
 
 /// What a span held.
@@ -146,6 +200,7 @@ impl Cursor {
             progress,
             positions: HashMap::new(),
             pending: None,
+            gap_ms: None,
             samples_max: samples_ceiling,
             samples_ceiling,
             front_span_ms: i64::MAX,
@@ -166,8 +221,12 @@ impl Cursor {
     }
 
     /// What the puller is given now. Moves the cursor for the reply before if that was read.
-    pub fn next(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
-        self.confirm(turn.facts);
+    pub fn next(&mut self, turn: &Turn<'_>) -> Result<Given, StoreError> {
+        self.confirm(turn);
+        self.progress.receipt = turn.receipt;
+        if turn.receipt == Receipt::Assumed {
+            self.samples_max = self.samples_max.min(ASSUMED_SAMPLES_MAX);
+        }
         self.forget_before(turn.now - turn.age_max);
         self.progress.last_used = turn.now;
         let outcome = match turn.order {
@@ -177,15 +236,24 @@ impl Cursor {
         if matches!(outcome, Err(StoreError::DeadlineExceeded)) {
             self.ask_for_less();
         }
-        outcome
+        let series = outcome?;
+        let is_taken = self.pending.as_ref().map(|pending| Arc::clone(&pending.is_taken)).unwrap_or_default();
+        Ok(Given { series, is_taken })
     }
 
-    /// A later request on the same connection, begun after the reply had left, proves that the
-    /// reply was read to its end.
-    fn confirm(&mut self, facts: ConnectionFacts) {
+    /// Moves for the reply before if that was read.
+    fn confirm(&mut self, turn: &Turn<'_>) {
         let Some(pending) = self.pending.take() else { return };
-        let is_later = pending.connection == facts.id && facts.earlier_requests > pending.request;
-        if !(is_later && facts.follows_complete_reply) {
+        let gap_ms = turn.now.since(pending.asked);
+        let gap_before = self.gap_ms.replace(gap_ms);
+        self.progress.is_confirmed = match turn.receipt {
+            Receipt::Proved => pending.is_followed_by(turn.facts),
+            Receipt::Assumed => {
+                let is_on_time = gap_before.is_some_and(|before| gap_ms <= before.saturating_add(before / 2));
+                is_on_time && pending.is_taken.load(Ordering::Acquire)
+            }
+        };
+        if !self.progress.is_confirmed {
             self.progress.resent_total += pending.samples;
             self.ask_for_less();
             return;
@@ -292,6 +360,8 @@ impl Cursor {
         self.pending = Some(Pending {
             connection: turn.facts.id,
             request: turn.facts.earlier_requests,
+            asked: turn.now,
+            is_taken: Arc::default(),
             settled,
             given_until,
             holes,

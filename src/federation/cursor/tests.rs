@@ -16,6 +16,9 @@ struct Scene {
     connection: ConnectionId,
     requests: u64,
     order: ResyncOrder,
+    receipt: Receipt,
+    /// Whether a proxy takes replies whole.
+    proxy_takes: bool,
     /// What the puller has read, per series.
     received: BTreeMap<(usize, i64), u32>,
     largest_reply: usize,
@@ -31,6 +34,8 @@ impl Scene {
             connection: ConnectionId::unused(),
             requests: 0,
             order,
+            receipt: Receipt::Proved,
+            proxy_takes: true,
             received: BTreeMap::new(),
             largest_reply: 0,
         }
@@ -57,6 +62,7 @@ impl Scene {
             id: self.connection,
             earlier_requests: self.requests,
             follows_complete_reply: self.requests > 0,
+            is_relayed: false,
         };
         let turn = Turn {
             store: &self.store,
@@ -66,8 +72,10 @@ impl Scene {
             facts,
             order: self.order,
             age_max: Duration::from_secs(24 * 3600),
+            receipt: self.receipt,
         };
-        let reply = self.cursor.next(&turn).expect("memory does not fail");
+        let Given { series: reply, is_taken } = self.cursor.next(&turn).expect("memory does not fail");
+        is_taken.store(self.proxy_takes, Ordering::Release);
         self.largest_reply = self.largest_reply.max(reply.iter().map(|(_, samples)| samples.len()).sum());
         if !arrives {
             (self.connection, self.requests) = (ConnectionId::unused(), 0);
@@ -175,6 +183,38 @@ fn a_lost_reply_is_given_again() {
         scene.check_complete();
         assert!(scene.cursor.progress.resent_total > 0);
     }
+}
+
+#[test]
+fn behind_a_proxy_receipt_goes_by_the_time_of_the_next_request() {
+    let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+    scene.receipt = Receipt::Assumed;
+    let repeated = |scene: &Scene| scene.received.values().filter(|times| **times > 1).count();
+    for _ in 0..20 {
+        // A proxy opens and reuses connections as it likes.
+        (scene.connection, scene.requests) = (ConnectionId::unused(), 7);
+        scene.scrape(0);
+        scene.pull(true);
+    }
+    scene.check_complete();
+    assert_eq!(repeated(&scene), SERIES, "the pace was not known yet at the second request");
+    // The link fails while a reply is on its way behind the proxy: the next request comes late.
+    scene.scrape(0);
+    scene.pull(false);
+    (0..10).for_each(|_| scene.scrape(0));
+    scene.pull(true);
+    scene.check_complete();
+    // The proxy fails while it takes a reply, and the next request is on time.
+    scene.scrape(0);
+    scene.pull(true);
+    scene.scrape(0);
+    scene.proxy_takes = false;
+    scene.pull(false);
+    scene.proxy_takes = true;
+    scene.scrape(0);
+    scene.pull(true);
+    scene.check_complete();
+    assert_eq!(repeated(&scene), SERIES);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::federation::{PullerStatus, Receipt};
 use crate::http::json::Json;
 use crate::http::params::Params;
 use crate::model::Timestamp;
@@ -102,6 +103,40 @@ pub(super) fn tsdb(api: &Api, params: &Params) -> Result<Answer, ApiError> {
             }
         });
     }))
+}
+
+/// `/api/v1/status/resync`, which Prometheus does not have: how far pullers have been given samples.
+pub(super) fn resync(api: &Api) -> Answer {
+    let (pullers, now) = (api.federation.pullers(), api.clock.now());
+    Answer::data(|json| {
+        json.object(|json| {
+            json.key("pullers").list(&pullers, |json, puller| push_puller(json, puller, now));
+        });
+    })
+}
+
+fn push_puller(json: &mut Json, puller: &PullerStatus, now: Timestamp) {
+    json.object(|json| {
+        json.key("name").string(&puller.name);
+        json.key("selectors").string(&puller.selectors);
+        json.key("cursor").date(Some(puller.settled));
+        json.key("holes").list(&puller.holes, |json, hole| {
+            json.object(|json| {
+                json.key("start").date(Some(hole.start));
+                json.key("end").date(Some(hole.end));
+            });
+        });
+        json.key("lastPull").date(Some(puller.last_used));
+        json.key("lagSeconds").float(now.since(puller.last_used).max(0) as f64 / 1000.0);
+        json.key("backlogSeconds").float(puller.backlog_ms(now) as f64 / 1000.0);
+        json.key("receipt").string(match puller.receipt {
+            Receipt::Proved => "proved",
+            Receipt::Assumed => "assumed",
+        });
+        json.key("lastReplyConfirmed").bool(puller.is_confirmed);
+        json.key("samplesGiven").integer(puller.given_total);
+        json.key("samplesResent").integer(puller.resent_total);
+    });
 }
 
 fn push_entry(json: &mut Json, (name, value): &(String, u64)) {

@@ -72,7 +72,13 @@ async fn formats_and_errors() {
 
 /// One request on a connection that stays open; the reply's body.
 async fn pull(stream: &mut TcpStream, target: &str) -> String {
-    let request = format!("GET {target} HTTP/1.1\r\nhost: pi\r\nx-prometheus-scrape-timeout-seconds: 10\r\n\r\n");
+    pull_with(stream, target, "").await
+}
+
+/// The same with more headers.
+async fn pull_with(stream: &mut TcpStream, target: &str, headers: &str) -> String {
+    let always = "host: pi\r\nx-prometheus-scrape-timeout-seconds: 10\r\n";
+    let request = format!("GET {target} HTTP/1.1\r\n{always}{headers}\r\n");
     stream.write_all(request.as_bytes()).await.expect("open");
     let mut received = Vec::new();
     while !received.ends_with(b"0\r\n\r\n") {
@@ -103,9 +109,35 @@ async fn resync_gives_every_sample_until_it_was_read() {
 }
 
 #[tokio::test]
+async fn a_proxys_connection_proves_nothing_of_its_client() {
+    let site = Site::start().await;
+    let target = "/federate?match[]=up%7Bjob=%22down%22%7D&resync=home";
+    let mut proxy = site.connect().await;
+    let all = pull_with(&mut proxy, target, "X-Forwarded-For: 192.0.2.7\r\n").await;
+    assert!(all.contains("1795381057892"), "{all}");
+    assert_eq!(
+        pull_with(&mut proxy, target, "X-Forwarded-For: 192.0.2.7\r\n").await,
+        all,
+        "it may not have got through"
+    );
+    let status = site.get("/api/v1/status/resync").await.text();
+    for shown in
+        [r#""name":"home""#, r#""receipt":"assumed","lastReplyConfirmed":false,"samplesGiven":6,"samplesResent":3"#]
+    {
+        assert!(status.contains(shown), "{status}");
+    }
+    // Whoever knows better says so.
+    assert_eq!(pull_with(&mut proxy, &format!("{target}&resync_receipt=proved"), "Via: 1.1 x\r\n").await, "");
+    let status = site.get("/api/v1/status/resync").await.text();
+    assert!(status.contains(r#""receipt":"proved","lastReplyConfirmed":true"#), "{status}");
+}
+
+#[tokio::test]
 async fn resync_parameters_are_checked() {
     let site = Site::start().await;
-    for wrong in ["resync=a%20b", "resync=a&resync_order=latest", "resync=a&resync_max_age=soon"] {
+    for wrong in
+        ["resync=a%20b", "resync=a&resync_order=latest", "resync=a&resync_max_age=soon", "resync=a&resync_receipt=no"]
+    {
         let answer = site.get(&format!("/federate?match[]=up&{wrong}")).await;
         assert_eq!(answer.status, 400, "{wrong}");
         assert!(answer.text().starts_with("resync"), "{}", answer.text());
