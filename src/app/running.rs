@@ -18,7 +18,7 @@ use crate::model::Labels;
 use crate::notify::Notifier;
 use crate::promql::Engine;
 use crate::rules::{RuleManager, load_groups};
-use crate::scrape::{JobSettings, ScrapeManager};
+use crate::scrape::{JobSettings, JobSource, ScrapeManager};
 use crate::store::DiskStore;
 
 /// Everything that works in the background.
@@ -134,8 +134,12 @@ impl Running {
 
 /// The files that make up the configuration; the embedded one has none.
 pub fn watched_files(options: &RunOptions, config: &Config) -> WatchedFiles {
+    let modules_files = config.jobs.iter().filter_map(|job| match &job.source {
+        JobSource::Probes { settings, .. } => settings.modules_file.clone(),
+        _ => None,
+    });
     WatchedFiles {
-        files: options.config_file.iter().cloned().collect(),
+        files: options.config_file.iter().cloned().chain(modules_files).collect(),
         patterns: config.rule_patterns.iter().chain(&config.scrape_config_patterns).cloned().collect(),
     }
 }

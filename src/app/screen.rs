@@ -48,6 +48,7 @@ fn job(job: &JobSettings) -> String {
         JobSource::Collector(CollectorSettings::Nut(settings)) => format!("a power supply at {}", settings.server),
         JobSource::Collector(CollectorSettings::Own) => "outpost itself".to_owned(),
         JobSource::Http { discovery, .. } => targets(discovery),
+        JobSource::Probes { discovery, .. } => format!("probes of {}", targets(discovery)),
     };
     format!("{}: {what}, every {}", job.job_name, format_duration(job.scrape_interval))
 }

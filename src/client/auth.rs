@@ -89,8 +89,8 @@ fn header_name(name: &str) -> Result<HeaderName, ClientError> {
     name.parse().map_err(|_| ClientError::Settings(format!("{name:?} is not a valid header name")))
 }
 
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
+/// Bytes in RFC 4648's alphabet, section 4.
+pub fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

@@ -107,16 +107,22 @@ fn make_room(output: &mut Vec<u8>, wanted: usize) {
     }
 }
 
-/// Undoes gzip, member by member.
+/// Undoes gzip, member by member, or deflate.
 pub(super) struct Inflater {
     stream: Decompress,
+    is_raw: bool,
     started: bool,
     ended: bool,
 }
 
 impl Inflater {
     pub(super) fn new() -> Self {
-        Self { stream: Decompress::new_gzip(GZIP_WINDOW_BITS), started: false, ended: false }
+        Self { stream: Decompress::new_gzip(GZIP_WINDOW_BITS), is_raw: false, started: false, ended: false }
+    }
+
+    /// For deflate without a header (RFC 1951).
+    pub(super) fn of_raw_deflate() -> Self {
+        Self { stream: Decompress::new(false), is_raw: true, started: false, ended: false }
     }
 
     fn is_whole(&self) -> bool {
@@ -134,6 +140,11 @@ impl Inflater {
         const CORRUPT: ClientError = ClientError::Decompress("it is not valid gzip");
         let stream = &mut self.stream;
         while input.has_remaining() && output.len() <= end && output.len() < turn_end {
+            if self.ended && self.is_raw {
+                // Nothing may follow that would mean anything.
+                input.clear();
+                break;
+            }
             if self.ended {
                 // Another member follows, again with a header.
                 stream.reset(true);

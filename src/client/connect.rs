@@ -36,7 +36,8 @@ pub(super) struct Connected {
 }
 
 impl Connected {
-    fn plain(stream: Box<dyn Stream>) -> Self {
+    /// Bytes as they are, directly to the server.
+    pub(super) fn plain(stream: Box<dyn Stream>) -> Self {
         Self { stream, forward_proxy: None, is_http2: false }
     }
 }
@@ -68,13 +69,24 @@ impl Connector {
         if let Some(path) = &self.unix_socket {
             return deadline.within("connecting", connect_unix(path)).await;
         }
-        match self.proxies.choose(url) {
-            Some(proxy) => self.connect_through(proxy, url, deadline).await,
-            None => {
-                let stream = self.open(url, deadline).await?;
-                self.speak_to(url, stream, deadline).await
-            }
+        let connected = match self.proxies.choose(url) {
+            Some(proxy) => self.tunnel(proxy, url, deadline).await?,
+            None => Connected::plain(self.open(url, deadline).await?),
+        };
+        match url.scheme {
+            Scheme::Http => Ok(connected),
+            Scheme::Https => self.secure(connected.stream, &url.host, self.tls.config()?, deadline).await,
         }
+    }
+
+    /// The proxy for `url`, if there is one.
+    pub(super) fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
+        self.proxies.choose(url)
+    }
+
+    /// What is needed for TLS.
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     /// Whether idle connections made earlier still satisfy the settings: false once a certificate file has changed.
@@ -82,26 +94,14 @@ impl Connector {
         self.tls.config()
     }
 
-    /// What is said on a stream that leads to the server of `url`.
-    async fn speak_to(
-        &self,
-        url: &Url,
-        stream: Box<dyn Stream>,
-        deadline: &Deadline,
-    ) -> Result<Connected, ClientError> {
-        match url.scheme {
-            Scheme::Http => Ok(Connected::plain(stream)),
-            Scheme::Https => self.secure(stream, &url.host, self.tls.config()?, deadline).await,
-        }
-    }
-
-    async fn connect_through(&self, proxy: &Proxy, url: &Url, deadline: &Deadline) -> Result<Connected, ClientError> {
+    /// A way through the proxy: to the server, or for `http` to a proxy that is given whole addresses.
+    pub(super) async fn tunnel(&self, proxy: &Proxy, url: &Url, deadline: &Deadline) -> Result<Connected, ClientError> {
         let address = &proxy.url;
         let mut stream = self.open(address, deadline).await?;
         if proxy.kind == ProxyKind::Socks5 {
             let asked = socks::ask(&mut stream, address, url);
             deadline.within("asking the SOCKS proxy for a connection", asked).await?;
-            return self.speak_to(url, stream, deadline).await;
+            return Ok(Connected::plain(stream));
         }
         if address.scheme == Scheme::Https {
             stream = self.secure(stream, &address.host, self.tls.config_for_proxy()?, deadline).await?.stream;
@@ -113,7 +113,7 @@ impl Connector {
         }
         let request = self.tunnel_request(url, &authorization);
         deadline.within("asking the proxy for a tunnel", open_tunnel(&mut stream, address, &request)).await?;
-        self.speak_to(url, stream, deadline).await
+        Ok(Connected::plain(stream))
     }
 
     fn tunnel_request(&self, url: &Url, authorization: &str) -> String {
@@ -153,7 +153,8 @@ impl Connector {
     }
 }
 
-fn tls_error(host: &str, error: &std::io::Error) -> ClientError {
+/// Why there is no TLS with a host.
+pub(super) fn tls_error(host: &str, error: &std::io::Error) -> ClientError {
     ClientError::Tls { host: bracketed(host), reason: tls_reason(error) }
 }
 
@@ -165,7 +166,7 @@ async fn connect_unix(path: &PathBuf) -> Result<Connected, ClientError> {
 }
 
 /// Tries the addresses in turn; each gets its share of the time that is left.
-async fn connect_first(addresses: &[SocketAddr], deadline: Instant) -> Result<Box<dyn Stream>, ClientError> {
+pub(super) async fn connect_first(addresses: &[SocketAddr], deadline: Instant) -> Result<Box<dyn Stream>, ClientError> {
     let mut failure = None;
     for (index, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -9,25 +9,25 @@ use super::ClientError;
 
 /// The end of a request's time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline {
+pub struct Deadline {
     /// When.
-    pub(super) at: Instant,
+    pub at: Instant,
     after: Duration,
 }
 
 impl Deadline {
     /// `after` from now.
-    pub(super) fn after(after: Duration) -> Self {
+    pub fn after(after: Duration) -> Self {
         Self { at: Instant::now() + after, after }
     }
 
     /// What is left of it.
-    pub(super) fn left(&self) -> Duration {
+    pub fn left(&self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
 
     /// Runs `work`, or fails with the name of the step that took too long.
-    pub(super) async fn within<T>(
+    pub async fn within<T>(
         &self,
         step: &'static str,
         work: impl Future<Output = Result<T, ClientError>>,

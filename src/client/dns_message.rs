@@ -11,6 +11,8 @@ const CLASS_IN: u16 = 1;
 /// In a multicast question: please answer to my address alone (RFC 6762, section 5.4).
 const UNICAST_RESPONSE: u16 = 0x8000;
 const HEADER_BYTES: usize = 12;
+/// The flag of a query that the server is to ask others.
+pub(super) const RECURSION_DESIRED: u16 = 0x0100;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +68,12 @@ pub struct Reply {
 
 /// A query for one name; `None` if the name cannot be written.
 pub fn encode_query(id: u16, name: &str, record_type: RecordType) -> Option<Vec<u8>> {
-    const RECURSION_DESIRED: u16 = 0x0100;
-    encode(id, RECURSION_DESIRED, name, &[record_type.code()], CLASS_IN)
+    encode(id, RECURSION_DESIRED, host_name(name)?, &[record_type.code()], CLASS_IN)
 }
 
 /// A one-shot multicast query for the addresses of a name (RFC 6762, section 5.1).
 pub fn encode_multicast_query(name: &str) -> Option<Vec<u8>> {
-    encode(0, 0, name, &[RecordType::A.code(), RecordType::Aaaa.code()], CLASS_IN | UNICAST_RESPONSE)
+    encode(0, 0, host_name(name)?, &[RecordType::A.code(), RecordType::Aaaa.code()], CLASS_IN | UNICAST_RESPONSE)
 }
 
 /// Reads a reply to the query with this id. `None` if it is none, or not valid.
@@ -104,9 +105,13 @@ pub fn parse_multicast_reply(message: &[u8], name: &str) -> Vec<IpAddr> {
     addresses
 }
 
-fn encode(id: u16, flags: u16, name: &str, types: &[u16], class: u16) -> Option<Vec<u8>> {
-    let name = name.trim_end_matches('.');
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+fn host_name(name: &str) -> Option<&str> {
+    Some(name.trim_end_matches('.')).filter(|name| !name.is_empty())
+}
+
+/// Puts a query together; the empty name is the root.
+pub(super) fn encode(id: u16, flags: u16, name: &str, types: &[u16], class: u16) -> Option<Vec<u8>> {
+    if name.len() > NAME_BYTES_MAX {
         return None;
     }
     let mut message = Vec::with_capacity(HEADER_BYTES + types.len() * (name.len() + 6));
@@ -114,7 +119,7 @@ fn encode(id: u16, flags: u16, name: &str, types: &[u16], class: u16) -> Option<
         message.extend_from_slice(&word.to_be_bytes());
     }
     for code in types {
-        for label in name.split('.') {
+        for label in name.split('.').filter(|_| !name.is_empty()) {
             let len = u8::try_from(label.len()).ok().filter(|len| (1..=63).contains(len))?;
             message.push(len);
             message.extend_from_slice(label.as_bytes());
@@ -128,11 +133,19 @@ fn encode(id: u16, flags: u16, name: &str, types: &[u16], class: u16) -> Option<
 
 /// The flags, and a reader that stands behind the questions.
 fn open_reply(message: &[u8], id: u16) -> Option<(u16, Reader<'_>)> {
+    let (flags, [answers, ..], mut reader) = open_sections(message, id)?;
+    reader.answers = answers;
+    Some((flags, reader))
+}
+
+/// The flags, how many records answers, authority and additional section announce, and a reader that stands behind the
+/// questions.
+pub(super) fn open_sections(message: &[u8], id: u16) -> Option<(u16, [u16; 3], Reader<'_>)> {
     const RESPONSE: u16 = 0x8000;
-    let mut reader = Reader { message, at: 0, answers: 0 };
+    let mut reader = Reader::at(message, 0);
     let (found_id, flags) = (reader.word()?, reader.word()?);
-    let (questions, answers) = (reader.word()?, reader.word()?);
-    reader.at = HEADER_BYTES;
+    let questions = reader.word()?;
+    let sections = [reader.word()?, reader.word()?, reader.word()?];
     if found_id != id || flags & RESPONSE == 0 {
         return None;
     }
@@ -140,13 +153,13 @@ fn open_reply(message: &[u8], id: u16) -> Option<(u16, Reader<'_>)> {
         reader.name()?;
         reader.skip(4)?;
     }
-    reader.answers = answers;
-    Some((flags, reader))
+    Some((flags, sections, reader))
 }
 
-struct Reader<'a> {
-    message: &'a [u8],
-    at: usize,
+/// Steps through a message.
+pub(super) struct Reader<'a> {
+    pub(super) message: &'a [u8],
+    pub(super) at: usize,
     answers: u16,
 }
 
@@ -158,13 +171,20 @@ struct Answer {
     end: usize,
 }
 
-impl Reader<'_> {
-    fn skip(&mut self, count: usize) -> Option<()> {
+impl<'a> Reader<'a> {
+    /// Starts at a byte of a message.
+    pub(super) fn at(message: &'a [u8], at: usize) -> Self {
+        Self { message, at, answers: 0 }
+    }
+
+    /// Passes over bytes.
+    pub(super) fn skip(&mut self, count: usize) -> Option<()> {
         self.at = self.at.checked_add(count).filter(|end| *end <= self.message.len())?;
         Some(())
     }
 
-    fn word(&mut self) -> Option<u16> {
+    /// The next two bytes as a number.
+    pub(super) fn word(&mut self) -> Option<u16> {
         let bytes = self.message.get(self.at..self.at + 2)?;
         self.at += 2;
         Some(u16::from_be_bytes([bytes[0], bytes[1]]))
@@ -184,7 +204,7 @@ impl Reader<'_> {
 
     fn decode(&self, answer: &Answer) -> Option<Record> {
         let data = &self.message[answer.start..answer.end];
-        let name_at = |offset: usize| Reader { message: self.message, at: answer.start + offset, answers: 0 }.name();
+        let name_at = |offset: usize| Reader::at(self.message, answer.start + offset).name();
         match answer.code {
             1 => <[u8; 4]>::try_from(data).ok().map(|octets| Record::Address(Ipv4Addr::from(octets).into())),
             28 => <[u8; 16]>::try_from(data).ok().map(|octets| Record::Address(Ipv6Addr::from(octets).into())),
@@ -201,9 +221,22 @@ impl Reader<'_> {
     /// A name in text form, without the final dot; leaves the reader behind it.
     fn name(&mut self) -> Option<String> {
         let mut name = String::new();
+        self.labels(&mut |label| {
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.push_str(std::str::from_utf8(label).ok()?);
+            Some(())
+        })?;
+        Some(name)
+    }
+
+    /// Gives a name's labels one by one; leaves the reader behind it.
+    pub(super) fn labels(&mut self, give: &mut dyn FnMut(&[u8]) -> Option<()>) -> Option<()> {
         let mut at = self.at;
         let mut limit = self.message.len();
         let mut jumped = false;
+        let mut total = 0;
         loop {
             let len = usize::from(*self.message.get(at).filter(|_| at < limit)?);
             if len & 0xc0 == 0xc0 {
@@ -218,16 +251,14 @@ impl Reader<'_> {
             }
             if len == 0 {
                 self.at = if jumped { self.at } else { at + 1 };
-                return Some(name);
+                return Some(());
             }
             let label = self.message.get(at + 1..at + 1 + len).filter(|_| len < 64)?;
-            if name.len() + len + 1 > NAME_BYTES_MAX {
+            total += len + 1;
+            if total > NAME_BYTES_MAX + 1 {
                 return None;
             }
-            if !name.is_empty() {
-                name.push('.');
-            }
-            name.push_str(std::str::from_utf8(label).ok()?);
+            give(label)?;
             at += 1 + len;
         }
     }

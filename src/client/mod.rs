@@ -5,10 +5,14 @@
 
 mod auth;
 mod body;
+/// Certificates as bytes.
+pub mod certificate;
 mod connect;
 mod deadline;
 /// DNS messages as bytes.
 pub mod dns_message;
+/// Whole DNS replies and their records in text.
+pub mod dns_records;
 mod error;
 mod file;
 mod mdns;
@@ -20,23 +24,27 @@ mod resolve;
 mod send;
 mod settings;
 mod socks;
+mod steps;
 mod tls;
+mod trust;
 /// Addresses.
 pub mod url;
 mod wire;
 
+pub use auth::base64;
+pub use deadline::Deadline;
 pub use error::ClientError;
 pub use file::SecretText;
+pub use proxy::in_network;
 pub use request::{Request, Response};
 pub use resolve::Resolver;
-pub use send::{Client, REDIRECTS_MAX};
+pub use send::{Client, REDIRECTS_MAX, may_have_credentials};
 pub use settings::{
     Authorization, BasicAuth, ClientSettings, HeaderValues, OAuth2, ProxySettings, SecretSource, TlsSettings,
     TlsVersion,
 };
+pub use steps::{Answer, Dialer, Encoding, Exchange, MayReach, Session, Times, TlsDialer, look_up};
 pub use url::{Scheme, Url};
-
-use deadline::Deadline;
 
 #[cfg(test)]
 mod tests;

@@ -150,7 +150,8 @@ impl HostPattern {
     }
 }
 
-fn in_network(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+/// Whether an address lies in the network that begins with `bits` bits of `network`.
+pub fn in_network(address: IpAddr, network: IpAddr, bits: u8) -> bool {
     let (left, right, width) = match (address, network) {
         (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(a.to_bits()), u128::from(b.to_bits()), 32_u8),
         (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits(), b.to_bits(), 128),

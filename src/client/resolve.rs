@@ -19,6 +19,8 @@ use super::{ClientError, mdns};
 const NAMES_MAX: usize = 1024;
 /// Look-ups at a time: each holds a thread, perhaps for as long as the system's resolver waits for a dead server.
 const LOOKUPS_MAX: usize = 4;
+/// The same for [`ask_now`], of all who call it together.
+const LOOKUPS_NOW_MAX: usize = 8;
 /// How long a look-up may take where old addresses are known.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long old addresses are used without asking again once a look-up has failed.
@@ -73,17 +75,38 @@ impl Resolver {
     async fn look_up(&self, host: &str) -> Result<Vec<SocketAddr>, ClientError> {
         let failed = |reason: String| ClientError::Resolve { host: host.to_owned(), reason };
         let _permit = self.lookups.acquire().await.map_err(|error| failed(error.to_string()))?;
-        let mut addresses = Vec::new();
-        if mdns::is_local_name(host) {
-            let found = mdns::query(host).await.unwrap_or_default();
-            addresses.extend(found.into_iter().map(|address| SocketAddr::new(address, 0)));
-        }
-        if addresses.is_empty() {
-            addresses = system_addresses(host).await.map_err(failed)?;
-        }
+        let addresses = find_addresses(host).await.map_err(failed)?;
         remember(host, &addresses);
         Ok(addresses)
     }
+}
+
+/// What the name servers say now, at least one address: nothing old helps, and nothing is remembered. The caller bounds
+/// the time; a look-up that it has given up keeps its place until its thread is free again.
+pub(super) async fn ask_now(host: &str) -> Result<Vec<SocketAddr>, ClientError> {
+    static PLACES: Semaphore = Semaphore::const_new(LOOKUPS_NOW_MAX);
+    if let Some(address) = host_address(host) {
+        return Ok(vec![SocketAddr::new(address, 0)]);
+    }
+    let failed = |reason: String| ClientError::Resolve { host: host.to_owned(), reason };
+    let place = PLACES.acquire().await.map_err(|error| failed(error.to_string()))?;
+    let name = host.to_owned();
+    let asked = tokio::spawn(async move {
+        let found = find_addresses(&name).await;
+        drop(place);
+        found
+    });
+    asked.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+}
+
+async fn find_addresses(host: &str) -> Result<Vec<SocketAddr>, String> {
+    if mdns::is_local_name(host) {
+        let found = mdns::query(host).await.unwrap_or_default();
+        if !found.is_empty() {
+            return Ok(found.into_iter().map(|address| SocketAddr::new(address, 0)).collect());
+        }
+    }
+    system_addresses(host).await
 }
 
 fn known_addresses(host: &str) -> Option<Known> {

@@ -199,7 +199,7 @@ impl Inner {
 }
 
 /// Credentials go to the host they are meant for, and never from an encrypted connection to one in the clear.
-fn may_have_credentials(origin: &Url, url: &Url) -> bool {
+pub fn may_have_credentials(origin: &Url, url: &Url) -> bool {
     let downgraded = origin.scheme == Scheme::Https && url.scheme == Scheme::Http;
     origin.host.eq_ignore_ascii_case(&url.host) && !downgraded
 }

@@ -2,34 +2,20 @@
 //!
 //! Files are looked at again before each new connection; a change makes a new configuration.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 
 use super::file::{SecretText, Stamp};
+use super::trust::{AnyCertificate, Roots};
 use super::{ClientError, TlsSettings, TlsVersion};
-
-/// Where distributions keep their bundle of roots.
-const SYSTEM_BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// What a server answers in the handshake if it is to be spoken to in HTTP/2.
 pub(super) const ALPN_HTTP2: &[u8] = b"h2";
 const ALPN_HTTP1: &[u8] = b"http/1.1";
-
-/// The system's roots are about 100 KB in memory: all clients share them.
-static SYSTEM_ROOTS: Mutex<Weak<RootCertStore>> = Mutex::new(Weak::new());
 
 /// Makes TLS configurations from settings, anew when a file has changed.
 #[derive(Debug)]
@@ -85,6 +71,12 @@ impl Tls {
         Ok(config)
     }
 
+    /// When the chain from a server's certificate to a root ends, in seconds since the epoch; `None` where nothing has
+    /// been checked.
+    pub(super) fn chain_end(&self, presented: &[CertificateDer<'_>], now: i64) -> Option<i64> {
+        if self.settings.insecure_skip_verify { None } else { self.roots().ok()?.chain_end(presented, now) }
+    }
+
     /// The same towards a proxy, which is asked in HTTP/1.1.
     pub(super) fn config_for_proxy(&self) -> Result<Arc<ClientConfig>, ClientError> {
         let mut config = (*self.config()?).clone();
@@ -105,7 +97,9 @@ impl Tls {
         let builder = if self.settings.insecure_skip_verify {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         } else {
-            builder.with_root_certificates(self.roots()?)
+            let verifier = self.roots()?.verifier(&provider);
+            let verifier = verifier.map_err(|error| ClientError::Settings(error.to_string()))?;
+            builder.dangerous().with_custom_certificate_verifier(verifier)
         };
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(builder.with_no_client_auth());
@@ -118,15 +112,9 @@ impl Tls {
             .map_err(|error| ClientError::Settings(format!("the client certificate and key do not fit: {error}")))
     }
 
-    fn roots(&self) -> Result<Arc<RootCertStore>, ClientError> {
-        let Some(ca) = &self.ca else { return Ok(system_roots()) };
-        let mut roots = RootCertStore::empty();
-        for certificate in parse_certificates("CA", ca.text()?.expose())? {
-            roots
-                .add(certificate)
-                .map_err(|error| ClientError::Settings(format!("a CA certificate is bad: {error}")))?;
-        }
-        Ok(Arc::new(roots))
+    fn roots(&self) -> Result<Arc<Roots>, ClientError> {
+        let Some(ca) = &self.ca else { return Ok(Roots::of_system()) };
+        Ok(Arc::new(Roots::of(parse_certificates("CA", ca.text()?.expose())?)?))
     }
 
     fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, ClientError> {
@@ -185,72 +173,10 @@ fn parse_certificates(what: &str, pem: &str) -> Result<Vec<CertificateDer<'stati
     Ok(certificates)
 }
 
-fn system_roots() -> Arc<RootCertStore> {
-    let mut shared = SYSTEM_ROOTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(roots) = shared.upgrade() {
-        return roots;
-    }
-    let roots = Arc::new(read_system_roots());
-    *shared = Arc::downgrade(&roots);
-    roots
-}
-
-fn read_system_roots() -> RootCertStore {
-    let named = std::env::var_os("SSL_CERT_FILE");
-    let candidates = named.iter().map(Path::new).chain(SYSTEM_BUNDLES.iter().map(Path::new));
-    for path in candidates {
-        let Ok(pem) = std::fs::read(path) else { continue };
-        let mut roots = RootCertStore::empty();
-        // A bundle may hold certificates that rustls finds odd; the others are used.
-        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
-        if !roots.is_empty() {
-            return roots;
-        }
-    }
-    RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }
-}
-
-/// Takes every certificate: `insecure_skip_verify`.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rustls::RootCertStore;
+
     use super::*;
     use crate::client::{Client, ClientSettings, Request, SecretSource, Url};
     use crate::model::Secret;

@@ -9,6 +9,8 @@ mod node;
 mod nut;
 mod own;
 mod page;
+/// Others' services.
+pub mod probe;
 mod settings;
 mod smart;
 
@@ -65,6 +67,25 @@ pub enum CollectError {
     /// A read of the kernel hangs.
     #[error("the collection before has not ended: something under /proc, /sys or the textfile folder does not answer")]
     UnderWay,
+    /// A probe of a module that does not exist.
+    #[error("there is no module {name:?}; known are {known}")]
+    Module {
+        /// The module's name.
+        name: String,
+        /// The names of those that exist.
+        known: String,
+    },
+    /// Too many probes at once.
+    #[error(
+        "{} probes are under way and none ended in time: scrape less often, or lower the timeouts of modules that time out",
+        probe::PROBES_MAX
+    )]
+    ProbesFull,
+    /// The kernel lets this process send no echo requests.
+    #[error(
+        "this process may not send ICMP echo requests: widen net.ipv4.ping_group_range to its group, or give it CAP_NET_RAW"
+    )]
+    EchoForbidden,
     /// Nothing could be read at all.
     #[error("nothing could be read under {path}: {reason}")]
     Unreadable {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::Config;
 use super::discovery::check_address;
 use crate::client::{ClientSettings, SecretSource};
+use crate::collect::probe::{Module, ProberSettings};
 use crate::discovery::{DiscoverySettings, TargetGroup, read_target_file};
 use crate::glob::glob;
 use crate::model::{LabelsBuilder, RelabelRule, relabel};
@@ -47,12 +48,38 @@ impl Config {
 }
 
 fn check_job(job: &JobSettings, findings: &mut Findings) {
-    let JobSource::Http { discovery, client } = &job.source else { return };
     let place = format!("job {:?}", job.job_name);
-    check_client(client, &place, findings);
+    let discovery = match &job.source {
+        JobSource::Http { discovery, client } => {
+            check_client(client, &place, findings);
+            discovery
+        }
+        JobSource::Probes { discovery, settings } => {
+            for (name, module) in &settings.modules {
+                check_module(module, &format!("{place}: module {name:?}"), findings);
+            }
+            discovery
+        }
+        JobSource::Collector(_) => return,
+    };
     for source in discovery {
         check_discovery(source, &place, findings, |group| check_group(job, group));
     }
+}
+
+fn check_module(module: &Module, place: &str, findings: &mut Findings) {
+    let tls = match &module.prober {
+        ProberSettings::Http(http) => {
+            if let Some(reason) = http.body_file.as_deref().and_then(unreadable) {
+                findings.problems.push(format!("{place}: body_file: {reason}"));
+            }
+            return check_client(&http.client, place, findings);
+        }
+        ProberSettings::Tcp(tcp) => &tcp.tls_config,
+        ProberSettings::Dns(dns) => &dns.tls_config,
+        ProberSettings::Icmp(_) => return,
+    };
+    check_client(&ClientSettings { tls: tls.clone(), ..ClientSettings::default() }, place, findings);
 }
 
 fn check_alertmanager(settings: &AlertmanagerSettings, place: &str, findings: &mut Findings) {

@@ -163,7 +163,8 @@ fn text_pairs(field: &Field<'_>) -> BTreeMap<String, String> {
     texts
 }
 
-fn tls(field: &Field<'_>, folder: &Folder) -> TlsSettings {
+/// Reads a `tls_config`.
+pub fn tls(field: &Field<'_>, folder: &Folder) -> TlsSettings {
     let section = field.section();
     let settings = TlsSettings {
         ca: secret(&section, ["ca", "ca_file", "ca_ref"], folder),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::paths::Folder;
-use super::{client, collector, discovery, relabel, size, unsupported};
+use super::{client, collector, discovery, probe, relabel, size, unsupported};
 use crate::model::format_duration;
 use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol, bounds};
 use crate::yaml::{Field, Section};
@@ -198,6 +198,7 @@ fn params(field: &Field<'_>) -> BTreeMap<String, Vec<String>> {
 
 fn source(section: &Section<'_>, job: &JobSettings, folder: &Folder) -> JobSource {
     match section.text("collector") {
+        Some(name) if name == "probe" => probe::read(section, job, folder),
         Some(name) => JobSource::Collector(collector::read(section, &name, folder)),
         None => {
             let discovery = discovery::read(section, job.relabel_rules.is_empty(), folder);

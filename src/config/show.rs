@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::relabel::action_name;
-use super::{Config, GlobalSettings, OutpostSettings};
+use super::{Config, GlobalSettings, OutpostSettings, show_probe};
 use crate::client::url::without_password;
 use crate::client::{Authorization, BasicAuth, ClientSettings, HeaderValues, OAuth2, ProxySettings, SecretSource};
 use crate::client::{TlsSettings, TlsVersion};
@@ -21,7 +21,7 @@ use crate::store::RetentionRule;
 use crate::yaml::{Tree, write};
 
 /// What stands in a secret's place.
-const HIDDEN: &str = "<secret>";
+pub(super) const HIDDEN: &str = "<secret>";
 
 impl Config {
     /// The configuration in force as YAML; secrets read `<secret>`.
@@ -39,11 +39,11 @@ impl Config {
 
 /// A mapping under construction that leaves out what is empty.
 #[derive(Default)]
-struct Pairs(Vec<(String, Tree)>);
+pub(super) struct Pairs(Vec<(String, Tree)>);
 
 impl Pairs {
     /// Adds a value unless it is an empty text, list or mapping.
-    fn put(&mut self, key: &str, value: impl Into<Tree>) {
+    pub(super) fn put(&mut self, key: &str, value: impl Into<Tree>) {
         let value = value.into();
         let is_empty = match &value {
             Tree::Text(text) | Tree::Plain(text) => text.is_empty(),
@@ -56,20 +56,21 @@ impl Pairs {
     }
 
     /// Adds a switch that is on.
-    fn put_on(&mut self, key: &str, value: bool) {
+    pub(super) fn put_on(&mut self, key: &str, value: bool) {
         if value {
             self.put(key, true);
         }
     }
 
     /// Adds a number that is not 0.
-    fn put_number(&mut self, key: &str, value: u64) {
+    pub(super) fn put_number(&mut self, key: &str, value: u64) {
         if value != 0 {
             self.put(key, value);
         }
     }
 
-    fn append(&mut self, other: Self) {
+    /// Adds all of another mapping.
+    pub(super) fn append(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 }
@@ -92,7 +93,8 @@ impl From<&Path> for Tree {
     }
 }
 
-fn list<T: Into<Tree>>(items: impl IntoIterator<Item = T>) -> Tree {
+/// A list of values.
+pub(super) fn list<T: Into<Tree>>(items: impl IntoIterator<Item = T>) -> Tree {
     Tree::List(items.into_iter().map(Into::into).collect())
 }
 
@@ -134,7 +136,7 @@ fn put_limits(pairs: &mut Pairs, limits: &JobLimits) {
 }
 
 /// A size in the largest unit that divides it.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.iter().find(|(_, shift)| bytes.trailing_zeros() >= *shift) {
         Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
@@ -190,15 +192,24 @@ fn put_source(pairs: &mut Pairs, job: &JobSettings) {
     match &job.source {
         JobSource::Http { discovery, client } => {
             pairs.put("enable_compression", job.enable_compression);
-            let params = job.params.iter().map(|(name, values)| (name.clone(), list(values.iter().cloned())));
-            pairs.put("params", Tree::Map(params.collect()));
+            put_params(pairs, job);
             pairs.put("metrics_path", job.metrics_path.as_str());
             pairs.put("scheme", job.scheme.as_str());
             pairs.append(client_keys(client));
             put_discovery(pairs, discovery);
         }
+        JobSource::Probes { discovery, settings } => {
+            put_params(pairs, job);
+            show_probe::put(pairs, settings);
+            put_discovery(pairs, discovery);
+        }
         JobSource::Collector(collector) => put_collector(pairs, collector),
     }
+}
+
+fn put_params(pairs: &mut Pairs, job: &JobSettings) {
+    let params = job.params.iter().map(|(name, values)| (name.clone(), list(values.iter().cloned())));
+    pairs.put("params", Tree::Map(params.collect()));
 }
 
 fn put_collector(pairs: &mut Pairs, collector: &CollectorSettings) {
@@ -370,7 +381,8 @@ fn role(role: SwarmRole) -> &'static str {
     }
 }
 
-fn client_keys(client: &ClientSettings) -> Pairs {
+/// The keys of a client.
+pub(super) fn client_keys(client: &ClientSettings) -> Pairs {
     let mut pairs = Pairs::default();
     if let Some(basic) = &client.basic_auth {
         pairs.put("basic_auth", basic_auth(basic));
@@ -434,7 +446,8 @@ fn oauth2(settings: &OAuth2) -> Pairs {
     pairs
 }
 
-fn tls(settings: &TlsSettings) -> Pairs {
+/// The keys of `tls_config`.
+pub(super) fn tls(settings: &TlsSettings) -> Pairs {
     let mut pairs = Pairs::default();
     put_open(&mut pairs, "ca", settings.ca.as_ref());
     put_open(&mut pairs, "cert", settings.cert.as_ref());

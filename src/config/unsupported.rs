@@ -63,6 +63,9 @@ pub fn job(key: &str) -> Option<String> {
     if let Some((collector, _)) = of_collectors.iter().find(|(_, keys)| keys.contains(&key)) {
         return Some(format!("has a meaning only in a job with `collector: {collector}`"));
     }
+    if matches!(key, "modules" | "modules_file" | "allowed_networks") {
+        return Some("has a meaning only in a job with `collector: probe`".to_owned());
+    }
     discovery(key).or_else(|| histogram_key(key)).or_else(|| extra_metrics(key))
 }
 

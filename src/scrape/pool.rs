@@ -21,6 +21,7 @@ use super::scrape_loop::{HAND_OVER_PATIENCE, LastScrape, ScrapeLoop, Shared, Sto
 use super::target::{Outcome, Target, collector_group, make_target};
 use super::{JobSettings, JobSource};
 use crate::client::Client;
+use crate::collect::probe::Prober;
 use crate::collect::{Collector, CollectorSettings};
 use crate::discovery::{Discovery, DiscoveryError, DiscoverySettings, TargetGroup};
 use crate::model::Labels;
@@ -49,6 +50,7 @@ pub(super) struct Prepared {
 
 enum Source {
     Http(Client),
+    Probes(Prober),
     Collector(Arc<dyn Collector>),
 }
 
@@ -75,6 +77,10 @@ impl Prepared {
             JobSource::Http { discovery, client } => {
                 let client = Client::new(client)?;
                 (Source::Http(client), Discovery::start(discovery, &environment.discovery_failures)?)
+            }
+            JobSource::Probes { discovery, settings } => {
+                let prober = Prober::new(settings)?;
+                (Source::Probes(prober), Discovery::start(discovery, &environment.discovery_failures)?)
             }
             JobSource::Collector(settings) => {
                 let group = collector_group(collector_name(settings), &environment.host);
@@ -278,6 +284,10 @@ impl Pool {
         };
         let fetcher: Box<dyn Fetch> = match &self.source {
             Source::Http(client) => Box::new(HttpFetch::new(client, &self.job, &target, &self.shared.pages)),
+            Source::Probes(prober) => {
+                let probe = target.probe.clone().unwrap_or_default();
+                Box::new(CollectorFetch::new(prober.collector(&probe, target.timeout), target.timeout))
+            }
             Source::Collector(collector) => Box::new(CollectorFetch::new(Arc::clone(collector), target.timeout)),
         };
         let offset = target.offset(self.shared.clock.now(), self.seed);
@@ -327,7 +337,7 @@ fn collector_name(settings: &CollectorSettings) -> &'static str {
 fn same_scrape(old: &JobSettings, new: &JobSettings) -> bool {
     fn concerning_a_loop(job: &JobSettings) -> JobSettings {
         let mut job = job.clone();
-        if let JobSource::Http { discovery, .. } = &mut job.source {
+        if let JobSource::Http { discovery, .. } | JobSource::Probes { discovery, .. } = &mut job.source {
             discovery.clear();
         }
         job.relabel_rules.clear();

@@ -1,10 +1,12 @@
 //! One entry of `scrape_configs`, checked, with the global settings merged in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::ClientSettings;
 use crate::collect::CollectorSettings;
+use crate::collect::probe::ProbeSettings;
 use crate::discovery::DiscoverySettings;
 use crate::model::RelabelRule;
 
@@ -63,6 +65,13 @@ pub enum JobSource {
         discovery: Vec<DiscoverySettings>,
         /// How they are talked to.
         client: Box<ClientSettings>,
+    },
+    /// `collector: probe`: targets that are not scraped themselves, but probed.
+    Probes {
+        /// How they are found.
+        discovery: Vec<DiscoverySettings>,
+        /// The modules.
+        settings: Arc<ProbeSettings>,
     },
     /// A built-in collector: one target, `instance` is the host's name.
     Collector(CollectorSettings),

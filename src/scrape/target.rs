@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::JobSettings;
+use super::{JobSettings, JobSource};
 use crate::client::url::{encode_path, encode_query, split_host_port};
+use crate::collect::probe::{DEFAULT_MODULE, ProbeTarget};
 use crate::discovery::TargetGroup;
 use crate::model::{Labels, LabelsBuilder, Timestamp, format_duration, parse_duration, relabel};
 
@@ -30,6 +31,8 @@ pub(super) struct Target {
     pub(super) interval: Duration,
     /// How long it may take.
     pub(super) timeout: Duration,
+    /// What is probed, if it is not fetched.
+    pub(super) probe: Option<ProbeTarget>,
 }
 
 /// What became of one discovered target.
@@ -64,7 +67,8 @@ pub(super) fn make_target(job: &JobSettings, group: &TargetGroup, own: &Labels) 
         return Ok(Outcome::Dropped(discovered));
     }
     let address = labels.get(ADDRESS).ok_or(TargetError::NoAddress)?.to_owned();
-    if address.contains('/') {
+    let probe = matches!(job.source, JobSource::Probes { .. }).then(|| probe_target(&labels, &address));
+    if address.contains('/') && probe.is_none() {
         return Err(TargetError::Address(address));
     }
     let interval = duration(&labels, INTERVAL, "interval")?;
@@ -76,17 +80,40 @@ pub(super) fn make_target(job: &JobSettings, group: &TargetGroup, own: &Labels) 
     if labels.get(INSTANCE).is_none() {
         labels.set(INSTANCE, address);
     }
-    let url = target_url(job, &labels);
+    let url = probe.as_ref().map_or_else(|| target_url(job, &labels), probe_url);
     labels.retain(|name, _| !name.starts_with("__"));
-    Ok(Outcome::Kept(Target { discovered, labels: labels.build(), url, interval, timeout }))
+    Ok(Outcome::Kept(Target { discovered, labels: labels.build(), url, interval, timeout, probe }))
 }
 
 /// Whether every target of a group could be scraped; else the first that could not, and why.
 pub fn check_group(job: &JobSettings, group: &TargetGroup) -> Result<(), String> {
     for (index, own) in group.targets.iter().enumerate() {
-        make_target(job, group, own).map_err(|error| format!("target {index}: {error}"))?;
+        let outcome = make_target(job, group, own).map_err(|error| format!("target {index}: {error}"))?;
+        if let (Outcome::Kept(Target { probe: Some(probe), .. }), JobSource::Probes { settings, .. }) =
+            (outcome, &job.source)
+            && !settings.modules.contains_key(&probe.module)
+        {
+            let known = settings.modules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(format!("target {index}: there is no module {:?}; known are {known}", probe.module));
+        }
     }
     Ok(())
+}
+
+/// As blackbox_exporter is told by its parameters; without them the address is the target.
+fn probe_target(labels: &LabelsBuilder, address: &str) -> ProbeTarget {
+    let param = |name| labels.get(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    ProbeTarget {
+        module: param("__param_module").unwrap_or_else(|| DEFAULT_MODULE.to_owned()),
+        target: param("__param_target").unwrap_or_else(|| address.to_owned()),
+        hostname: param("__param_hostname"),
+    }
+}
+
+fn probe_url(probe: &ProbeTarget) -> String {
+    let hostname = probe.hostname.as_deref().map(|name| ("hostname", name));
+    let pairs = [("module", probe.module.as_str()), ("target", probe.target.as_str())];
+    format!("collector://probe?{}", encode_query(pairs.into_iter().chain(hostname)))
 }
 
 /// The one target of a built-in collector.

@@ -45,6 +45,8 @@ pub enum Value {
         /// Written without quotes: may be a number or a boolean.
         plain: bool,
     },
+    /// `!!binary`: bytes that need not be text.
+    Binary(Vec<u8>),
     /// A sequence.
     List(Vec<Node>),
     /// A mapping, in the order of the file, merge keys resolved.

@@ -64,6 +64,12 @@ impl Report {
         }
     }
 
+    /// Takes over what was found in another file.
+    pub fn adopt(&self, other: Self) {
+        self.problems.borrow_mut().extend(other.problems.into_inner());
+        self.warnings.borrow_mut().extend(other.warnings.into_inner());
+    }
+
     /// How many mistakes there are so far.
     pub fn problem_count(&self) -> usize {
         self.problems.borrow().len()
@@ -121,7 +127,16 @@ impl<'d> Field<'d> {
         match &self.node.value {
             Value::Null => Some(String::new()),
             Value::Scalar { text, .. } => Some(text.clone()),
+            Value::Binary(bytes) => String::from_utf8(bytes.clone()).ok().or_else(|| self.expected("a text")),
             _ => self.expected("a text"),
+        }
+    }
+
+    /// The value as bytes: those of a text, or of `!!binary`.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match &self.node.value {
+            Value::Binary(bytes) => Some(bytes.clone()),
+            _ => self.text().map(String::into_bytes),
         }
     }
 
@@ -231,6 +246,7 @@ impl<'d> Field<'d> {
                 }
             }
             Value::Scalar { .. } => "a text".to_owned(),
+            Value::Binary(_) => "bytes that are no text".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
         };

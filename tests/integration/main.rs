@@ -39,6 +39,8 @@ mod hostile_targets;
 mod lifecycle;
 /// This host beside a live node_exporter.
 mod node_exporter;
+/// Services beside a live blackbox_exporter.
+mod probes;
 /// What must not be shown is not.
 mod secrets;
 /// The systemd unit, and what systemd is told.

@@ -62,6 +62,15 @@ pub fn node_exporter_with(folder: &Path, flags: &[&str]) -> (Process, String) {
     (process, address)
 }
 
+/// A blackbox_exporter with this configuration in the folder; gives its address too.
+pub fn blackbox_exporter(folder: &Path, config: &str) -> (Process, String) {
+    let mut command = Command::new(program("prometheus-blackbox-exporter"));
+    command.current_dir(folder).arg("--web.listen-address=127.0.0.1:0").arg(format!("--config.file={config}"));
+    let mut process = Process::start("blackbox_exporter", &mut command);
+    let address = process.wait_for_field("Listening on", "address=");
+    (process, address)
+}
+
 fn ready(name: &str, command: &mut Command, line: &str) -> (Process, String) {
     let mut process = Process::start(name, command);
     let address = process.wait_for_field(line, "address=");

@@ -1,0 +1,305 @@
+//! One connection, one request at a time, with the time of each step and what the handshake gave: for probes, which
+//! want to know how something was reached rather than to have it. Nothing is kept between two calls: no connection and
+//! no address.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Uri, Version};
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_rustls::client::TlsStream;
+
+use super::auth::{Credentials, secret_value};
+use super::body::{Body, Inflater};
+use super::connect::{Connected, Connector, connect_first, tls_error};
+use super::error::http_reason;
+use super::pool::{Lease, Pool, Sender};
+use super::resolve::ask_now;
+use super::tls::Tls;
+use super::url::host_address;
+use super::wire::shake_hands;
+use super::{ClientError, ClientSettings, Deadline, Request, Response, Scheme, TlsSettings};
+
+const USER_AGENT: &str = concat!("outpost/", env!("CARGO_PKG_VERSION"));
+const WAITING: &str = "waiting for the response";
+
+/// Whether a connection to an address may be made.
+pub type MayReach<'a> = &'a (dyn Fn(IpAddr) -> bool + Sync);
+
+/// What a TLS handshake gave.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// `TLS 1.2` or `TLS 1.3`.
+    pub version: &'static str,
+    /// The cipher suite under IANA's name.
+    pub cipher: String,
+    /// What the server presented, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// When the checked chain up to a root ends, in seconds since the epoch; `None` if nothing was checked.
+    pub chain_end: Option<i64>,
+}
+
+/// When each step of an exchange was done; `None` for what was not reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// It began.
+    pub started: Option<Instant>,
+    /// The addresses were known.
+    pub looked_up: Option<Instant>,
+    /// The connection was there.
+    pub connected: Option<Instant>,
+    /// The TLS handshake was over.
+    pub secured: Option<Instant>,
+    /// The response's headers were there.
+    pub answered: Option<Instant>,
+}
+
+/// How a body is encoded, whatever the server says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it comes.
+    Identity,
+    /// gzip
+    Gzip,
+    /// Deflate without zlib's header, as Go reads it.
+    Deflate,
+}
+
+/// One request on a connection of its own.
+pub struct Exchange<'a> {
+    /// What is asked, and where the connection goes: an address in place of the host is used as it is.
+    pub request: &'a Request,
+    /// The `Host`.
+    pub authority: &'a str,
+    /// The name that the certificate must be for.
+    pub server_name: &'a str,
+    /// Whether credentials are sent.
+    pub trusted: bool,
+    /// How the body is decoded.
+    pub encoding: Encoding,
+}
+
+/// A response, and how it came.
+pub struct Answer {
+    /// The response; its body has not been read.
+    pub response: Response,
+    /// The version of HTTP.
+    pub version: Version,
+    /// Whether it has no body at all.
+    pub is_empty: bool,
+    /// The handshake, if there was one.
+    pub session: Option<Session>,
+}
+
+/// Makes exchanges with the settings of one client. Redirects are not followed.
+#[derive(Debug)]
+pub struct Dialer {
+    connector: Connector,
+    credentials: Credentials,
+}
+
+impl Dialer {
+    /// Checks the settings. `tls.server_name` is not looked at: each exchange names the server.
+    pub fn new(settings: &ClientSettings) -> Result<Self, ClientError> {
+        let tls = TlsSettings { server_name: None, ..settings.tls.clone() };
+        let settings = ClientSettings { tls, ..settings.clone() };
+        Ok(Self { connector: Connector::new(&settings, None)?, credentials: Credentials::new(&settings)? })
+    }
+
+    /// Connects, asks, and gives the response once its headers are there.
+    pub async fn exchange(
+        &self,
+        exchange: &Exchange<'_>,
+        may_reach: MayReach<'_>,
+        deadline: &Deadline,
+        times: &mut Times,
+    ) -> Result<Answer, ClientError> {
+        times.started = Some(Instant::now());
+        let headers = self.headers(exchange, deadline).await?;
+        let connected = self.connect(exchange, may_reach, deadline, times).await?;
+        let (connected, session) = self.secure(exchange, connected, deadline, times).await?;
+        let forward_proxy = connected.forward_proxy.clone();
+        let began = async { shake_hands(connected).await.map_err(|error| http_error(&error)) };
+        let requests = deadline.within(WAITING, began).await?;
+        let mut sender = Sender { requests, forward_proxy };
+        let message = wire_request(exchange, headers, &sender)?;
+        let sending = async {
+            sender.requests.ready().await.map_err(|error| http_error(&error))?;
+            sender.requests.send(message).await.map_err(|failure| http_error(failure.error()))
+        };
+        let response = deadline.within(WAITING, sending).await?;
+        times.answered = Some(Instant::now());
+        let (parts, incoming) = response.into_parts();
+        let is_empty = hyper::body::Body::is_end_stream(&incoming);
+        let lease = Lease { pool: Pool::default(), server: String::new(), sender };
+        let body = Body::new(incoming, inflater(exchange.encoding), *deadline, lease);
+        let url = exchange.request.url.clone();
+        let response = Response { status: parts.status, headers: parts.headers, url, body };
+        Ok(Answer { response, version: parts.version, is_empty, session })
+    }
+
+    async fn connect(
+        &self,
+        exchange: &Exchange<'_>,
+        may_reach: MayReach<'_>,
+        deadline: &Deadline,
+        times: &mut Times,
+    ) -> Result<Connected, ClientError> {
+        let url = &exchange.request.url;
+        if host_address(&url.host).is_some_and(|address| !may_reach(address)) {
+            return Err(refused(&url.host));
+        }
+        if let Some(proxy) = self.connector.proxy_for(url) {
+            times.looked_up = times.started;
+            let connected = self.connector.tunnel(proxy, url, deadline).await?;
+            times.connected = Some(Instant::now());
+            return Ok(connected);
+        }
+        let mut addresses = deadline.within("resolving the host's name", ask_now(&url.host)).await?;
+        times.looked_up = Some(Instant::now());
+        addresses.retain(|address| may_reach(address.ip()));
+        if addresses.is_empty() {
+            return Err(refused(&url.host));
+        }
+        addresses.iter_mut().for_each(|address| address.set_port(url.port_or_default()));
+        let stream = deadline.within("connecting", connect_first(&addresses, deadline.at)).await?;
+        times.connected = Some(Instant::now());
+        Ok(Connected::plain(stream))
+    }
+
+    async fn secure(
+        &self,
+        exchange: &Exchange<'_>,
+        connected: Connected,
+        deadline: &Deadline,
+        times: &mut Times,
+    ) -> Result<(Connected, Option<Session>), ClientError> {
+        if exchange.request.url.scheme == Scheme::Http {
+            return Ok((connected, None));
+        }
+        let (stream, session) = secure(self.connector.tls(), connected.stream, exchange.server_name, deadline).await?;
+        times.secured = Some(Instant::now());
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(super::tls::ALPN_HTTP2);
+        Ok((Connected { is_http2, ..Connected::plain(Box::new(stream)) }, Some(session)))
+    }
+
+    async fn headers(&self, exchange: &Exchange<'_>, deadline: &Deadline) -> Result<HeaderMap, ClientError> {
+        let mut headers = exchange.request.headers.clone();
+        if exchange.trusted {
+            self.credentials.apply(&mut headers, deadline).await?;
+        } else {
+            headers.remove(header::AUTHORIZATION);
+        }
+        if let Some((user, password)) = exchange.request.url.user.as_ref().filter(|_| exchange.trusted)
+            && !headers.contains_key(header::AUTHORIZATION)
+        {
+            let text = super::auth::basic_credentials(user, password.expose());
+            headers.insert(header::AUTHORIZATION, secret_value("Authorization", &text)?);
+        }
+        headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
+        Ok(headers)
+    }
+}
+
+/// TLS on connections that are made elsewhere.
+#[derive(Debug)]
+pub struct TlsDialer(Tls);
+
+impl TlsDialer {
+    /// Checks what can be checked without opening a file.
+    pub fn new(settings: &TlsSettings) -> Result<Self, ClientError> {
+        Ok(Self(Tls::new(settings, false)?))
+    }
+
+    /// Shakes hands on a connection. The certificate must be for the name in the settings or, without one, for `host`.
+    pub async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        host: &str,
+        deadline: &Deadline,
+    ) -> Result<(TlsStream<S>, Session), ClientError> {
+        secure(&self.0, stream, host, deadline).await
+    }
+}
+
+/// The addresses of a host as they are known now, at least one, their ports 0.
+pub async fn look_up(host: &str, deadline: &Deadline) -> Result<Vec<SocketAddr>, ClientError> {
+    deadline.within("resolving the host's name", ask_now(host)).await
+}
+
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    tls: &Tls,
+    stream: S,
+    host: &str,
+    deadline: &Deadline,
+) -> Result<(TlsStream<S>, Session), ClientError> {
+    let connector = tokio_rustls::TlsConnector::from(tls.config()?);
+    let handshake = connector.connect(tls.server_name(host)?, stream);
+    let done = async { handshake.await.map_err(|error| tls_error(host, &error)) };
+    let stream = deadline.within("the TLS handshake", done).await?;
+    let session = session(tls, &stream);
+    Ok((stream, session))
+}
+
+fn session<S>(tls: &Tls, stream: &TlsStream<S>) -> Session {
+    let connection = &stream.get_ref().1;
+    let version = match connection.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "unknown",
+    };
+    let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown");
+    let certificates: Vec<_> =
+        connection.peer_certificates().unwrap_or_default().iter().map(|one| one.clone().into_owned()).collect();
+    let now = crate::clock::Clock::system().now().0.div_euclid(1000);
+    let chain_end = tls.chain_end(&certificates, now);
+    Session { version, cipher: cipher.replacen("TLS13_", "TLS_", 1), certificates, chain_end }
+}
+
+fn inflater(encoding: Encoding) -> Option<Inflater> {
+    match encoding {
+        Encoding::Identity => None,
+        Encoding::Gzip => Some(Inflater::new()),
+        Encoding::Deflate => Some(Inflater::of_raw_deflate()),
+    }
+}
+
+/// The request as it goes out: a connection carries no other.
+fn wire_request(
+    exchange: &Exchange<'_>,
+    mut headers: HeaderMap,
+    sender: &Sender,
+) -> Result<hyper::Request<http_body_util::Full<bytes::Bytes>>, ClientError> {
+    let request = exchange.request;
+    let invalid = |reason| ClientError::Url { url: request.url.to_string(), reason };
+    let mut message = hyper::Request::new(http_body_util::Full::new(request.body.clone()));
+    *message.method_mut() = request.method.clone();
+    let uri = if sender.requests.is_http2() {
+        let scheme = request.url.scheme.as_str();
+        format!("{scheme}://{}{}", exchange.authority, request.url.path_and_query)
+    } else {
+        headers.insert(header::HOST, secret_value("Host", exchange.authority)?);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        match &sender.forward_proxy {
+            Some(_) => request.url.to_string(),
+            None => request.url.path_and_query.clone(),
+        }
+    };
+    *message.uri_mut() = uri.parse::<Uri>().map_err(|_| invalid("its path or the Host is not valid"))?;
+    if let Some(authorization) = sender.forward_proxy.as_deref().filter(|text| !text.is_empty()) {
+        headers.insert(header::PROXY_AUTHORIZATION, secret_value("Proxy-Authorization", authorization)?);
+    }
+    *message.headers_mut() = headers;
+    Ok(message)
+}
+
+fn refused(host: &str) -> ClientError {
+    let reason = "link-local and metadata addresses are asked only if allowed_networks lists them".to_owned();
+    ClientError::Connect { address: host.to_owned(), reason }
+}
+
+fn http_error(error: &hyper::Error) -> ClientError {
+    ClientError::Http { step: WAITING, reason: http_reason(error) }
+}

@@ -1,0 +1,460 @@
+//! `prober: http`. Source of the rules and of the order of the checks: blackbox_exporter/prober/http.go.
+
+use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode, Version};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::address::{choose, may_reach};
+use super::chain;
+use super::cookies::Cookies;
+use super::probe::{Asked, Verdict};
+use super::settings::{HeaderMatch, HttpProbe};
+use super::sheet::{Gauge, Sheet};
+use crate::client::{
+    Answer, ClientError, Dialer, Encoding, Exchange, REDIRECTS_MAX, Request, Response, Scheme, Session, Times, Url,
+    may_have_credentials,
+};
+use crate::model::SearchRegex;
+
+/// The longest body that is read through, decompressed. What is not matched is counted and thrown away.
+pub const BODY_BYTES_MAX: u64 = 64 << 20;
+/// The longest body that patterns are matched against: it is held in memory.
+pub const MATCHED_BYTES_MAX: u64 = 2 << 20;
+/// The longest `body_file`.
+const BODY_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Bodies that are matched at a time, each on a thread.
+static MATCHES: Semaphore = Semaphore::const_new(2);
+/// How much of a body is read before it is looked at.
+const STEP_BYTES: usize = 64 * 1024;
+
+const DURATION: Gauge = ("probe_http_duration_seconds", "Duration of http request by phase, summed over all redirects");
+const CONTENT_LENGTH: Gauge = ("probe_http_content_length", "Length of http content response");
+const BODY_LENGTH: Gauge = ("probe_http_uncompressed_body_length", "Length of uncompressed response body");
+const REDIRECTS: Gauge = ("probe_http_redirects", "The number of redirects");
+const SSL: Gauge = ("probe_http_ssl", "Indicates if SSL was used for the final redirect");
+const STATUS_CODE: Gauge = ("probe_http_status_code", "Response HTTP status code");
+const VERSION: Gauge = ("probe_http_version", "Returns the version of HTTP of the probe response");
+const LAST_MODIFIED: Gauge =
+    ("probe_http_last_modified_timestamp_seconds", "Returns the Last-Modified HTTP response header in unixtime");
+/// Shared with the TCP prober.
+pub(super) const FAILED_DUE_TO_REGEX: Gauge = ("probe_failed_due_to_regex", "Indicates if probe failed due to regex");
+
+/// Asks over HTTP as one module says.
+#[derive(Debug)]
+pub(super) struct HttpProber {
+    settings: HttpProbe,
+    dialer: Dialer,
+}
+
+/// Where the next request goes.
+struct Hop {
+    /// As the target or the redirect writes it.
+    url: Url,
+    /// The address in place of the host, and the `Host` and the certificate's name that go with it, for as long as
+    /// redirects stay on the server.
+    first_server: Option<FirstServer>,
+    method: Method,
+    body: Bytes,
+}
+
+#[derive(Clone)]
+struct FirstServer {
+    address: Option<IpAddr>,
+    authority: String,
+    server_name: String,
+}
+
+/// What the exchanges came to.
+#[derive(Default)]
+struct Course {
+    redirects: usize,
+    hops: Vec<(Times, Scheme)>,
+    /// When the body was at its end.
+    ended: Option<Instant>,
+}
+
+/// The last response. One whose redirect is not followed is not read.
+struct Last {
+    answer: Answer,
+    is_read: bool,
+}
+
+impl HttpProber {
+    /// Checks the settings.
+    pub(super) fn new(settings: &HttpProbe) -> Result<Self, ClientError> {
+        Ok(Self { settings: settings.clone(), dialer: Dialer::new(&settings.client)? })
+    }
+
+    /// Probes a target.
+    pub(super) async fn probe(&self, asked: &Asked<'_>, sheet: &mut Sheet) -> Result<(), String> {
+        for gauge in [CONTENT_LENGTH, BODY_LENGTH, REDIRECTS, SSL, STATUS_CODE, VERSION, FAILED_DUE_TO_REGEX] {
+            sheet.set(gauge, 0.0);
+        }
+        let lower = asked.target.to_ascii_lowercase();
+        let has_scheme = lower.starts_with("http://") || lower.starts_with("https://");
+        let target = if has_scheme { asked.target.to_owned() } else { format!("http://{}", asked.target) };
+        let url = Url::parse(&target).map_err(|error| error.to_string())?;
+        let mut resolve = None;
+        let mut address = None;
+        if !(self.settings.skip_resolve_phase_with_proxy && self.has_proxy()) {
+            let chosen = choose(&url.host, self.settings.ip, asked.allowed, sheet, &asked.deadline).await;
+            sheet.set_of(DURATION, "phase", "resolve", chosen.1);
+            resolve = Some(chosen.1);
+            address = Some(chosen.0?.ip());
+        }
+        let body = self.body().await?;
+        let hop = self.first_hop(asked, url, address, body);
+        let mut course = Course::default();
+        let last = self.follow(asked, hop, &mut course).await;
+        let verdict = match last {
+            Ok(last) => self.judge(asked, last, &mut course, sheet).await,
+            Err(reason) => Err(reason),
+        };
+        sheet.set(REDIRECTS, course.redirects as f64);
+        course.write_phases(sheet, resolve);
+        verdict
+    }
+
+    fn has_proxy(&self) -> bool {
+        let proxy = &self.settings.client.proxy;
+        proxy.url.is_some() || proxy.from_environment
+    }
+
+    async fn body(&self) -> Result<Bytes, String> {
+        let Some(path) = &self.settings.body_file else { return Ok(self.settings.body.clone().into()) };
+        let failed = |reason: String| format!("body_file {}: {reason}", path.display());
+        let len = tokio::fs::metadata(path).await.map_err(|error| failed(error.to_string()))?.len();
+        if len > BODY_FILE_BYTES_MAX {
+            return Err(failed(format!("{len} bytes are more than {BODY_FILE_BYTES_MAX}")));
+        }
+        tokio::fs::read(path).await.map(Bytes::from).map_err(|error| failed(error.to_string()))
+    }
+
+    fn first_hop(&self, asked: &Asked<'_>, url: Url, address: Option<IpAddr>, body: Bytes) -> Hop {
+        let configured = self.settings.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = configured.map(|(_, host)| host.clone()).or_else(|| asked.hostname.map(str::to_owned));
+        let server_name = self.settings.client.tls.server_name.clone().or_else(|| host.clone());
+        let first_server = FirstServer {
+            address,
+            server_name: server_name.unwrap_or_else(|| url.host.clone()),
+            authority: host.unwrap_or_else(|| url.authority()),
+        };
+        let method = self.settings.method.parse().unwrap_or(Method::GET);
+        Hop { url, first_server: Some(first_server), method, body }
+    }
+
+    /// Asks, and follows redirects up to their bound.
+    async fn follow(&self, asked: &Asked<'_>, first: Hop, course: &mut Course) -> Result<Last, String> {
+        let mut cookies = Cookies::default();
+        let origin = first.url.clone();
+        let mut hop = first;
+        loop {
+            let answer = self.ask(asked, &hop, &origin, &cookies, course).await?;
+            cookies.take(&hop.url, &answer.response.headers);
+            let Some(location) = redirect_location(&answer.response) else { return Ok(Last { answer, is_read: true }) };
+            let is_followed = self.settings.client.follow_redirects && course.redirects < REDIRECTS_MAX;
+            course.redirects += 1;
+            match hop.url.join(&location) {
+                _ if !is_followed => return Ok(Last { answer, is_read: false }),
+                Ok(url) => hop = hop.next(url, &location, answer.response.status),
+                Err(error) => return Err(format!("a redirect cannot be followed: {error}")),
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        asked: &Asked<'_>,
+        hop: &Hop,
+        origin: &Url,
+        cookies: &Cookies,
+        course: &mut Course,
+    ) -> Result<Answer, String> {
+        let trusted = may_have_credentials(origin, &hop.url);
+        let request = Request {
+            method: hop.method.clone(),
+            url: hop.address_url(),
+            headers: self.headers(hop, trusted, cookies).map_err(|name| format!("the header {name} cannot be sent"))?,
+            body: hop.body.clone(),
+            timeout: Duration::ZERO,
+            accept_gzip: false,
+        };
+        let exchange = Exchange {
+            request: &request,
+            authority: &hop.first_server.as_ref().map_or_else(|| hop.url.authority(), |first| first.authority.clone()),
+            server_name: hop.first_server.as_ref().map_or(&hop.url.host, |first| &first.server_name),
+            trusted,
+            encoding: self.settings.compression.unwrap_or(Encoding::Identity),
+        };
+        let mut times = Times::default();
+        let reach = |address| may_reach(address, asked.allowed);
+        let answer = self.dialer.exchange(&exchange, &reach, &asked.deadline, &mut times).await;
+        course.hops.push((times, hop.url.scheme));
+        answer.map_err(|error| error.to_string())
+    }
+
+    fn headers(&self, hop: &Hop, trusted: bool, cookies: &Cookies) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.settings.headers {
+            if name.eq_ignore_ascii_case("host") || (!trusted && is_secret_header(name)) {
+                continue;
+            }
+            let parsed = (name.parse::<HeaderName>(), HeaderValue::from_str(value));
+            let (Ok(header), Ok(value)) = parsed else { return Err(name.clone()) };
+            headers.insert(header, value);
+        }
+        if let Some(text) = cookies.header(&hop.url) {
+            let all = match headers.get(header::COOKIE).and_then(|own| own.to_str().ok()) {
+                Some(own) => format!("{own}; {text}"),
+                None => text,
+            };
+            headers.insert(header::COOKIE, all.parse().map_err(|_| "Cookie".to_owned())?);
+        }
+        if hop.body.is_empty() && matches!(hop.method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Ok(headers)
+    }
+
+    /// Checks the last response in the order in which blackbox_exporter does it.
+    async fn judge(&self, asked: &Asked<'_>, last: Last, course: &mut Course, sheet: &mut Sheet) -> Result<(), String> {
+        let Last { mut answer, is_read } = last;
+        let mut verdict = Verdict::default();
+        let status = answer.response.status.as_u16();
+        sheet.set(STATUS_CODE, f64::from(status));
+        sheet.set(CONTENT_LENGTH, content_length(&answer, &self.settings.method));
+        verdict.check(self.is_valid_status(status), || format!("the status is {status}"));
+        self.judge_headers(&answer.response.headers, &mut verdict, sheet);
+        let seen = match is_read {
+            true => self.read_body(&mut answer.response).await,
+            false => Body { error: Some("the redirect is not followed".to_owned()), ..Body::default() },
+        };
+        let (len, error) = (seen.len, seen.error.clone());
+        self.judge_body(asked, seen, &mut verdict, sheet).await;
+        if let Some(error) = error.filter(|_| is_read) {
+            verdict.fail(error);
+        }
+        course.ended = Some(Instant::now());
+        sheet.set(BODY_LENGTH, len as f64);
+        let modified = answer.response.header("last-modified").and_then(|text| httpdate::parse_http_date(text).ok());
+        if let Some(age) = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
+            sheet.set(LAST_MODIFIED, age.as_secs() as f64);
+        }
+        let (version, number) = version(answer.version);
+        sheet.set(VERSION, number);
+        let versions = &self.settings.valid_http_versions;
+        verdict.check(versions.is_empty() || versions.iter().any(|valid| valid == version), || {
+            format!("the version is {version}")
+        });
+        self.judge_tls(answer.session.as_ref(), &mut verdict, sheet);
+        verdict.into_result()
+    }
+
+    fn is_valid_status(&self, status: u16) -> bool {
+        match self.settings.valid_status_codes.as_slice() {
+            [] => (200..300).contains(&status),
+            valid => valid.contains(&status),
+        }
+    }
+
+    fn judge_headers(&self, headers: &HeaderMap, verdict: &mut Verdict, sheet: &mut Sheet) {
+        let (matches, not_matches) = (&self.settings.fail_if_header_matches, &self.settings.fail_if_header_not_matches);
+        if !verdict.is_good() || (matches.is_empty() && not_matches.is_empty()) {
+            return;
+        }
+        let bad = matches.iter().find_map(|rule| header_problem(headers, rule, true));
+        let bad = bad.or_else(|| not_matches.iter().find_map(|rule| header_problem(headers, rule, false)));
+        sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(bad.is_some())));
+        if let Some(reason) = bad {
+            verdict.fail(reason);
+        }
+    }
+
+    fn has_body_patterns(&self) -> bool {
+        !(self.settings.fail_if_body_matches.is_empty() && self.settings.fail_if_body_not_matches.is_empty())
+    }
+
+    /// Reads the body to its end or its bound; keeps it for patterns alone.
+    async fn read_body(&self, response: &mut Response) -> Body {
+        let keeps = self.has_body_patterns();
+        let bound = if keeps { MATCHED_BYTES_MAX } else { BODY_BYTES_MAX };
+        let limit = self.settings.body_size_limit.map_or(bound, |limit| limit.min(bound));
+        let mut body = Body::default();
+        loop {
+            let room = limit.saturating_sub(body.len);
+            let step = STEP_BYTES.min(usize::try_from(room).unwrap_or(usize::MAX));
+            let before = body.bytes.len();
+            let read = response.read_until(&mut body.bytes, step).await;
+            body.len += (body.bytes.len() - before) as u64;
+            if !keeps {
+                body.bytes.clear();
+            }
+            match read {
+                Ok(true) if body.len <= limit => return body,
+                Ok(_) if body.len > limit => {
+                    body.len = limit;
+                    body.error = Some(format!("the body has more than {limit} bytes"));
+                    return body;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    body.error = Some(error.to_string());
+                    return body;
+                }
+            }
+        }
+    }
+
+    async fn judge_body(&self, asked: &Asked<'_>, body: Body, verdict: &mut Verdict, sheet: &mut Sheet) {
+        if !verdict.is_good() || !self.has_body_patterns() {
+            return;
+        }
+        let bad = match body.error {
+            Some(error) => Some(error),
+            None => {
+                let (matches, not) =
+                    (self.settings.fail_if_body_matches.clone(), self.settings.fail_if_body_not_matches.clone());
+                let step = "matching the body";
+                let matched = asked.deadline.within(step, async { Ok(match_body(body.bytes, matches, not).await) });
+                matched.await.unwrap_or_else(|error| Some(error.to_string()))
+            }
+        };
+        sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(bad.is_some())));
+        if let Some(reason) = bad {
+            verdict.fail(reason);
+        }
+    }
+
+    fn judge_tls(&self, session: Option<&Session>, verdict: &mut Verdict, sheet: &mut Sheet) {
+        let Some(session) = session else {
+            verdict.check(!self.settings.fail_if_not_ssl, || "it was not over TLS".to_owned());
+            return;
+        };
+        sheet.set(SSL, 1.0);
+        chain::show(sheet, session);
+        chain::show_cipher(sheet, session);
+        verdict.check(!self.settings.fail_if_ssl, || "it was over TLS".to_owned());
+    }
+}
+
+impl Hop {
+    /// The address to connect to in place of the name.
+    fn address_url(&self) -> Url {
+        match self.first_server.as_ref().and_then(|first| first.address) {
+            Some(address) => Url { host: address.to_string(), ..self.url.clone() },
+            None => self.url.clone(),
+        }
+    }
+
+    fn next(self, url: Url, location: &str, status: StatusCode) -> Self {
+        let stays = !location.starts_with("//") && !location.split(['/', '?', '#']).next().unwrap_or("").contains(':');
+        let first_server = self.first_server.filter(|_| stays);
+        let keeps_method = matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+        if keeps_method || matches!(self.method, Method::GET | Method::HEAD) {
+            return Self { url, first_server, ..self };
+        }
+        Self { url, first_server, method: Method::GET, body: Bytes::new() }
+    }
+}
+
+impl Course {
+    /// Sums the phases over all exchanges. The first one's look-up was made before.
+    fn write_phases(&self, sheet: &mut Sheet, resolve: Option<f64>) {
+        let (mut resolving, mut connect, mut tls, mut processing, mut transfer) = (resolve, 0.0, 0.0, 0.0, 0.0);
+        for (index, (times, scheme)) in self.hops.iter().enumerate() {
+            if index > 0 {
+                *resolving.get_or_insert_default() += between(times.started, times.looked_up);
+            }
+            let ready = if *scheme == Scheme::Https { times.secured } else { times.connected };
+            if ready.is_none() {
+                continue;
+            }
+            connect += between(times.looked_up, times.connected);
+            tls += between(times.connected, times.secured);
+            processing += between(ready, times.answered);
+            if index + 1 == self.hops.len() {
+                transfer += between(times.answered, self.ended);
+            }
+        }
+        let phases = [("connect", connect), ("tls", tls), ("processing", processing), ("transfer", transfer)];
+        for (phase, seconds) in resolving.map(|seconds| ("resolve", seconds)).into_iter().chain(phases) {
+            sheet.set_of(DURATION, "phase", phase, seconds);
+        }
+    }
+}
+
+/// What was read of a body.
+#[derive(Default)]
+struct Body {
+    bytes: Vec<u8>,
+    len: u64,
+    error: Option<String>,
+}
+
+fn between(start: Option<Instant>, end: Option<Instant>) -> f64 {
+    start.zip(end).map_or(0.0, |(start, end)| end.saturating_duration_since(start).as_secs_f64())
+}
+
+/// Where a response sends its reader.
+fn redirect_location(response: &Response) -> Option<String> {
+    let is_redirect = matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308);
+    let location = response.headers.get(header::LOCATION).filter(|_| is_redirect)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned()).filter(|location| !location.is_empty())
+}
+
+fn is_secret_header(name: &str) -> bool {
+    ["authorization", "cookie", "proxy-authorization", "www-authenticate"].contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// As Go's `Response.ContentLength`: -1 where it is not known.
+fn content_length(answer: &Answer, method: &str) -> f64 {
+    let response = &answer.response;
+    let is_chunked = response.headers.contains_key(header::TRANSFER_ENCODING);
+    let written = response.header("content-length").and_then(|text| text.trim().parse::<u64>().ok());
+    match written.filter(|_| !is_chunked) {
+        Some(len) => len as f64,
+        None if matches!(response.status.as_u16(), 204 | 304) => 0.0,
+        None if answer.version == Version::HTTP_2 && answer.is_empty && method != "HEAD" => 0.0,
+        None => -1.0,
+    }
+}
+
+fn version(version: Version) -> (&'static str, f64) {
+    match version {
+        Version::HTTP_2 => ("HTTP/2.0", 2.0),
+        Version::HTTP_10 => ("HTTP/1.0", 1.0),
+        _ => ("HTTP/1.1", 1.1),
+    }
+}
+
+fn header_problem(headers: &HeaderMap, rule: &HeaderMatch, fails_if_it_matches: bool) -> Option<String> {
+    let name = &rule.header;
+    let values: Vec<_> =
+        headers.get_all(name.as_str()).iter().map(|it| String::from_utf8_lossy(it.as_bytes())).collect();
+    if values.is_empty() {
+        return (!rule.allow_missing).then(|| format!("the header {name} is missing"));
+    }
+    let matches = values.iter().any(|value| rule.regexp.is_match(value));
+    let verb = if matches { "matches" } else { "does not match" };
+    (matches == fails_if_it_matches).then(|| format!("the header {name} {verb} {:?}", rule.regexp))
+}
+
+/// Matches on a thread: the event loop goes on meanwhile.
+async fn match_body(bytes: Vec<u8>, matches: Vec<SearchRegex>, not: Vec<SearchRegex>) -> Option<String> {
+    let place = MATCHES.acquire().await.ok()?;
+    let work = tokio::task::spawn_blocking(move || {
+        let text = String::from_utf8_lossy(&bytes);
+        let bad = matches.iter().find(|pattern| pattern.is_match(&text));
+        let bad = bad.map(|pattern| format!("the body matches {pattern:?}"));
+        let missing = not.iter().find(|pattern| !pattern.is_match(&text));
+        let found = bad.or_else(|| missing.map(|pattern| format!("the body does not match {pattern:?}")));
+        drop(place);
+        found
+    });
+    work.await.unwrap_or_else(|error| Some(error.to_string()))
+}

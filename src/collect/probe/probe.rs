@@ -1,0 +1,75 @@
+//! What all probers are given and what they say.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::settings::Network;
+use crate::client::{ClientError, Deadline};
+
+/// One probe.
+pub(super) struct Asked<'a> {
+    /// What is probed: a URL, a host and port, or a host.
+    pub(super) target: &'a str,
+    /// `params.hostname`: the `Host`, and the certificate's name.
+    pub(super) hostname: Option<&'a str>,
+    /// The end of its time.
+    pub(super) deadline: Deadline,
+    /// Addresses that are not refused.
+    pub(super) allowed: &'a [Network],
+}
+
+/// A verdict under way: the first thing that is wrong stays.
+#[derive(Debug, Default)]
+pub(super) struct Verdict(Option<String>);
+
+impl Verdict {
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_good(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Something is wrong.
+    pub(super) fn fail(&mut self, reason: String) {
+        self.0.get_or_insert(reason);
+    }
+
+    /// Something is wrong unless `is_good`.
+    pub(super) fn check(&mut self, is_good: bool, reason: impl FnOnce() -> String) {
+        if !is_good {
+            self.fail(reason());
+        }
+    }
+
+    /// The first thing that is wrong.
+    pub(super) fn into_result(self) -> Result<(), String> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+/// A TCP connection, perhaps from an address of this machine that is configured.
+pub(super) async fn connect_tcp(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    deadline: &Deadline,
+) -> Result<TcpStream, String> {
+    let connecting = async {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(source) = source {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        let stream = socket.connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    };
+    let failed =
+        |error: std::io::Error| ClientError::Connect { address: address.to_string(), reason: error.to_string() };
+    let connected = deadline.within("connecting", async { connecting.await.map_err(failed) });
+    connected.await.map_err(|error| error.to_string())
+}
+
+/// Where a socket towards `address` is bound.
+pub(super) fn local_address(address: SocketAddr, source: Option<IpAddr>) -> SocketAddr {
+    let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    SocketAddr::new(source.unwrap_or(any), 0)
+}
