@@ -57,11 +57,10 @@ pub fn read(section: &Section<'_>, job: &JobSettings, folder: &Folder) -> JobSou
             BTreeMap::new()
         }
         (Some(field), None) => {
-            let modules = modules(&field, folder);
-            if modules.is_empty() && section.report().problem_count() == 0 {
+            if field.pairs().is_empty() {
                 field.problem("there is no module; leave the key out for the built-in ones");
             }
-            modules
+            modules(&field, folder)
         }
         (None, Some(path)) => modules_of_file(section, path),
         (None, None) => {
@@ -103,10 +102,11 @@ fn modules_of_file(section: &Section<'_>, path: &Path) -> BTreeMap<String, Modul
 
 fn modules_of_document(root: &Field<'_>, folder: &Folder) -> BTreeMap<String, Module> {
     let section = root.section();
-    let modules = section.get("modules").map(|field| modules(&field, folder)).unwrap_or_default();
-    if modules.is_empty() && section.report().problem_count() == 0 {
+    let field = section.get("modules");
+    if field.as_ref().is_none_or(|field| field.pairs().is_empty()) {
         section.problem("modules", "there is no module");
     }
+    let modules = field.map(|field| modules(&field, folder)).unwrap_or_default();
     section.finish(|_| None);
     modules
 }

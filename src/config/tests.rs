@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::client::SecretSource;
 use crate::collect::CollectorSettings;
+use crate::collect::probe::ProberSettings;
 use crate::discovery::DiscoverySettings;
 use crate::model::{RelabelAction, Secret};
 use crate::scrape::{JobSource, NameEscaping, ScrapeProtocol};
@@ -66,14 +67,14 @@ fn everything_is_read() {
     assert_eq!(config.global.external_labels.to_string(), r#"{"7"="on", site="garage"}"#);
     assert_eq!(config.rule_files, [folder("good/rules-a.yml")]);
     let names: Vec<&str> = config.jobs.iter().map(|job| job.job_name.as_str()).collect();
-    assert_eq!(names, ["node", "docker", "own", "disks", "raid", "ups", "測試", "more"]);
+    assert_eq!(names, ["node", "docker", "probes", "own", "disks", "raid", "ups", "測試", "more"]);
 
     let inherits = &config.jobs[0];
     assert_eq!((inherits.scrape_interval.as_secs(), inherits.scrape_timeout.as_secs()), (15, 10));
     assert_eq!((inherits.limits.body_size_bytes, inherits.limits.samples), (15 << 20, 1500));
     assert!(inherits.always_scrape_classic_histograms);
 
-    let full = &config.jobs[6];
+    let full = &config.jobs[7];
     assert_eq!(full.scrape_protocols, [ScrapeProtocol::PrometheusProto, ScrapeProtocol::PrometheusText004]);
     assert!(full.legacy_names_only && full.name_escaping == NameEscaping::Dots);
     assert_eq!(full.params["match[]"], [r#"{a="b"}"#, "up"]);
@@ -88,6 +89,37 @@ fn everything_is_read() {
     let oauth2 = client.oauth2.as_ref().expect("oauth2");
     assert_eq!(oauth2.client_secret, Some(SecretSource::Inline(Secret::new("s"))));
     assert_eq!(config.outpost.allowed_hosts, ["pi.example", "nas"]);
+}
+
+#[test]
+fn modules_are_read() {
+    let config = good("everything.yml");
+    let JobSource::Probes { discovery, settings } = &config.jobs[2].source else { panic!("{:?}", config.jobs[2]) };
+    assert_eq!(discovery.len(), 1);
+    assert_eq!(settings.modules.keys().collect::<Vec<_>>(), ["mail", "names", "ping", "web"]);
+    let ProberSettings::Tcp(mail) = &settings.modules["mail"].prober else { panic!("{settings:?}") };
+    assert_eq!(mail.steps[1].expect_bytes, [0xff]);
+    assert_eq!(mail.steps[2].send, [0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f]);
+    let ProberSettings::Http(web) = &settings.modules["web"].prober else { panic!("{settings:?}") };
+    assert!(!web.client.follow_redirects && web.client.proxy.url.is_some() && web.body_size_limit == Some(1 << 20));
+    // What is printed is what is in force, but for secrets.
+    let again = Config::parse(&config.to_yaml(), Path::new("again.yml")).expect("valid");
+    let JobSource::Probes { settings: again, .. } = &again.jobs[2].source else { panic!("{again:?}") };
+    for name in ["mail", "names", "ping"] {
+        assert_eq!(again.modules[name], settings.modules[name]);
+    }
+    assert_eq!(again.allowed_networks, settings.allowed_networks);
+}
+
+#[test]
+fn built_in_modules_serve_where_none_are_written() {
+    let text = "scrape_configs: [{job_name: p, collector: probe, params: {module: [icmp], debug: [yes]}}]";
+    let config = Config::parse(text, Path::new("p.yml")).expect("valid");
+    let JobSource::Probes { settings, .. } = &config.jobs[0].source else { panic!("{config:?}") };
+    let names = ["dns_tcp", "dns_udp", "http_2xx", "http_post_2xx", "icmp", "ssh_banner", "tcp_connect", "tls_connect"];
+    assert_eq!(settings.modules.keys().collect::<Vec<_>>(), names);
+    let warnings: Vec<String> = config.warnings.iter().map(|warning| warning.message.clone()).collect();
+    assert_eq!(warnings, ["\"debug\" is ignored; a probe takes module, target, hostname"]);
 }
 
 #[test]
@@ -116,7 +148,7 @@ fn what_is_ignored_is_told() {
 fn yaml_hides_secrets_and_reads_back() {
     let config = good("everything.yml");
     let yaml = config.to_yaml();
-    for secret in ["password: p", "client_secret: s", "word@", "- d\n", "credentials: abc"] {
+    for secret in ["password: p", "client_secret: s", "word@", "- d\n", "credentials: abc", "hidden-"] {
         assert!(!yaml.contains(secret), "{secret} is shown:\n{yaml}");
     }
     // Paths in it are seen from the working directory, and what was hidden stays hidden.
@@ -124,7 +156,7 @@ fn yaml_hides_secrets_and_reads_back() {
     assert_eq!(again.to_yaml(), yaml);
     assert_eq!(again.global, config.global);
     assert_eq!(again.jobs.len(), config.jobs.len());
-    assert_eq!(again.jobs[6].relabel_rules, config.jobs[6].relabel_rules);
+    assert_eq!(again.jobs[7].relabel_rules, config.jobs[7].relabel_rules);
     let embedded = Config::default_embedded();
     let again = Config::parse(&embedded.to_yaml(), Path::new("again.yml")).expect("valid");
     assert_eq!(again, embedded);

@@ -330,6 +330,7 @@ mod tests {
             url: format!("http://h:{port}/metrics"),
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(10),
+            probe: None,
         };
         let slot = |target: &Target, now: i64| {
             let at = now as u128 * 1_000_000 + target.offset(Timestamp(now), 7).as_nanos();

@@ -65,6 +65,7 @@ fn target() -> Target {
         url: "http://h/metrics".to_owned(),
         interval: Duration::from_secs(15),
         timeout: Duration::from_secs(10),
+        probe: None,
     }
 }
 
