@@ -11,7 +11,7 @@ use crate::collect::{
 use crate::model::SearchRegex;
 use crate::yaml::Section;
 
-const KNOWN: &str = "node, docker, smart, nut, outpost";
+const KNOWN: &str = "node, docker, smart, nut, outpost, probe";
 /// Every reading runs a program per disk.
 const SMARTCTL_INTERVAL_MIN: Duration = Duration::from_secs(10);
 

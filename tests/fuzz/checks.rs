@@ -1,4 +1,4 @@
-//! What must hold for a page whatever its bytes are: the fuzz targets and the test that replays their corpus share it.
+//! What must hold for a page, a DNS reply or a certificate whatever its bytes are: the fuzz targets and the test that replays their corpus share it.
 //!
 //! Beyond not panicking: a series' raw bytes are a key that leads to the same labels wherever they stand; no target
 //! can forge a stale marker; what was read and is written in any format reads the same again; and a slow parser that
@@ -7,6 +7,9 @@
 
 use std::collections::BTreeSet;
 
+use outpost::client::certificate::Certificate;
+use outpost::client::dns_message::{RecordType, parse_multicast_reply, parse_reply};
+use outpost::client::dns_records::parse_message;
 use outpost::clock::Clock;
 use outpost::collect::{Collector, NodeCollector, NodeCollectorSettings, NodeFlags, Stranger, page_of_answer};
 use outpost::exposition::{
@@ -203,4 +206,32 @@ pub fn answers(data: &[u8]) {
     let page = page_of_answer(strangers[usize::from(*first) % strangers.len()], answer);
     let (_, verdict) = read(Format::PrometheusText004, &page);
     assert!(verdict.is_ok(), "{verdict:?}: {}", String::from_utf8_lossy(&page));
+}
+
+/// A reply of a name server: each record of one that is taken has a text on one line, and all readers end.
+pub fn dns(message: &[u8]) {
+    let id = message.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
+    for record_type in [RecordType::A, RecordType::Srv, RecordType::Mx] {
+        let _ = parse_reply(message, id, record_type);
+    }
+    let _ = parse_multicast_reply(message, "a.lan");
+    let Some(reply) = parse_message(message, id) else { return };
+    let sections = [&reply.answers, &reply.authority, &reply.additional];
+    for record in sections.into_iter().flatten() {
+        let text = record.text().expect("it was read before");
+        assert!(text.split('\t').count() >= 5, "{text:?}");
+        assert!(!text.contains('\n') || text.contains("\tCAA\t"), "{text:?}");
+        let _ = record.zone_serial();
+    }
+}
+
+/// A certificate: what is read of it lies within its bytes.
+pub fn certificate(der: &[u8]) {
+    let Some(found) = Certificate::parse(der) else { return };
+    assert!(found.serial.len() <= 2 * der.len() && found.serial.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert!(found.dns_names.len() <= der.len());
+    // No byte becomes more than a number of three digits with a dot and its name.
+    assert!(found.subject().len() + found.issuer().len() <= 16 * der.len());
+    // What follows a certificate is no part of it.
+    assert_eq!(Certificate::parse(&[der, &[0x30, 0]].concat()), Some(found.clone()));
 }

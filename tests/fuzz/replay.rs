@@ -42,3 +42,13 @@ fn node() {
 fn answers() {
     replay("answers", checks::answers);
 }
+
+#[test]
+fn dns() {
+    replay("dns", checks::dns);
+}
+
+#[test]
+fn certificate() {
+    replay("certificate", checks::certificate);
+}

@@ -22,7 +22,7 @@ pub(super) fn show(sheet: &mut Sheet, session: &Session) {
     let earliest = parsed.map(|certificate| certificate.not_after).min();
     sheet.set(EARLIEST_EXPIRY, earliest.map_or(NEVER, |end| end as f64));
     sheet.set_of(VERSION, "version", session.version, 1.0);
-    sheet.set(CHAIN_EXPIRY, session.chain_end.filter(|end| *end != i64::MAX).map_or(NEVER, |end| end as f64));
+    sheet.set(CHAIN_EXPIRY, session.chain_end.map_or(NEVER, |end| end as f64));
     let Some(der) = session.certificates.first() else { return };
     let Some(certificate) = Certificate::parse(der) else { return };
     let fingerprint: String = digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
