@@ -14,7 +14,8 @@ pub use exchange::{Answer, Ask, exchange};
 pub use hostile::HostileServer;
 pub use http::{Reply, encode, get, get_json, post, query_value};
 pub use peers::{
-    alertmanager, alertmanager_within, blackbox_exporter, node_exporter, node_exporter_with, program, prometheus, prometheus_with,
+    alertmanager, alertmanager_within, blackbox_exporter, node_exporter, node_exporter_with, program, prometheus,
+    prometheus_with,
 };
 pub use process::{Outpost, Process, run_to_end};
 pub use recorder::{AlertRecorder, Manner, Told, milliseconds};
