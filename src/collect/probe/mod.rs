@@ -64,10 +64,10 @@ struct Ready {
 }
 
 enum Kind {
-    Http(HttpProber),
-    Tcp(TcpProber),
+    Http(Box<HttpProber>),
+    Tcp(Box<TcpProber>),
     Icmp(IcmpProbe),
-    Dns(DnsProber),
+    Dns(Box<DnsProber>),
 }
 
 /// What one target is probed with.
@@ -87,10 +87,10 @@ impl Prober {
         let mut modules = BTreeMap::new();
         for (name, module) in &settings.modules {
             let kind = match &module.prober {
-                ProberSettings::Http(http) => Kind::Http(HttpProber::new(http)?),
-                ProberSettings::Tcp(tcp) => Kind::Tcp(TcpProber::new(tcp)?),
+                ProberSettings::Http(http) => Kind::Http(Box::new(HttpProber::new(http)?)),
+                ProberSettings::Tcp(tcp) => Kind::Tcp(Box::new(TcpProber::new(tcp)?)),
                 ProberSettings::Icmp(icmp) => Kind::Icmp(icmp.clone()),
-                ProberSettings::Dns(dns) => Kind::Dns(DnsProber::new(dns)?),
+                ProberSettings::Dns(dns) => Kind::Dns(Box::new(DnsProber::new(dns)?)),
             };
             modules.insert(name.clone(), Arc::new(Ready { timeout: module.timeout, kind }));
         }

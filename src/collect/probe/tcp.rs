@@ -17,6 +17,9 @@ const LINE_BYTES_MAX: usize = 64 * 1024;
 /// What one `expect` reads at most in search of its line.
 pub const EXPECT_BYTES_MAX: usize = 1 << 20;
 
+/// What is read at a time, at least.
+const PIECE_BYTES: usize = 4096;
+
 const FAILED_DUE_TO_BYTES: Gauge = ("probe_failed_due_to_bytes", "Indicates if probe failed due to bytes");
 const EXPECT_INFO: Gauge = ("probe_expect_info", "Explicit content matched");
 
@@ -185,10 +188,8 @@ impl Talk {
     }
 
     async fn fill(&mut self) -> std::io::Result<usize> {
-        let mut piece = [0; 4096];
-        let len = self.stream.read(&mut piece).await?;
-        self.buffer.extend_from_slice(&piece[..len]);
-        Ok(len)
+        self.buffer.reserve(PIECE_BYTES);
+        self.stream.read_buf(&mut self.buffer).await
     }
 
     async fn send(&mut self, text: &[u8]) -> std::io::Result<()> {
