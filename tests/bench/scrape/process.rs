@@ -20,8 +20,10 @@ pub struct Process {
 
 /// What a program used.
 pub struct Usage {
-    name: &'static str,
-    cpu_time: Duration,
+    /// Of what.
+    pub name: &'static str,
+    /// User and system.
+    pub cpu_time: Duration,
     samples: f64,
     /// Lines of `/proc/PID/status`.
     pub memory_kib: BTreeMap<&'static str, u64>,
@@ -67,11 +69,15 @@ impl Process {
         let memory_kib = self.memory();
         let seconds = duration.as_secs();
         let query = format!("sum(sum_over_time(scrape_samples_scraped%5B{seconds}s%5D))");
+        let samples = self.value(&query).unwrap_or_else(|| panic!("{}: no scrapes", self.name));
+        Usage { name: self.name, cpu_time, samples, memory_kib }
+    }
+
+    /// What a query, encoded for a URL, gives first.
+    pub fn value(&self, query: &str) -> Option<f64> {
         let answer = self.get(&format!("/api/v1/query?query={query}")).expect("an answer to a query");
         let answer: serde_json::Value = serde_json::from_str(&answer).expect("the answer is JSON");
-        let samples = answer["data"]["result"][0]["value"][1].as_str().and_then(|number| number.parse().ok());
-        let samples = samples.unwrap_or_else(|| panic!("{}: no scrapes: {answer}", self.name));
-        Usage { name: self.name, cpu_time, samples, memory_kib }
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     }
 
     fn memory(&self) -> BTreeMap<&'static str, u64> {
@@ -95,7 +101,7 @@ impl Process {
     }
 
     /// The body of a good answer.
-    fn get(&self, path: &str) -> Option<String> {
+    pub fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(self.address).ok()?;
         let host = self.address;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
