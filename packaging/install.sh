@@ -5,9 +5,9 @@
 #   sudo sh install.sh --from FOLDER|URL                from there
 #   sudo sh install.sh --uninstall                      takes program and unit away; configuration and samples stay
 #
-# The files: outpost-TARGET (the program for one kind of processor), outpost.service, outpost.yml, outpost.default, and
-# SHA256SUMS, which every file is checked against. --root FOLDER installs below another root and starts nothing.
-# An existing configuration is left as it is.
+# The files: outpost-TARGET (the program for one kind of processor), outpost.service, outpost.yml,
+# default-rules.yml, outpost.default, and SHA256SUMS, which every file is checked against. --root FOLDER installs below another root and starts nothing.
+# An existing configuration and existing rules are left as they are.
 set -eu
 
 from=$(cd "$(dirname "$0")" && pwd)
@@ -65,8 +65,8 @@ fetch() {
   esac
 }
 program=outpost-$target
-for file in SHA256SUMS "$program" outpost.service outpost.yml outpost.default; do fetch "$file"; done
-for file in "$program" outpost.service outpost.yml outpost.default; do
+for file in SHA256SUMS "$program" outpost.service outpost.yml default-rules.yml outpost.default; do fetch "$file"; done
+for file in "$program" outpost.service outpost.yml default-rules.yml outpost.default; do
   sum=$(sed -n "s/^\([0-9a-f]\{64\}\)[ *]*$file\$/\1/p" "$work/SHA256SUMS")
   [ -n "$sum" ] || die "SHA256SUMS does not name $file: nothing is installed"
   [ "$(sha256sum <"$work/$file" | cut -d' ' -f1)" = "$sum" ] || die "$file is not what SHA256SUMS says: nothing is installed"
@@ -84,6 +84,8 @@ mv "$root/usr/bin/outpost.new" "$root/usr/bin/outpost"
 install -m 0644 "$work/outpost.service" "$root/etc/systemd/system/outpost.service"
 kept=
 [ -e "$root/etc/outpost/outpost.yml" ] && kept=" (yours is kept)" || install -m 0644 "$work/outpost.yml" "$root/etc/outpost/outpost.yml"
+# Whoever has taken the default rules away does not want them back.
+[ -d "$root/etc/outpost/rules" ] || install -D -m 0644 "$work/default-rules.yml" "$root/etc/outpost/rules/default.yml"
 [ -e "$root/etc/default/outpost" ] || install -m 0644 "$work/outpost.default" "$root/etc/default/outpost"
 if [ -z "$root" ]; then
   getent group outpost >/dev/null || groupadd --system outpost

@@ -53,6 +53,44 @@ fn the_packaged_configuration_is_right() {
     assert_eq!(code, 0, "{output}");
 }
 
+/// The rules that are packed and their unit tests: both judge them, every alert is tested, and the pages show them as they are.
+#[test]
+fn the_packaged_rules_are_right_and_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = [files_in("packaging/rules"), files_in("packaging/examples")].concat();
+    let tests = files_in("tests/rules");
+    assert!(rules.len() >= 3 && tests.len() >= 3, "{rules:?} {tests:?}");
+    for (verb, paths) in [("check", &rules), ("test", &tests)] {
+        let arguments: Vec<&str> = [verb, "rules"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+        let (code, output) = run_to_end(root, &arguments);
+        assert_eq!(code, 0, "outpost {verb} rules: {output}");
+        let promtool = Command::new(program("promtool")).current_dir(root).args(&arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&promtool.stdout).into_owned() + &String::from_utf8_lossy(&promtool.stderr);
+        assert!(promtool.status.success(), "promtool {verb} rules: {said}");
+    }
+    let read = |path: &String| std::fs::read_to_string(root.join(path)).unwrap();
+    let tested: String = tests.iter().map(read).collect();
+    for alert in
+        rules.iter().map(read).collect::<String>().lines().filter_map(|line| line.trim().strip_prefix("- alert: "))
+    {
+        assert!(tested.contains(&format!("alertname: {alert}\n")), "{alert} has no test that fires it");
+    }
+    let pages: String = files_in("docs").iter().map(read).collect();
+    for (name, shown) in files(&pages) {
+        let packed = root.join("packaging/examples").join(name);
+        assert!(!packed.exists() || std::fs::read_to_string(packed).unwrap() == format!("{shown}\n"), "{name} differs");
+    }
+}
+
+/// Files below a folder of the repository, by their paths from its root.
+fn files_in(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| format!("{folder}/{}", entry.unwrap().file_name().display());
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
 /// A line that would start a server is asked for its configuration instead: the flags are checked all the same.
 fn run(page: &Path, folder: &Path, command: &str) {
     let command = match command.strip_prefix("outpost --") {
