@@ -15,6 +15,7 @@
 //! the end. Prometheus is taken from the folder in `OUTPOST_PEERS`, or from the path; another outpost from `OUTPOST_BINARY`.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench reports on stdout and times itself")]
 
+#[allow(dead_code, reason = "recorded pages are for the other bench")]
 #[path = "../scrape/pages.rs"]
 mod pages;
 #[path = "../scrape/process.rs"]
