@@ -31,6 +31,13 @@ pub enum Command {
         /// `--extended`: show how many series each family has.
         extended: bool,
     },
+    /// `check federation`
+    CheckFederation {
+        /// A central, or the `/federate` of a site.
+        url: String,
+        /// `--http.config.file`: how to talk to it.
+        http_config: Option<PathBuf>,
+    },
     /// `check web-config`
     CheckWebConfig {
         /// The files.
@@ -100,8 +107,12 @@ pub fn from_matches(matches: &ArgMatches) -> Result<Command, String> {
             })),
             Some(("rules", rules)) => Ok(Command::CheckRules(rules::check_from_matches(rules)?)),
             Some(("metrics", metrics)) => Ok(Command::CheckMetrics { extended: metrics.get_flag("extended") }),
+            Some(("federation", federation)) => Ok(Command::CheckFederation {
+                url: federation.get_one::<String>("url").cloned().unwrap_or_default(),
+                http_config: federation.get_one::<PathBuf>("http.config.file").cloned(),
+            }),
             Some(("web-config", web)) => Ok(Command::CheckWebConfig { files: files(web) }),
-            _ => Err("check needs to know what to check: config, rules, metrics, web-config".to_owned()),
+            _ => Err("check needs to know what to check: config, rules, metrics, federation, web-config".to_owned()),
         },
         Some(("test", test)) => match test.subcommand() {
             Some(("rules", rules)) => Ok(Command::TestRules(rules::test_from_matches(rules)?)),
@@ -130,6 +141,15 @@ fn check() -> clap::Command {
         .about("Check a page of metrics on standard input")
         .arg(switch("extended", "Show how many series each family has"));
     let web = clap::Command::new("web-config").about("Check files for --web.config.file").arg(files_argument());
+    let federation = clap::Command::new("federation")
+        .about("Check a central Prometheus's settings, or what a site's /federate gives")
+        .arg(
+            Arg::new("url")
+                .value_name("URL")
+                .required(true)
+                .help("http://CENTRAL:9090 or http://SITE:9090/federate?match[]=…"),
+        )
+        .arg(query::http_config_argument());
     clap::Command::new("check")
         .about("Check files before they are used")
         .subcommand_required(true)
@@ -138,6 +158,7 @@ fn check() -> clap::Command {
         .subcommand(config)
         .subcommand(rules::check_definition())
         .subcommand(metrics)
+        .subcommand(federation)
         .subcommand(web)
 }
 

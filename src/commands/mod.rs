@@ -2,9 +2,11 @@
 
 mod ask;
 mod check_config;
+mod check_federation;
 mod check_metrics;
 mod check_web_config;
 mod doctor;
+mod finding;
 mod health;
 mod print_config;
 mod query;
@@ -24,6 +26,7 @@ pub fn run(command: Command) -> ExitCode {
     let is_good = match command {
         Command::CheckConfig(check) => check_config::run(&check),
         Command::CheckMetrics { extended } => check_metrics::run(extended),
+        Command::CheckFederation { url, http_config } => check_federation::run(&url, http_config.as_deref()),
         Command::CheckWebConfig { files } => check_web_config::run(&files),
         Command::Health { url, http_config, insecure } => health::run(&url, http_config.as_deref(), insecure),
         Command::CheckRules(check) => rules::check(&check),

@@ -1,6 +1,6 @@
 //! A stock Prometheus federates from outpost.
 
-use super::support::{Outpost, PATIENCE, PageServer, eventually, get, prometheus, query_value};
+use super::support::{Outpost, PATIENCE, PageServer, eventually, get, prometheus, query_value, run_to_end};
 
 const RULES: &str = r#"
 groups:
@@ -60,6 +60,16 @@ fn a_real_central_gets_labels_values_rules_and_alerts() {
         let value = eventually(PATIENCE, &expr, || query_value(&central, &expr));
         assert_eq!(value, expected, "{expr}");
     }
+
+    // Its settings are told apart from good ones, and the site's page is looked at.
+    let folder = outpost.folder();
+    let (code, said) = run_to_end(&folder, &["check", "federation", &format!("http://{central}")]);
+    assert!(code == 1 && said.contains("ok       version: Prometheus") && said.contains("parameter resync"), "{said}");
+    let site_url = format!("http://{}/federate?match[]=temperature_celsius&resync=home", outpost.address);
+    let (code, said) = run_to_end(&folder, &["check", "federation", &site_url]);
+    assert!(code == 0 && said.contains("match[]: 2 series") && said.contains("site=\"garage\""), "{said}");
+    let (_, said) = run_to_end(&folder, &["check", "federation", &site_url.replace("temperature_celsius", "none")]);
+    assert!(said.contains("problem  match[]: 0 series") && !said.contains("puller"), "no cursor is made: {said}");
 
     // A new value arrives with the time that the site gave it, and an ended series is no longer given.
     target.set("temperature_celsius{room=\"attic\"} 20\n");

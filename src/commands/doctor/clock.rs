@@ -1,7 +1,7 @@
 //! Whether the time of day can be trusted.
 
-use super::finding::Finding;
 use super::host::Host;
+use crate::commands::finding::Finding;
 
 /// `is_synchronised` is what the kernel says; `None` where it may not be asked.
 pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
@@ -35,9 +35,9 @@ pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Severity;
     use super::super::host::tests::made;
     use super::look;
+    use crate::commands::finding::Severity;
 
     #[test]
     fn a_clock_that_nobody_keeps_is_a_problem() {

@@ -1,7 +1,7 @@
 //! The configuration and the files that it names.
 
-use super::finding::Finding;
 use crate::cli::RunOptions;
+use crate::commands::finding::Finding;
 use crate::config::{Config, ConfigError};
 use crate::rules::{CheckOptions, check_files};
 

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use super::finding::Finding;
 use super::host::Host;
 use crate::collect::CollectorSettings;
+use crate::commands::finding::Finding;
 use crate::config::Config;
 use crate::scrape::JobSource;
 
@@ -181,9 +181,9 @@ fn of_memory(host: &Host) -> Finding {
 mod tests {
     use std::os::unix::net::UnixListener;
 
-    use super::super::finding::Severity;
     use super::super::host::tests::made;
     use super::*;
+    use crate::commands::finding::Severity;
 
     #[test]
     fn memory_that_is_not_counted_is_a_problem_with_its_way_out() {

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::ask;
-use super::finding::Finding;
 use crate::cli::RunOptions;
 use crate::client::Url;
+use crate::commands::finding::Finding;
 use crate::config::read_web_file;
 use crate::http::{WebSettings, check_web_settings, is_local_host};
 
@@ -140,9 +140,9 @@ fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Severity;
     use super::*;
     use crate::cli::{Command, parse};
+    use crate::commands::finding::Severity;
 
     fn options(line: &str) -> RunOptions {
         match parse(["outpost"].into_iter().chain(line.split_whitespace()).map(Into::into)) {

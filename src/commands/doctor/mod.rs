@@ -6,16 +6,15 @@
 mod clock;
 mod configuration;
 mod containers;
-mod finding;
 mod host;
 mod listener;
 mod power;
 mod storage;
 
+use super::finding::{self, Finding, Severity};
 use super::{print, print_error};
 use crate::cli::Doctor;
 use crate::clock::read_kernel_clock;
-use finding::{Finding, Severity};
 use host::Host;
 
 /// Looks at everything; whether nothing needs mending.

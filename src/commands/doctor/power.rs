@@ -1,7 +1,7 @@
 //! Under-voltage and throttling of a Raspberry Pi, as its firmware reports them.
 
-use super::finding::Finding;
 use super::host::Host;
+use crate::commands::finding::Finding;
 
 const SUBJECT: &str = "power";
 
@@ -54,9 +54,9 @@ fn parse_flags(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Severity;
     use super::super::host::tests::made;
     use super::look;
+    use crate::commands::finding::Severity;
 
     #[test]
     fn the_firmware_s_flags_are_read() {

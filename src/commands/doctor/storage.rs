@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::finding::Finding;
 use super::host::{Host, Mount};
+use crate::commands::finding::Finding;
 
 const SUBJECT: &str = "storage";
 
@@ -180,9 +180,9 @@ fn existing(folder: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Severity;
     use super::super::host::tests::made;
     use super::*;
+    use crate::commands::finding::Severity;
 
     const ROOMY: Room = Room { free_bytes: 8 << 30, free_inodes: Some(100_000), is_writable: true };
 
