@@ -14,6 +14,21 @@ pub fn outage() -> Duration {
     Duration::from_secs(parameter("OUTPOST_OUTAGE_SECONDS", 4))
 }
 
+/// VictoriaMetrics takes samples in any order, but keeps their times only if told so, and puts a stale marker in the place
+/// of the newest sample after a failed scrape.
+fn victoria_metrics_is_the_central() {
+    let job = "honor_timestamps: true\n    no_stale_markers: true";
+    let setting = Setting { program: "victoria-metrics", job, ..Setting::default() };
+    with_central(&setting, |site, central| {
+        let began = now_ms();
+        std::thread::sleep(outage());
+        central.cut();
+        std::thread::sleep(outage());
+        central.link.join();
+        check_since(began, &site, &central, "VictoriaMetrics as the central");
+    });
+}
+
 #[test]
 fn nothing_is_missing_whatever_breaks() {
     together(&[
@@ -21,6 +36,7 @@ fn nothing_is_missing_whatever_breaks() {
         ("the central is restarted", the_central_is_restarted),
         ("replies are lost on the way", replies_are_lost_on_the_way),
         ("five percent of packets are lost at 600 ms", five_percent_of_packets_are_lost_at_600_ms),
+        ("VictoriaMetrics is the central", victoria_metrics_is_the_central),
         ("the link flaps", the_link_flaps),
         ("two centrals have cursors of their own", two_centrals_have_cursors_of_their_own),
     ]);

@@ -111,6 +111,8 @@ pub struct Setting<'a> {
     pub target: Option<String>,
     /// What it pulls.
     pub selectors: &'a [&'a str],
+    /// A line more of the job.
+    pub job: &'a str,
 }
 
 impl Default for Setting<'_> {
@@ -123,6 +125,7 @@ impl Default for Setting<'_> {
             program: "prometheus",
             target: None,
             selectors: &MATCH,
+            job: "",
         }
     }
 }
@@ -276,7 +279,7 @@ pub fn now_ms() -> i64 {
 }
 
 fn configuration(link: &Link, setting: &Setting<'_>) -> String {
-    let Setting { resync, params, interval, selectors, .. } = setting;
+    let Setting { resync, params, interval, selectors, job, .. } = setting;
     let selectors: Vec<String> = selectors.iter().map(|selector| format!("'{selector}'")).collect();
     let target = setting.target.clone().unwrap_or_else(|| format!("{}:{PORT}", link.near()));
     let window = match setting.window {
@@ -289,14 +292,22 @@ fn configuration(link: &Link, setting: &Setting<'_>) -> String {
          scrape_configs:\n\
          \x20 - job_name: federate\n    honor_labels: true\n    metrics_path: /federate\n\
          \x20   params: {{'match[]': [{}], resync: [{resync}]{comma}{params}}}\n\
-         \x20   static_configs: [{{targets: ['{target}']}}]\n",
+         \x20   static_configs: [{{targets: ['{target}']}}]\n    {job}\n",
         selectors.join(", ")
     )
 }
 
 fn launch(link: &Link, folder: &Path, name: &str) -> Process {
     let mut command = Command::new("ip");
-    command.args(["netns", "exec", &link.namespace]).arg(program(name)).current_dir(folder).args([
+    command.args(["netns", "exec", &link.namespace]).arg(program(name)).current_dir(folder);
+    if name == "victoria-metrics" {
+        let listen = format!("-httpListenAddr=0.0.0.0:{PORT}");
+        command.args(["-promscrape.config=prometheus.yml", "-storageDataPath=data", &listen]);
+        // Samples are shown 30 s and more after they came otherwise.
+        command.args(["-search.latencyOffset=0s", "-inmemoryDataFlushInterval=1s"]);
+        return Process::start(name, &mut command);
+    }
+    command.args([
         "--config.file=prometheus.yml",
         "--storage.tsdb.path=prometheus-data",
         &format!("--web.listen-address=0.0.0.0:{PORT}"),
