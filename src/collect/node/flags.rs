@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use super::{SUBSYSTEMS, Usually};
 use crate::model::SearchRegex;
 
-/// The flags of the collectors, behind `--collector.`: name, and what its value is.
+/// The flags of the collectors, behind `--collector.`: name, and what its value is. A `regex` may match anywhere, a `whole`
+/// one has to match the whole.
 const KNOWN: &str = "\
 arp.device-exclude regex
 arp.device-include regex
@@ -38,6 +39,11 @@ netstat.fields regex
 powersupply.ignored-supplies regex
 rapl.enable-zone-label switch
 stat.softirq switch
+systemd.enable-restarts-metrics switch
+systemd.enable-start-time-metrics switch
+systemd.enable-task-metrics switch
+systemd.unit-exclude whole
+systemd.unit-include whole
 tapestats.ignored-devices regex
 textfile.directory texts
 vmstat.fields regex";
@@ -141,6 +147,11 @@ impl Flags {
                 let pattern = SearchRegex::new(value).map_err(|error| format!("{flag:?}: {error}"))?;
                 self.patterns.insert(name.to_owned(), pattern);
             }
+            (Some("whole"), Some(value), true) => {
+                let pattern =
+                    SearchRegex::new(&format!("^(?:{value})$")).map_err(|error| format!("{flag:?}: {error}"))?;
+                self.patterns.insert(name.to_owned(), pattern);
+            }
             (Some("switch"), None, _) => drop(self.switches.insert(name.to_owned(), is_on)),
             (Some("text"), Some(value), true) => drop(self.texts.insert(name.to_owned(), vec![value.to_owned()])),
             (Some("texts"), Some(value), true) => {
@@ -155,11 +166,12 @@ impl Flags {
         Ok(())
     }
 
-    /// As in node_exporter, one of the two says it all. For mount points both may be given.
+    /// As in node_exporter, one of the two says it all. For mount points and units both may be given.
     fn check_pairs(&self) -> Result<(), String> {
         for exclude in self.patterns.keys() {
             let include = exclude.replace("-exclude", "-include");
-            if include != *exclude && self.patterns.contains_key(&include) && !exclude.starts_with("filesystem.") {
+            let may_both = exclude.starts_with("filesystem.") || exclude.starts_with("systemd.");
+            if include != *exclude && self.patterns.contains_key(&include) && !may_both {
                 return Err(format!("--collector.{exclude} and --collector.{include} exclude each other; keep one"));
             }
         }

@@ -37,6 +37,14 @@ pub enum NodeError {
         /// What was not.
         reason: String,
     },
+    /// A program that was asked gave nothing.
+    #[error("{path}: {reason}")]
+    Unanswered {
+        /// Its socket.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The machine has nothing of the kind.
     #[error("there is nothing of this kind here")]
     Nothing,

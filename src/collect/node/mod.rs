@@ -4,6 +4,7 @@
 //! takes its own families back and says so in `node_scrape_collector_success`; the others go on. Source
 //! of names and meanings: node_exporter 1.11's pages; of the files: Documentation/ of the Linux kernel.
 
+mod dbus;
 mod flags;
 mod host;
 mod kept;
@@ -50,6 +51,7 @@ mod selinux;
 mod sockstat;
 mod softnet;
 mod stat;
+mod systemd;
 mod tapestats;
 mod textfile;
 mod thermal_zone;
@@ -125,6 +127,7 @@ const SUBSYSTEMS: &[Subsystem] = &[
     ("softirqs", Usually::Rests, interrupts::collect_softirqs),
     ("softnet", Usually::Runs, softnet::collect),
     ("stat", Usually::Runs, stat::collect),
+    ("systemd", Usually::Rests, systemd::collect),
     ("tapestats", Usually::Runs, tapestats::collect),
     ("textfile", Usually::Runs, textfile::collect),
     ("thermal_zone", Usually::Runs, thermal_zone::collect),
