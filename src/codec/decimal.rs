@@ -28,12 +28,20 @@ pub(super) fn scale(values: &[f64], integers: &mut Vec<i64>) -> Option<u8> {
 
 #[inline]
 fn scale_one(value: f64, exponent: usize) -> Option<i64> {
-    let scaled = (value * POWERS[exponent]).round();
+    let scaled = nearest(value * POWERS[exponent]);
     if scaled.abs() >= EXACT_MAX {
         return None;
     }
     let integer = scaled as i64;
     (unscale_one(integer, exponent).to_bits() == value.to_bits()).then_some(integer)
+}
+
+/// Rounds without the library call that `round` is on older processors. It differs from that for the float below one
+/// half alone, which neither of the two integers gives back.
+#[inline]
+fn nearest(value: f64) -> f64 {
+    const FRACTIONS_MAX: f64 = 4_503_599_627_370_496.0;
+    if value.abs() < FRACTIONS_MAX { (value + 0.5f64.copysign(value)) as i64 as f64 } else { value }
 }
 
 #[inline]

@@ -124,6 +124,9 @@ impl Scribe {
             write_text(out, key);
         }
         self.known.groups = head.group_count() as u32;
+        if self.known.series == head.dictionary.next_id() {
+            return;
+        }
         let records = head.dictionary.records();
         let new = records.partition_point(|record| record.id.0 < self.known.series);
         let (mut labels, mut before, mut id_before) = (Vec::new(), Vec::new(), 0);
