@@ -74,7 +74,7 @@ impl Effort {
 /// Appends one segment: `timestamps`, and for each series a column with one value per time, or the
 /// absent value where the series has no sample then.
 pub fn encode_segment(timestamps: &[Timestamp], columns: &[&[f64]], effort: Effort, out: &mut Vec<u8>) {
-    encode(timestamps, columns, None, effort, out);
+    Packer::new(effort).encode(timestamps, columns, None, out);
 }
 
 /// The same for one of several segments with as many rows, which share a list of presences: it is
@@ -86,47 +86,70 @@ pub fn encode_sharing(
     effort: Effort,
     out: &mut Vec<u8>,
 ) {
-    encode(timestamps, columns, Some(presences), effort, out);
+    Packer::new(effort).encode(timestamps, columns, Some(presences), out);
 }
 
-fn encode(
-    timestamps: &[Timestamp],
-    columns: &[&[f64]],
-    presences: Option<&mut PresencesWriter>,
+/// Encodes one segment after the other with the same working memory: making zstd's anew costs about as much as packing
+/// a small segment does.
+pub struct Packer {
     effort: Effort,
-    out: &mut Vec<u8>,
-) {
-    debug_assert!(columns.iter().all(|values| values.len() == timestamps.len()), "one value per time");
-    let start = out.len();
-    out.push(if presences.is_some() { FORMAT_SHARED } else { FORMAT_REFERENCES });
-    write_unsigned(out, timestamps.len() as u64);
-    write_unsigned(out, columns.len() as u64);
-    let mut scratch = Vec::with_capacity(timestamps.len() * 2);
-    times::encode(timestamps, &mut scratch);
-    let mut packed_times = Vec::new();
-    push_body(&scratch, effort, &mut packed_times);
-    write_unsigned(out, packed_times.len() as u64);
-    out.extend_from_slice(&packed_times);
-    scratch.clear();
-    columns::encode(columns, presences, effort.candidates_max(), &mut scratch);
-    push_body(&scratch, effort, out);
-    let checksum = crc32fast::hash(&out[start..]);
-    out.extend_from_slice(&checksum.to_le_bytes());
+    context: Option<zstd::bulk::Compressor<'static>>,
+    body: Vec<u8>,
+    packed: Vec<u8>,
 }
 
-fn push_body(body: &[u8], effort: Effort, out: &mut Vec<u8>) {
-    if body.len() >= COMPRESS_BYTES_MIN
-        && let Ok(packed) = zstd::bulk::compress(body, effort.level())
-        && packed.len() < body.len()
-    {
-        out.push(BODY_ZSTD);
-        write_unsigned(out, body.len() as u64);
-        out.extend_from_slice(&packed);
-        return;
+impl Packer {
+    /// For segments that are worth this much time.
+    pub fn new(effort: Effort) -> Self {
+        Self { effort, context: None, body: Vec::new(), packed: Vec::new() }
     }
-    out.push(BODY_PLAIN);
-    write_unsigned(out, body.len() as u64);
-    out.extend_from_slice(body);
+
+    /// As [`encode_segment`], or [`encode_sharing`] where there are `presences`.
+    pub fn encode(
+        &mut self,
+        timestamps: &[Timestamp],
+        columns: &[&[f64]],
+        presences: Option<&mut PresencesWriter>,
+        out: &mut Vec<u8>,
+    ) {
+        debug_assert!(columns.iter().all(|values| values.len() == timestamps.len()), "one value per time");
+        let start = out.len();
+        out.push(if presences.is_some() { FORMAT_SHARED } else { FORMAT_REFERENCES });
+        write_unsigned(out, timestamps.len() as u64);
+        write_unsigned(out, columns.len() as u64);
+        self.body.clear();
+        times::encode(timestamps, &mut self.body);
+        let mut packed_times = Vec::new();
+        self.push_body(&mut packed_times);
+        write_unsigned(out, packed_times.len() as u64);
+        out.extend_from_slice(&packed_times);
+        self.body.clear();
+        columns::encode(columns, presences, self.effort.candidates_max(), &mut self.body);
+        self.push_body(out);
+        let checksum = crc32fast::hash(&out[start..]);
+        out.extend_from_slice(&checksum.to_le_bytes());
+    }
+
+    fn push_body(&mut self, out: &mut Vec<u8>) {
+        let is_packed = self.body.len() >= COMPRESS_BYTES_MIN && self.pack().is_ok();
+        let (packing, bytes) = match is_packed && self.packed.len() < self.body.len() {
+            true => (BODY_ZSTD, &self.packed),
+            false => (BODY_PLAIN, &self.body),
+        };
+        out.push(packing);
+        write_unsigned(out, self.body.len() as u64);
+        out.extend_from_slice(bytes);
+    }
+
+    fn pack(&mut self) -> std::io::Result<()> {
+        let context = match &mut self.context {
+            Some(context) => context,
+            none => none.insert(zstd::bulk::Compressor::new(self.effort.level())?),
+        };
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(self.body.len()));
+        context.compress_to_buffer(&self.body, &mut self.packed).map(drop)
+    }
 }
 
 /// A segment whose checksum is right, unpacked, ready to give its columns.

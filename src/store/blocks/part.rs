@@ -11,7 +11,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use crate::codec::{
-    CodecError, Effort, Presences, PresencesWriter, Segment, absent, encode_segment, encode_sharing, read_signed,
+    CodecError, Effort, Packer, Presences, PresencesWriter, Segment, absent, encode_segment, read_signed,
     read_unsigned, write_signed, write_unsigned,
 };
 use crate::model::Timestamp;
@@ -91,7 +91,7 @@ pub(super) fn build<E>(
     effort: Effort,
     mut read: impl FnMut(usize, &mut Samples) -> Result<(), E>,
 ) -> Result<Part, E> {
-    let mut part = Part::default();
+    let (mut part, mut packer) = (Part::default(), Packer::new(effort));
     let segment_series = SEGMENT_SERIES.min(SEGMENT_VALUES_MAX / times.len().max(1)).max(1);
     let row_numbers: Vec<Timestamp> = (0..times.len() as i64).map(Timestamp).collect();
     let mut strays: HashMap<u64, Vec<u32>, FixedState> = HashMap::default();
@@ -117,12 +117,13 @@ pub(super) fn build<E>(
         }
         if !is_empty {
             let columns: Vec<&[f64]> = matrix.chunks_exact(times.len()).collect();
-            part.push(SeriesOf::Common { first: first as u32, count: count as u32 }, &row_numbers, &columns, effort);
+            let series = SeriesOf::Common { first: first as u32, count: count as u32 };
+            part.push(series, &row_numbers, &columns, &mut packer);
         }
     }
     for positions in strays.into_values() {
         for chunk in positions.chunks(SEGMENT_SERIES) {
-            push_strays(&mut part, chunk, &times, effort, &mut read)?;
+            push_strays(&mut part, chunk, &times, &mut packer, &mut read)?;
         }
     }
     part.directory.times = times;
@@ -134,7 +135,7 @@ fn push_strays<E>(
     part: &mut Part,
     positions: &[u32],
     times: &[Timestamp],
-    effort: Effort,
+    packer: &mut Packer,
     read: &mut impl FnMut(usize, &mut Samples) -> Result<(), E>,
 ) -> Result<(), E> {
     let (mut own_times, mut matrix, mut samples) = (Vec::new(), Vec::new(), Samples::default());
@@ -147,7 +148,7 @@ fn push_strays<E>(
         matrix.extend(stray.iter().map(|index| samples.values[*index]));
     }
     let columns: Vec<&[f64]> = matrix.chunks_exact(own_times.len()).collect();
-    part.push(SeriesOf::Stray(positions.to_vec()), &own_times, &columns, effort);
+    part.push(SeriesOf::Stray(positions.to_vec()), &own_times, &columns, packer);
     Ok(())
 }
 
@@ -176,17 +177,15 @@ impl Part {
         self.newest = self.newest.max(samples.timestamps.last().copied());
     }
 
-    fn push(&mut self, series: SeriesOf, times: &[Timestamp], columns: &[&[f64]], effort: Effort) {
+    fn push(&mut self, series: SeriesOf, times: &[Timestamp], columns: &[&[f64]], packer: &mut Packer) {
         if self.rows.last().is_none_or(|row| row.len() >= ROW_BYTES) {
             self.rows.push(Vec::new());
         }
         let row = self.rows.len() as u32 - 1;
         let bytes = self.rows.last_mut().expect("pushed above");
         let offset = bytes.len() as u32;
-        match series {
-            SeriesOf::Common { .. } => encode_sharing(times, columns, &mut self.presences, effort, bytes),
-            SeriesOf::Stray(_) => encode_segment(times, columns, effort, bytes),
-        }
+        let presences = matches!(series, SeriesOf::Common { .. }).then_some(&mut self.presences);
+        packer.encode(times, columns, presences, bytes);
         let len = bytes.len() as u32 - offset;
         self.directory.entries.push(Entry { series, row, offset, len });
     }

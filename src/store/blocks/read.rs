@@ -9,7 +9,7 @@ use rusqlite::{MAIN_DB, OptionalExtension, params};
 
 use super::part::{Directory, Entry, SeriesOf};
 use super::{Block, Blocks, Reading, names};
-use crate::codec::{Presences, Segment};
+use crate::codec::{Presences, Segment, Unpacker};
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
 use crate::store::head::{SegmentCache, push_present, sort_from};
 use crate::store::{ReadOptions, Samples, StoreError};
@@ -311,7 +311,7 @@ impl Selection<'_> {
         let row = part.first_row + i64::from(entry.row);
         // Row ids stay below 2^40, offsets below 2^32; addresses of frames are never odd.
         let key = (row as u64 * 2 + 1, u64::from(entry.offset));
-        let segment = match cache.get(key, || self.open_segment(part, row, entry)) {
+        let segment = match cache.get(key, |unpacker| self.open_segment(part, row, entry, unpacker)) {
             Ok(segment) => segment,
             Err(Failure::Damage(reason)) => {
                 self.reading.blocks.report_damage(part.block, "a segment", &reason);
@@ -333,9 +333,16 @@ impl Selection<'_> {
         Ok(())
     }
 
-    fn open_segment(&self, part: &OpenPart, row: i64, entry: &Entry) -> Result<Segment, Failure> {
+    fn open_segment(
+        &self,
+        part: &OpenPart,
+        row: i64,
+        entry: &Entry,
+        unpacker: &mut Unpacker,
+    ) -> Result<Segment, Failure> {
         let bytes = self.read_bytes(row, entry)?;
-        Segment::open_sharing(&bytes, &part.directory.presences).map_err(|error| Failure::Damage(error.to_string()))
+        Segment::open_with(&bytes, Some(&part.directory.presences), unpacker)
+            .map_err(|error| Failure::Damage(error.to_string()))
     }
 
     fn read_bytes(&self, row: i64, entry: &Entry) -> Result<Vec<u8>, Failure> {

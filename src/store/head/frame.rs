@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::{CodecError, Effort, Segment, absent, encode_segment};
+use crate::codec::{CodecError, Effort, Packer, Segment, Unpacker, absent, encode_segment};
 use crate::model::Timestamp;
 use crate::store::SeriesId;
 
@@ -66,9 +66,10 @@ impl Frame {
         let times: Box<[Timestamp]> = frames.iter().flat_map(|frame| frame.times.iter().copied()).collect();
         let mut columns = ColumnBuffer::new(times.len(), Effort::Usual);
         let mut open: Vec<(usize, Segment)> = Vec::new();
+        let mut unpacker = Unpacker::default();
         let segments = columns.encode(newest.layout.len(), |column, values| {
             if column.is_multiple_of(SEGMENT_COLUMNS) {
-                open = open_segments(frames, column / SEGMENT_COLUMNS)?;
+                open = open_segments(frames, column / SEGMENT_COLUMNS, &mut unpacker)?;
             }
             for (rows, segment) in &open {
                 match segment.column(column % SEGMENT_COLUMNS, values) {
@@ -116,8 +117,8 @@ impl Frame {
     }
 
     /// Unpacks one segment.
-    pub fn open_segment(&self, index: usize) -> Result<Segment, CodecError> {
-        Segment::open(self.segments.get(index).ok_or(CodecError::Truncated)?)
+    pub fn open_segment(&self, index: usize, unpacker: &mut Unpacker) -> Result<Segment, CodecError> {
+        Segment::open_with(self.segments.get(index).ok_or(CodecError::Truncated)?, None, unpacker)
     }
 
     /// Bytes of memory. The layout is counted by the group.
@@ -134,12 +135,16 @@ fn column_of(layout: &[SeriesId], series: SeriesId, hint: usize) -> Option<usize
     layout.iter().position(|candidate| *candidate == series)
 }
 
-fn open_segments(frames: &[Arc<Frame>], index: usize) -> Result<Vec<(usize, Segment)>, CodecError> {
+fn open_segments(
+    frames: &[Arc<Frame>],
+    index: usize,
+    unpacker: &mut Unpacker,
+) -> Result<Vec<(usize, Segment)>, CodecError> {
     frames
         .iter()
         .map(|frame| {
             let segment = match frame.segments.get(index) {
-                Some(bytes) => Segment::open(bytes)?,
+                Some(bytes) => Segment::open_with(bytes, None, unpacker)?,
                 None => empty_segment()?,
             };
             Ok((frame.times.len(), segment))
@@ -158,13 +163,14 @@ struct ColumnBuffer {
     row_numbers: Vec<Timestamp>,
     values: Vec<f64>,
     samples: u64,
-    effort: Effort,
+    packer: Packer,
 }
 
 impl ColumnBuffer {
     fn new(rows: usize, effort: Effort) -> Self {
         // Times stand once in the frame; what a segment carries in their place costs three bytes.
-        Self { row_numbers: (0..rows as i64).map(Timestamp).collect(), values: Vec::new(), samples: 0, effort }
+        let row_numbers = (0..rows as i64).map(Timestamp).collect();
+        Self { row_numbers, values: Vec::new(), samples: 0, packer: Packer::new(effort) }
     }
 
     /// `fill` appends the values of one column, one per row.
@@ -182,7 +188,7 @@ impl ColumnBuffer {
             self.samples += self.values.iter().filter(|value| !crate::codec::is_absent(**value)).count() as u64;
             let slices: Vec<&[f64]> = self.values.chunks_exact(self.row_numbers.len()).collect();
             let mut bytes = Vec::new();
-            encode_segment(&self.row_numbers, &slices, self.effort, &mut bytes);
+            self.packer.encode(&self.row_numbers, &slices, None, &mut bytes);
             segments.push(bytes.into_boxed_slice());
         }
         Ok(segments.into_boxed_slice())

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 
 use super::stray::{Stray, StrayChunk};
 use super::{Frame, Head, Row, StraySample};
-use crate::codec::{CodecError, Segment, is_absent};
+use crate::codec::{CodecError, Segment, Unpacker, is_absent};
 use crate::model::{TimeRange, Timestamp};
 use crate::store::dictionary::{NO_COLUMN, Record};
 use crate::store::{GroupId, Samples, SeriesId};
@@ -235,7 +235,7 @@ pub(in crate::store) fn read_series(
     for frame in &group.frames {
         let Some((index, column)) = frame.place_of(view.series, view.hint) else { continue };
         let key = (Arc::as_ptr(frame) as u64, index as u64);
-        let segment = cache.get(key, || frame.open_segment(index))?;
+        let segment = cache.get(key, |unpacker| frame.open_segment(index, unpacker))?;
         let span = cache.column(&segment, column)?;
         let times = frame.times.get(span).ok_or(CodecError::Malformed("a segment does not fit its frame"))?;
         push_present(times, &cache.values, range, samples);
@@ -301,6 +301,7 @@ pub(in crate::store) struct SegmentCache {
     bytes: usize,
     bytes_max: usize,
     uses: u64,
+    unpacker: Unpacker,
     /// The column decoded last.
     pub values: Vec<f64>,
 }
@@ -308,17 +309,28 @@ pub(in crate::store) struct SegmentCache {
 impl SegmentCache {
     /// A cache of at most about `bytes_max` bytes; a single larger segment still has its place.
     pub fn new(bytes_max: usize) -> Self {
-        Self { segments: HashMap::default(), bytes: 0, bytes_max, uses: 0, values: Vec::new() }
+        Self {
+            segments: HashMap::default(),
+            bytes: 0,
+            bytes_max,
+            uses: 0,
+            unpacker: Unpacker::default(),
+            values: Vec::new(),
+        }
     }
 
     /// The segment under `key`, opened if it is not at hand.
-    pub fn get<E>(&mut self, key: (u64, u64), open: impl FnOnce() -> Result<Segment, E>) -> Result<Arc<Segment>, E> {
+    pub fn get<E>(
+        &mut self,
+        key: (u64, u64),
+        open: impl FnOnce(&mut Unpacker) -> Result<Segment, E>,
+    ) -> Result<Arc<Segment>, E> {
         self.uses += 1;
         if let Some((segment, used)) = self.segments.get_mut(&key) {
             *used = self.uses;
             return Ok(Arc::clone(segment));
         }
-        let segment = Arc::new(open()?);
+        let segment = Arc::new(open(&mut self.unpacker)?);
         self.bytes += segment.memory();
         self.segments.insert(key, (Arc::clone(&segment), self.uses));
         while self.bytes > self.bytes_max && self.segments.len() > 1 {
