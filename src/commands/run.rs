@@ -1,5 +1,7 @@
 //! `outpost` without a subcommand: the server.
 
+use std::time::Duration;
+
 use tokio::runtime::Builder;
 
 use super::{print, print_error};
@@ -10,6 +12,9 @@ use crate::logging;
 
 /// Threads for what blocks: queries, rules, collectors, the store's reads. They end when idle.
 const BLOCKING_THREADS_MAX: usize = 32;
+/// How long such a thread waits for work: longer than from one collection to the next, so that it need not be made anew
+/// for each.
+const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(65);
 
 /// Runs the server; whether it started and ended well.
 pub fn run(options: RunOptions) -> bool {
@@ -19,7 +24,11 @@ pub fn run(options: RunOptions) -> bool {
         tracing::warn!("{warning}");
     }
     // One thread for the event loop: it only waits, and what works has threads of its own.
-    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREAD_IDLE)
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {

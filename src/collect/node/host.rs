@@ -109,7 +109,8 @@ impl Host {
 
     /// The text of a file below /proc.
     pub fn proc(&self, path: &str) -> Result<String, NodeError> {
-        read_text(&self.settings.procfs.join(path))
+        let path = self.settings.procfs.join(path);
+        as_text(kept::read_whole(path.as_os_str().to_owned(), FILE_BYTES_MAX), &path)
     }
 
     /// The text of `/proc/stat`, read once per collection.
@@ -214,7 +215,11 @@ pub fn names(folder: &Path) -> Vec<String> {
 
 /// A whole file, bounded; what is not UTF-8 is replaced.
 pub fn read_text(path: &Path) -> Result<String, NodeError> {
-    let bytes = read_bytes(path).map_err(|error| NodeError::Read { path: path.to_owned(), source: error.into() })?;
+    as_text(read_bytes(path), path)
+}
+
+fn as_text(read: Result<Vec<u8>, Errno>, path: &Path) -> Result<String, NodeError> {
+    let bytes = read.map_err(|error| NodeError::Read { path: path.to_owned(), source: error.into() })?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 

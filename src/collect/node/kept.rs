@@ -1,51 +1,92 @@
-//! Small files that stay open between collections.
+//! Kernel files that stay open between collections.
 //!
 //! Opening and closing a file of /sys costs several times what reading it does, and a collection reads the same hundred of them
-//! each time. The kernel writes such a file anew whenever it is read from its start. A file whose device has gone
-//! says so, and is opened again; one that a collection did not read is closed after it.
+//! each time, and eighty of /proc. The kernel writes such a file anew whenever it is read from its start. A file whose device
+//! or module has gone says so, and is opened again; one that a collection did not read is closed after it.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::FixedState;
+use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// Files kept open at most: a quarter of the usual limit of a process.
-const FILES_MAX: usize = 256;
+/// Small files, those of /sys. As many as are kept open at most: with the others a third of the usual limit of a process.
+static SMALL: Files = Files::new(256);
+/// Files of any length, those of /proc.
+static LONG: Files = Files::new(96);
+
+const STEP_BYTES: usize = 4096;
+
+struct Files {
+    open: Mutex<HashMap<OsString, File, FixedState>>,
+    max: usize,
+}
 
 struct File {
     fd: OwnedFd,
     was_read: bool,
 }
 
-static FILES: Mutex<HashMap<OsString, File, FixedState>> = Mutex::new(HashMap::with_hasher(FixedState::with_seed(0)));
-
-/// Reads a file from its start; `None` if it cannot be.
+/// Reads a small file from its start; `None` if it cannot be.
 pub(super) fn read(path: OsString, buffer: &mut [u8]) -> Option<usize> {
-    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(file) = files.get_mut(&path) {
-        file.was_read = true;
-        match rustix::io::pread(&file.fd, &mut *buffer, 0) {
-            Ok(length) => return Some(length),
-            Err(Errno::NODEV) => drop(files.remove(&path)),
-            Err(_) => return None,
+    SMALL.read(path, |fd| rustix::io::pread(fd, &mut *buffer, 0)).ok()
+}
+
+/// Reads a file from its start to its end, or to `bytes_max`.
+pub(super) fn read_whole(path: OsString, bytes_max: usize) -> Result<Vec<u8>, Errno> {
+    LONG.read(path, |fd| {
+        let mut bytes = Vec::with_capacity(2 * STEP_BYTES);
+        while bytes.len() < bytes_max {
+            // A file of /proc gives a page or less at a time, and nothing at its end.
+            bytes.reserve(STEP_BYTES);
+            let at = bytes.len() as u64;
+            match rustix::io::pread(fd, spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
         }
-    }
-    let fd = rustix::fs::open(path.as_os_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let length = rustix::io::pread(&fd, buffer, 0).ok();
-    if files.len() < FILES_MAX {
-        files.insert(path, File { fd, was_read: true });
-    }
-    length
+        Ok(bytes)
+    })
 }
 
 /// Closes what was not read since the last time.
 pub(super) fn sweep() {
-    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-    files.retain(|_, file| std::mem::take(&mut file.was_read));
+    for files in [&SMALL, &LONG] {
+        files.lock().retain(|_, file| std::mem::take(&mut file.was_read));
+    }
+}
+
+impl Files {
+    const fn new(max: usize) -> Self {
+        Self { open: Mutex::new(HashMap::with_hasher(FixedState::with_seed(0))), max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OsString, File, FixedState>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, path: OsString, mut read: impl FnMut(&OwnedFd) -> Result<T, Errno>) -> Result<T, Errno> {
+        let mut files = self.lock();
+        if let Some(file) = files.get_mut(&path) {
+            file.was_read = true;
+            match read(&file.fd) {
+                // The device has gone, or the module that made the file.
+                Err(Errno::NODEV | Errno::IO) => drop(files.remove(&path)),
+                outcome => return outcome,
+            }
+        }
+        let fd = rustix::fs::open(path.as_os_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let outcome = read(&fd);
+        if files.len() < self.max {
+            files.insert(path, File { fd, was_read: true });
+        }
+        outcome
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +101,8 @@ mod tests {
             std::fs::write(&path, text).expect("writable");
             let length = super::read(path.clone().into(), &mut buffer).expect("readable");
             assert_eq!(&buffer[..length], text.as_bytes());
+            let whole = super::read_whole(path.clone().into(), 1 << 20).expect("readable");
+            assert_eq!(whole, text.as_bytes());
         }
     }
 }
