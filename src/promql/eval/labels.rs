@@ -1,8 +1,10 @@
 //! Label sets of results: dropping names, finding duplicates, grouping and matching.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::column::Series;
 use super::{Evaluator, Result, execution_error};
@@ -32,12 +34,16 @@ pub(super) fn duplicate_labels() -> QueryError {
 /// come of it. With delayed name removal it only marks them.
 pub(super) struct NameDropper {
     is_delayed: bool,
-    seen: HashSet<Labels, RandomState>,
+    /// Keyed digests of 128 bits: the label sets themselves would be most of what a query over many series holds.
+    seen: HashSet<u128, RandomState>,
+    key: u64,
 }
 
 impl NameDropper {
     pub fn refusing(evaluator: &Evaluator<'_>) -> Self {
-        Self { is_delayed: evaluator.query.delays_name_removal(), seen: HashSet::default() }
+        let seen = HashSet::<u128, RandomState>::default();
+        let key = seen.hasher().hash_one(0);
+        Self { is_delayed: evaluator.query.delays_name_removal(), seen, key }
     }
 
     /// Takes the name off, or marks the series.
@@ -47,7 +53,8 @@ impl NameDropper {
             return Ok(());
         }
         series.labels = without_metadata(&series.labels);
-        if self.seen.insert(series.labels.clone()) { Ok(()) } else { Err(duplicate_labels()) }
+        let digest = xxh3_128_with_seed(series.labels.as_bytes(), self.key);
+        if self.seen.insert(digest) { Ok(()) } else { Err(duplicate_labels()) }
     }
 }
 
@@ -95,14 +102,13 @@ pub(super) fn has_one_name(expr: &Expr) -> bool {
 
 /// Takes the names off that were marked to go at the end of the query.
 pub(super) fn remove_delayed_names(mut series: Vec<Series>) -> Result<Vec<Series>> {
-    let mut seen = HashSet::with_capacity_and_hasher(series.len(), RandomState::default());
-    for each in series.iter_mut() {
-        if each.drops_name {
-            each.labels = without_metadata(&each.labels);
-        }
-        if !seen.insert(each.labels.clone()) {
-            return Err(duplicate_labels());
-        }
+    for each in series.iter_mut().filter(|each| each.drops_name) {
+        each.labels = without_metadata(&each.labels);
+    }
+    let mut seen: HashSet<&Labels, RandomState> =
+        HashSet::with_capacity_and_hasher(series.len(), RandomState::default());
+    if !series.iter().all(|each| seen.insert(&each.labels)) {
+        return Err(duplicate_labels());
     }
     Ok(series)
 }
