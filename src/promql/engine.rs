@@ -293,7 +293,7 @@ mod tests {
     use crate::promql::{Features, parse, parse_series_description};
     use crate::store::MemoryStore;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use std::time::Instant;
 
     const STEP: Duration = Duration::from_secs(60);
@@ -561,20 +561,22 @@ mod tests {
         assert_eq!(ask(1 << 20, 1 << 20, "sum(g)"), Ok(()));
     }
 
-    /// Says that nobody waits any more after some looks at the store.
+    /// Counts reads, and says that nobody waits any more after the first one.
     struct Leaving<'a> {
         store: &'a MemoryStore,
         cancelled: Arc<AtomicBool>,
+        reads: AtomicU32,
     }
 
     impl Select for Leaving<'_> {
-        fn select<'a>(
+        fn select_any<'a>(
             &'a self,
-            matchers: &[crate::model::Matcher],
+            sets: &[Vec<crate::model::Matcher>],
             options: &crate::store::ReadOptions,
         ) -> Result<Box<dyn crate::store::SeriesSet + 'a>, crate::store::StoreError> {
-            let found = self.store.select(matchers, options);
-            self.cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+            let found = self.store.select_any(sets, options);
+            self.cancelled.store(true, Ordering::Relaxed);
+            self.reads.fetch_add(1, Ordering::Relaxed);
             found
         }
 
@@ -630,13 +632,49 @@ mod tests {
         }
         for (store, query) in [(&store, "g"), (&long, "stddev_over_time(long[5h])")] {
             let cancelled = Arc::new(AtomicBool::new(false));
-            let leaving = Leaving { store, cancelled: Arc::clone(&cancelled) };
+            let leaving = Leaving { store, cancelled: Arc::clone(&cancelled), reads: AtomicU32::new(0) };
             let options = QueryOptions { cancelled: Some(cancelled), ..QueryOptions::default() };
             let settings = EngineSettings { samples_max: 1_000_000, ..engine().settings().clone() };
             let expr = parse(query, Features::default()).expect(query);
             let (start, end) = (Timestamp(0), Timestamp(20_000_000));
             let outcome = Engine::new(settings).range(&leaving, &expr, start, end, STEP, &options);
             assert!(matches!(outcome, Err(QueryError::Cancelled)), "{query}: {outcome:?}");
+        }
+    }
+
+    /// Both sides of an operator are read at once where they look at the same time, and nobody can tell.
+    #[test]
+    fn sides_are_read_together() {
+        let store = example();
+        let engine = engine();
+        let ask = |query: &str| {
+            let counting = Leaving { store: &store, cancelled: Arc::default(), reads: AtomicU32::new(0) };
+            let expr = parse(query, Features::default()).expect(query);
+            let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
+            let result = engine.range(&counting, &expr, start, end, STEP, &QueryOptions::default()).expect(query);
+            assert_eq!(engine.memory_held(), 0, "all is given back: {query}");
+            (shown(&result.value), result.samples_read, counting.reads.into_inner())
+        };
+        let cases = [
+            ("sum(rate(c_total{i=\"1\"}[3m]))", "sum(rate(c_total[3m]))", 1),
+            ("rate(c_total[3m])", "increase(c_total[3m])", 1),
+            ("count_over_time(n[3m])", "sum_over_time(n[3m])", 1),
+            ("quantile_over_time(0.5, c_total[3m])", "last_over_time(c_total[3m])", 1),
+            ("sum(rate(c_total[3m]))", "sum(rate(c_total[3m] offset 1m))", 2),
+            ("sum(rate(c_total[3m]))", "sum(rate(c_total[2m]))", 2),
+            ("rate(c_total[3m])", "rate(c_total[3m] @ 300)", 2),
+        ];
+        for (lhs, rhs, reads) in cases {
+            let alone = [ask(lhs), ask(rhs)];
+            for op in ["/", "> bool", "and", "or"] {
+                let query = format!("{lhs} {op} {rhs}");
+                let (value, samples_read, all_reads) = ask(&query);
+                // The same with each side evaluated for itself, in subqueries of single points.
+                let apart = |side: &str| format!("last_over_time(({side})[1m:1m])");
+                let expected = ask(&format!("{} {op} {}", apart(lhs), apart(rhs)));
+                assert_eq!((value, all_reads), (expected.0, reads), "{query}");
+                assert_eq!(samples_read, alone[0].1 + alone[1].1, "{query}");
+            }
         }
     }
 

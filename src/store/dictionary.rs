@@ -138,6 +138,26 @@ impl Dictionary {
         Labels::from_sorted(self.pairs_of(record))
     }
 
+    /// Known series in the order of their [`Labels`]. Texts are compared once per pair and not once per series: then
+    /// series compare by the ranks of their pairs.
+    pub fn in_label_order(&self, mut ids: Vec<SeriesId>) -> Vec<SeriesId> {
+        let pairs_of = |id: &SeriesId| {
+            let position = self.position(*id);
+            position.map_or(&[][..], |position| slice_of(&self.arena, &self.records, position))
+        };
+        let (mut ranks, mut used) = (vec![0u32; self.pairs.len()], Vec::new());
+        for pair in ids.iter().flat_map(pairs_of) {
+            if std::mem::replace(&mut ranks[*pair as usize], 1) == 0 {
+                used.push(*pair);
+            }
+        }
+        crate::model::sort_by(&mut used, |a, b| self.pair_text(*a).cmp(&self.pair_text(*b)));
+        (1..).zip(used).for_each(|(rank, pair)| ranks[pair as usize] = rank);
+        let ranks_of = |id: &SeriesId| pairs_of(id).iter().map(|pair| ranks[*pair as usize]);
+        ids.sort_unstable_by(|a, b| ranks_of(a).cmp(ranks_of(b)));
+        ids
+    }
+
     /// The label names in use, with the values of each and the series of each value.
     pub fn names(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = (&str, &[SeriesId])>)> {
         self.by_name.iter().map(|(name, pairs)| {
@@ -341,6 +361,26 @@ mod tests {
         let record = dictionary.record(b).expect("just inserted");
         assert_eq!((dictionary.labels(record), record.group), (labels("node", "up"), GroupId(1)));
         assert_eq!(dictionary.find(&labels("up", "other")), None);
+    }
+
+    #[test]
+    fn the_order_is_that_of_labels() {
+        let texts = ["", "a", "a\0", "aa", "b", "up", "é", "__name__"];
+        let mut dictionary = Dictionary::default();
+        let mut all = Vec::new();
+        for number in 0..512 {
+            let text = |digit: u32| texts[(number * 37 / 8usize.pow(digit)) % 8];
+            let pairs = [("__name__", text(0)), ("a", text(1)), ("b", text(2))];
+            let labels = Labels::from_pairs(pairs.into_iter().skip(number % 3));
+            all.push((dictionary.insert(GroupId(0), &labels), labels));
+        }
+        all.dedup_by_key(|(id, _)| *id);
+        let mut ids: Vec<SeriesId> = all.iter().map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        all.sort_by(|a, b| a.1.cmp(&b.1));
+        all.dedup();
+        assert_eq!(dictionary.in_label_order(ids), all.iter().map(|(id, _)| *id).collect::<Vec<_>>());
     }
 
     #[test]

@@ -229,14 +229,14 @@ impl<S: Append + Select> Append for HeldStore<S> {
 }
 
 impl<S: Append + Select> Select for HeldStore<S> {
-    fn select<'a>(
+    fn select_any<'a>(
         &'a self,
-        matchers: &[Matcher],
+        sets: &[Vec<Matcher>],
         options: &ReadOptions,
     ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
         // Held first: what is stored in between is seen twice rather than not at all.
-        let held = self.copies(&[matchers.to_vec()], options.range);
-        let behind = self.behind.select(matchers, options)?;
+        let held = self.copies(sets, options.range);
+        let behind = self.behind.select_any(sets, options)?;
         Ok(match held.is_empty() {
             true => behind,
             false => Box::new(Joined { behind, waiting: None, is_over: false, held: held.into_iter().peekable() }),

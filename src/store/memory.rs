@@ -147,12 +147,12 @@ impl Append for MemoryStore {
 }
 
 impl Select for MemoryStore {
-    fn select<'a>(
+    fn select_any<'a>(
         &'a self,
-        matchers: &[Matcher],
+        sets: &[Vec<Matcher>],
         options: &ReadOptions,
     ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
-        let found = self.copies(&[matchers.to_vec()], options.range);
+        let found = self.copies(sets, options.range);
         Ok(Box::new(MemorySeriesSet { found: found.into_iter(), options: options.clone() }))
     }
 

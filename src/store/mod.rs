@@ -118,8 +118,20 @@ pub enum Rejection {
 /// Gives samples.
 pub trait Select: Send + Sync {
     /// The series that satisfy all matchers and have a sample in the range, sorted by labels.
-    fn select<'a>(&'a self, matchers: &[Matcher], options: &ReadOptions)
-    -> Result<Box<dyn SeriesSet + 'a>, StoreError>;
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        options: &ReadOptions,
+    ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
+        self.select_any(&[matchers.to_vec()], options)
+    }
+
+    /// The same for the series that satisfy all matchers of at least one set. No sets means all series.
+    fn select_any<'a>(
+        &'a self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+    ) -> Result<Box<dyn SeriesSet + 'a>, StoreError>;
 
     /// The newest sample within the range of every series that satisfies all matchers of at least
     /// one set, as of one consistent instant, sorted by labels. Series that end in a stale marker

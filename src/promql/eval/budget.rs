@@ -57,6 +57,16 @@ impl Budget {
         Ok(())
     }
 
+    /// Holds samples until they are given back.
+    pub fn keep(&self, samples: u64) -> Result<(), QueryError> {
+        self.reserve(samples).map(std::mem::forget)
+    }
+
+    /// Gives back samples that were kept.
+    pub fn give_back(&self, samples: u64) {
+        drop(Reservation { budget: self, samples });
+    }
+
     /// Starts to hold samples; they are given back when the reservation is dropped.
     pub fn reserve(&self, samples: u64) -> Result<Reservation<'_>, QueryError> {
         let mut reservation = Reservation { budget: self, samples: 0 };

@@ -31,12 +31,14 @@ mod quantile;
 mod range;
 mod selector;
 mod steps;
+mod together;
 
 use std::sync::Arc;
 
 use annotations::{Annotation, Annotations};
 use budget::{Budget, Reservation};
 use column::{Column, Scalar, Series};
+use together::Together;
 
 pub(super) use steps::Steps;
 
@@ -64,6 +66,7 @@ pub(super) struct Query<'q> {
     step_ms: i64,
     budget: Budget,
     annotations: Annotations,
+    together: Together,
 }
 
 /// A series of the result.
@@ -131,6 +134,7 @@ impl<'q> Query<'q> {
             step_ms: step,
             budget: Budget::new(settings.samples_max, memory.clone(), options.deadline, options.cancelled.clone()),
             annotations: Annotations::default(),
+            together: Together::default(),
         })
     }
 
@@ -289,11 +293,21 @@ impl<'q> Evaluator<'q> {
     fn each_series(
         &self,
         matchers: &[Matcher],
+        bounds: (i64, i64),
+        visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
+    ) -> Result<()> {
+        self.each_series_of_any(&[matchers.to_vec()], bounds, visit)
+    }
+
+    /// The same for the series of several selectors, each series once.
+    fn each_series_of_any(
+        &self,
+        sets: &[Vec<Matcher>],
         (from, to): (i64, i64),
         mut visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
     ) -> Result<()> {
         let range = TimeRange { start: Timestamp(from), end: Timestamp(to) };
-        let mut set = self.query.select.select(matchers, &self.query.read_options(range)).map_err(store_failure)?;
+        let mut set = self.query.select.select_any(sets, &self.query.read_options(range)).map_err(store_failure)?;
         let mut samples = Samples::default();
         let mut reservation = self.query.budget.reserve(0)?;
         while let Some(labels) = set.next(&mut samples).map_err(store_failure)? {

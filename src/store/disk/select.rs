@@ -22,12 +22,12 @@ use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSe
 const CHECK_INTERVAL: usize = 1024;
 
 impl Select for DiskStore {
-    fn select<'a>(
+    fn select_any<'a>(
         &'a self,
-        matchers: &[Matcher],
+        sets: &[Vec<Matcher>],
         options: &ReadOptions,
     ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
-        Ok(Box::new(self.shared.select(&[matchers.to_vec()], options)?))
+        Ok(Box::new(self.shared.select(sets, options)?))
     }
 
     fn newest(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<NewestSample>, StoreError> {
@@ -92,17 +92,6 @@ impl Select for DiskStore {
     }
 }
 
-impl DiskStore {
-    /// The same as [`Select::select`] for the series that satisfy all matchers of at least one set.
-    pub fn select_any<'a>(
-        &'a self,
-        sets: &[Vec<Matcher>],
-        options: &ReadOptions,
-    ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
-        Ok(Box::new(self.shared.select(sets, options)?))
-    }
-}
-
 type Found<'a> = (Selection<'a>, BTreeMap<Labels, BlockSeries>);
 
 /// Series in label order.
@@ -127,8 +116,8 @@ impl SeriesSet for DiskSeriesSet<'_> {
     fn next(&mut self, samples: &mut Samples) -> Result<Option<Labels>, StoreError> {
         samples.clear();
         loop {
-            self.options.check()?;
             if self.fetched.len() == 0 {
+                self.options.check()?;
                 // The pieces before go before the next ones come.
                 self.fetched = Vec::new().into_iter();
                 let line = self.series.as_slice().iter().map(|(_, sources)| sources);
@@ -164,7 +153,8 @@ impl Shared {
         let mut series: Vec<(Labels, Sources)> = Vec::new();
         {
             let head = self.read_head();
-            for (index, id) in matching_any(&head.dictionary, sets).into_iter().enumerate() {
+            let ids = head.dictionary.in_label_order(matching_any(&head.dictionary, sets));
+            for (index, id) in ids.into_iter().enumerate() {
                 if index.is_multiple_of(CHECK_INTERVAL) {
                     options.check()?;
                 }
@@ -185,8 +175,6 @@ impl Shared {
                 merged.entry(labels).or_default().head = sources.head;
             }
             series = merged.into_iter().collect();
-        } else {
-            series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         }
         let series = series.into_iter();
         Ok(DiskSeriesSet {

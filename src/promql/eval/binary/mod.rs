@@ -32,8 +32,18 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, expr: &Expr, binary: &BinaryExpr
     match (value_type(&binary.lhs), value_type(&binary.rhs)) {
         (_, ValueType::Scalar) => operation.stream_with_scalar(&binary.lhs, &binary.rhs, false, sink),
         (ValueType::Scalar, _) => operation.stream_with_scalar(&binary.rhs, &binary.lhs, true, sink),
-        _ if is_set_operator(binary.op) => set::stream(evaluator, binary, sink),
-        _ => matching::stream(&operation, binary, sink),
+        _ => {
+            let together = &evaluator.query.together;
+            let is_pair = together.begin(evaluator, binary)?;
+            let outcome = match is_set_operator(binary.op) {
+                true => set::stream(evaluator, binary, sink),
+                false => matching::stream(&operation, binary, sink),
+            };
+            if is_pair {
+                together.end(evaluator);
+            }
+            outcome
+        }
     }
 }
 

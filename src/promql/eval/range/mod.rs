@@ -13,10 +13,11 @@ use super::column::{ABSENT, Column, Scalar, Series, is_present};
 use super::invariance::argument_span;
 use super::labels::NameDropper;
 use super::steps::Reference;
-use super::{Annotation, Evaluator, Query, RawSeries, Result, Sink, Span, execution_error};
-use crate::model::METRIC_NAME;
+use super::together::Kept;
+use super::{Annotation, Evaluator, Query, RawSeries, Result, Sink, Span, execution_error, unwrap_parens};
+use crate::model::{Labels, METRIC_NAME};
 use crate::promql::Value;
-use crate::promql::ast::{Call, Expr};
+use crate::promql::ast::{Call, Expr, Node};
 
 use source::RangeSource;
 use sums::WindowSums;
@@ -174,27 +175,139 @@ pub(super) fn evaluate_raw(evaluator: &Evaluator<'_>, expr: &Expr) -> Result<Vec
 }
 
 fn each_column(evaluator: &Evaluator<'_>, function: RangeFunction, call: &Call, sink: Sink<'_>) -> Result<()> {
-    let is_range = |arg: &&Expr| super::value_type(arg) == crate::promql::ast::ValueType::RangeVector;
-    let range_arg = call.args.iter().find(is_range).ok_or_else(|| execution_error("expected a range vector"))?;
-    let source = RangeSource::of(evaluator, range_arg)?;
-    let scalars = call.args.iter().filter(|arg| !is_range(arg)).map(|arg| evaluator.scalar(arg));
-    let range_call = RangeCall {
-        query: evaluator.query,
-        function,
-        range_ms: source.range_ms,
-        scalars: scalars.collect::<Result<_>>()?,
-        // Upstream forgets where a subquery stands.
-        span: if source.is_subquery() && is_range(&&call.args[0]) { Span::default() } else { argument_span(call, 0) },
+    let together = &evaluator.query.together;
+    if let Some(kept) = together.take(evaluator, call) {
+        evaluator.query.budget.give_back(kept.weight);
+        evaluator.count_read(kept.samples_read);
+        return kept.series.into_iter().try_for_each(sink);
+    }
+    let reader = RangeReader::of(evaluator, function, call)?;
+    if let Some(partner) = together.partner(evaluator, call) {
+        return each_column_of_both(evaluator, call, &reader, &partner, sink);
+    }
+    reader.source.each_series(evaluator, &mut |series, samples| {
+        let (series, read) = reader.column_of(evaluator, series, &RangeSamples::new(samples))?;
+        evaluator.count_read(read);
+        series.map_or(Ok(()), &mut *sink)
+    })
+}
+
+/// The same in one read with another function's series, whose columns are kept.
+fn each_column_of_both(
+    evaluator: &Evaluator<'_>,
+    call: &Call,
+    reader: &RangeReader<'_>,
+    partner: &Call,
+    sink: Sink<'_>,
+) -> Result<()> {
+    let function = RangeFunction::named(partner.function.name).ok_or_else(|| execution_error("expected a range"))?;
+    let other = RangeReader::of(evaluator, function, partner)?;
+    let sets = [reader.source.matchers().to_vec(), other.source.matchers().to_vec()];
+    let is_of = |set: usize, labels: &Labels| {
+        sets[set].iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
     };
-    source.each_series(evaluator, &mut |mut series, samples| {
+    let mut kept = Some(Kept::default());
+    let outcome = evaluator.each_series_of_any(&sets, reader.source.read_bounds(evaluator), |labels, samples| {
         let samples = RangeSamples::new(samples);
-        series.column = range_call.column(evaluator, &source, &samples, series.labels.metric_name())?;
-        if !series.column.has_any() {
+        let series = |labels| Series { labels, drops_name: false, column: Column::default() };
+        if is_of(1, &labels)
+            && let Some(ahead) = &mut kept
+            && other.keep(evaluator, series(labels.clone()), &samples, ahead).is_err()
+        {
+            // Whatever is wrong with it is told when its turn comes.
+            kept.take().into_iter().for_each(|kept| evaluator.query.budget.give_back(kept.weight));
+        }
+        if !is_of(0, &labels) {
             return Ok(());
         }
-        range_call.check_counter_name(&series);
-        sink(series)
-    })
+        let (series, read) = reader.column_of(evaluator, series(labels), &samples)?;
+        evaluator.count_read(read);
+        series.map_or(Ok(()), &mut *sink)
+    });
+    if let Some(kept) = kept {
+        evaluator.query.together.keep(evaluator, call, kept);
+    }
+    outcome
+}
+
+/// Whether two calls read the samples of plain selectors over the same time, and have no further arguments that are
+/// to be evaluated.
+pub(super) fn reads_like(evaluator: &Evaluator<'_>, one: &Call, other: &Call) -> Result<bool> {
+    let is_simple = |call: &Call| {
+        let is_read = |arg: &Expr| matches!(unwrap_parens(arg).node, Node::Number(_) | Node::MatrixSelector(_));
+        call.function.name != "absent_over_time" && call.args.iter().all(is_read)
+    };
+    if !is_simple(one) || !is_simple(other) {
+        return Ok(false);
+    }
+    let (one, other) = (source_of(evaluator, one)?, source_of(evaluator, other)?);
+    Ok(!one.is_fixed() && !other.is_fixed() && one.read_bounds(evaluator) == other.read_bounds(evaluator))
+}
+
+fn is_range(arg: &&Expr) -> bool {
+    super::value_type(arg) == crate::promql::ast::ValueType::RangeVector
+}
+
+fn source_of<'e>(evaluator: &Evaluator<'_>, call: &'e Call) -> Result<RangeSource<'e>> {
+    let range_arg = call.args.iter().find(is_range).ok_or_else(|| execution_error("expected a range vector"))?;
+    RangeSource::of(evaluator, range_arg)
+}
+
+/// A function, and what it reads.
+struct RangeReader<'a> {
+    call: RangeCall<'a>,
+    source: RangeSource<'a>,
+}
+
+impl<'a> RangeReader<'a> {
+    fn of(evaluator: &Evaluator<'a>, function: RangeFunction, call: &'a Call) -> Result<Self> {
+        let source = source_of(evaluator, call)?;
+        let scalars = call.args.iter().filter(|arg| !is_range(arg)).map(|arg| evaluator.scalar(arg));
+        let is_first = is_range(&&call.args[0]);
+        let call = RangeCall {
+            query: evaluator.query,
+            function,
+            range_ms: source.range_ms,
+            scalars: scalars.collect::<Result<_>>()?,
+            // Upstream forgets where a subquery stands.
+            span: if source.is_subquery() && is_first { Span::default() } else { argument_span(call, 0) },
+        };
+        Ok(Self { call, source })
+    }
+
+    /// The series with its column, if that has any value, and how many samples were looked at.
+    fn column_of(
+        &self,
+        evaluator: &Evaluator<'_>,
+        mut series: Series,
+        samples: &RangeSamples<'_>,
+    ) -> Result<(Option<Series>, u64)> {
+        let read;
+        (series.column, read) = self.call.column(evaluator, &self.source, samples, series.labels.metric_name())?;
+        if !series.column.has_any() {
+            return Ok((None, read));
+        }
+        self.call.check_counter_name(&series);
+        Ok((Some(series), read))
+    }
+
+    /// Adds a series to what is kept of this function; fails where that is more than may be kept.
+    fn keep(
+        &self,
+        evaluator: &Evaluator<'_>,
+        series: Series,
+        samples: &RangeSamples<'_>,
+        kept: &mut Kept,
+    ) -> Result<()> {
+        let (series, read) = self.column_of(evaluator, series, samples)?;
+        kept.samples_read += read;
+        let Some(series) = series else { return Ok(()) };
+        let weight = series.column.weight();
+        evaluator.query.budget.keep(weight)?;
+        kept.weight += weight;
+        kept.series.push(series);
+        if kept.is_too_much() { Err(execution_error("too much to keep")) } else { Ok(()) }
+    }
 }
 
 impl RangeCall<'_> {
@@ -204,7 +317,7 @@ impl RangeCall<'_> {
         source: &RangeSource<'_>,
         samples: &RangeSamples<'_>,
         metric: &str,
-    ) -> Result<Column> {
+    ) -> Result<(Column, u64)> {
         let mut column = Column::absent(evaluator.steps.count);
         let mut windows = Windows::over(samples);
         let (mut read, mut checked) = (0, 0);
@@ -235,8 +348,7 @@ impl RangeCall<'_> {
         if let Some(mut sums) = sums {
             sums.finish(&mut column.floats);
         }
-        evaluator.count_read(read);
-        Ok(column)
+        Ok((column, read))
     }
 
     /// The function's value over one window that is not empty.

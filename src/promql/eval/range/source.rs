@@ -7,7 +7,7 @@ use super::super::column::{Column, Series};
 use super::super::steps::Steps;
 use super::super::{Evaluator, Result, unexpected_type, unwrap_parens};
 use super::Reference;
-use crate::model::{CounterResetHint, FloatHistogram, Timestamp};
+use crate::model::{CounterResetHint, FloatHistogram, Matcher, Timestamp};
 use crate::promql::ast::{Expr, MatrixSelector, Node, Subquery};
 use crate::store::Samples;
 
@@ -50,6 +50,25 @@ impl<'e> RangeSource<'e> {
         matches!(self.kind, Kind::Subquery(_))
     }
 
+    /// Whether it looks at one time for all steps.
+    pub fn is_fixed(&self) -> bool {
+        self.reference.fixed.is_some()
+    }
+
+    /// What the series of a selector satisfy; nothing for a subquery.
+    pub fn matchers(&self) -> &'e [Matcher] {
+        match self.kind {
+            Kind::Selector(matrix) => &matrix.selector.matchers,
+            Kind::Subquery(_) => &[],
+        }
+    }
+
+    /// The first and the last instant that is read for any step.
+    pub fn read_bounds(&self, evaluator: &Evaluator<'_>) -> (i64, i64) {
+        let (first, last) = self.reference.bounds(evaluator.steps);
+        (first.saturating_sub(self.range_ms).saturating_add(1), last)
+    }
+
     /// The bounds of the range at a step: open on the left, closed on the right.
     #[inline]
     pub fn window_bounds(&self, at: i64) -> (i64, i64) {
@@ -63,16 +82,16 @@ impl<'e> RangeSource<'e> {
         evaluator: &Evaluator<'_>,
         visit: &mut dyn FnMut(Series, &mut Samples) -> Result<()>,
     ) -> Result<()> {
-        let (first, last) = self.reference.bounds(evaluator.steps);
-        let after = first.saturating_sub(self.range_ms);
+        let (from, last) = self.read_bounds(evaluator);
         match self.kind {
             Kind::Selector(matrix) => {
-                let range = (after.saturating_add(1), last);
-                evaluator.each_series(&matrix.selector.matchers, range, |labels, samples| {
+                evaluator.each_series(&matrix.selector.matchers, (from, last), |labels, samples| {
                     visit(Series { labels, drops_name: false, column: Column::default() }, samples)
                 })
             }
-            Kind::Subquery(subquery) => each_subquery_series(evaluator, subquery, (after, last), visit),
+            Kind::Subquery(subquery) => {
+                each_subquery_series(evaluator, subquery, (from.saturating_sub(1), last), visit)
+            }
         }
     }
 }

@@ -1,0 +1,131 @@
+//! Two range functions that are read together: those of the two sides of an operator.
+//!
+//! What is divided by one another mostly lies in the same segments (`x_sum` and `x_count`), and reading a few series of
+//! a segment costs nearly as much as reading many. So where both sides of an operator contain a function of a plain
+//! selector over the same time, whichever is evaluated first reads the other's series too, and leaves the other's
+//! columns here: one value per step, up to [`KEPT_WEIGHT_MAX`] in all. Beyond that they are given up, and read when
+//! their turn comes.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::column::Series;
+use super::range::{RangeFunction, reads_like};
+use super::{Evaluator, Result, Steps};
+use crate::promql::ast::{BinaryExpr, Call, Expr, Node};
+
+/// Samples that may be kept: 8 MiB.
+const KEPT_WEIGHT_MAX: u64 = 1 << 20;
+
+/// The pairs of a query, innermost last.
+#[derive(Default)]
+pub(super) struct Together(RefCell<Vec<Pair>>);
+
+struct Pair {
+    calls: [Side; 2],
+    steps: Steps,
+    reads: u64,
+    /// One of them has been read.
+    is_begun: bool,
+}
+
+struct Side {
+    /// Where the call stands in memory: the tree stays where it is while it is evaluated.
+    address: usize,
+    call: Rc<Call>,
+    kept: Option<Kept>,
+}
+
+/// What a function gave ahead of its turn.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub series: Vec<Series>,
+    /// How many samples count as read for it.
+    pub samples_read: u64,
+    /// What it takes of the query's budget.
+    pub weight: u64,
+}
+
+impl Kept {
+    /// Whether it has outgrown its bound.
+    pub fn is_too_much(&self) -> bool {
+        self.weight > KEPT_WEIGHT_MAX
+    }
+}
+
+impl Together {
+    /// Notes the functions of an operator's sides, if they can be read together; whether that is so.
+    pub fn begin(&self, evaluator: &Evaluator<'_>, binary: &BinaryExpr) -> Result<bool> {
+        let (Some(lhs), Some(rhs)) = (range_call(&binary.lhs), range_call(&binary.rhs)) else { return Ok(false) };
+        if !reads_like(evaluator, lhs, rhs)? {
+            return Ok(false);
+        }
+        let side = |call: &Call| Side { address: address(call), call: Rc::new(call.clone()), kept: None };
+        let pair =
+            Pair { calls: [side(lhs), side(rhs)], steps: evaluator.steps, reads: evaluator.reads, is_begun: false };
+        self.0.borrow_mut().push(pair);
+        Ok(true)
+    }
+
+    /// Forgets the pair that was noted last.
+    pub fn end(&self, evaluator: &Evaluator<'_>) {
+        let pair = self.0.borrow_mut().pop();
+        for kept in pair.into_iter().flat_map(|pair| pair.calls).filter_map(|side| side.kept) {
+            evaluator.query.budget.give_back(kept.weight);
+        }
+    }
+
+    /// The function to be read together with this one.
+    pub fn partner(&self, evaluator: &Evaluator<'_>, call: &Call) -> Option<Rc<Call>> {
+        self.find(evaluator, call, |pair, side| {
+            let is_begun = std::mem::replace(&mut pair.is_begun, true);
+            (!is_begun).then(|| Rc::clone(&pair.calls[1 - side].call))
+        })
+    }
+
+    /// Keeps what the partner of a function gave.
+    pub fn keep(&self, evaluator: &Evaluator<'_>, call: &Call, kept: Kept) {
+        let mut kept = Some(kept);
+        self.find(evaluator, call, |pair, side| {
+            pair.calls[1 - side].kept = kept.take();
+            Some(())
+        });
+    }
+
+    /// What was kept of a function.
+    pub fn take(&self, evaluator: &Evaluator<'_>, call: &Call) -> Option<Kept> {
+        self.find(evaluator, call, |pair, side| pair.calls[side].kept.take())
+    }
+
+    /// The innermost pair with this call, evaluated as it was noted, for which something is found.
+    fn find<T>(
+        &self,
+        evaluator: &Evaluator<'_>,
+        call: &Call,
+        mut found: impl FnMut(&mut Pair, usize) -> Option<T>,
+    ) -> Option<T> {
+        let mut pairs = self.0.borrow_mut();
+        pairs.iter_mut().rev().filter(|pair| pair.steps == evaluator.steps && pair.reads == evaluator.reads).find_map(
+            |pair| {
+                let side = pair.calls.iter().position(|side| side.address == address(call))?;
+                found(pair, side)
+            },
+        )
+    }
+}
+
+fn address(call: &Call) -> usize {
+    std::ptr::from_ref(call) as usize
+}
+
+/// The first function of a range within an expression, if everything around it is evaluated at the same steps.
+fn range_call(expr: &Expr) -> Option<&Call> {
+    match &expr.node {
+        Node::Paren(inner) | Node::Unary(_, inner) => range_call(inner),
+        Node::Aggregate(aggregate) => range_call(&aggregate.expr),
+        Node::Binary(binary) => range_call(&binary.lhs).or_else(|| range_call(&binary.rhs)),
+        Node::Call(call) if RangeFunction::named(call.function.name).is_some() => Some(call),
+        Node::Call(call) => call.args.iter().find_map(range_call),
+        _ => None,
+    }
+}
