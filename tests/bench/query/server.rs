@@ -29,11 +29,12 @@ impl Server {
         Self::start(command, address)
     }
 
-    /// Outpost on the data set in `folder`: this program itself, under a clock that stands at `now`.
+    /// Outpost on the data set in `folder`: this program itself, under a clock that stands at `now`. `cache` is what
+    /// kept results may take.
     pub fn outpost(folder: &Path, now: i64, cache: &str) -> Self {
         let config = folder.join("outpost.yml");
-        let _ = cache;
-        std::fs::write(&config, "scrape_configs: []\n").expect("target/ is writable");
+        let text = format!("scrape_configs: []\noutpost: {{query: {{cache_size: {cache}}}}}\n");
+        std::fs::write(&config, text).expect("target/ is writable");
         let address = free_address();
         let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
         command.args(["serve", &now.to_string()]);
