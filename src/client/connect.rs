@@ -21,7 +21,7 @@ use super::{ClientError, ClientSettings, Deadline, ProxySettings, Scheme};
 const PROXY_REPLY_BYTES_MAX: usize = 16 * 1024;
 
 /// A byte stream to the server or the proxy.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 

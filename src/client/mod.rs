@@ -32,6 +32,7 @@ pub mod url;
 mod wire;
 
 pub use auth::base64;
+pub use connect::Stream;
 pub use deadline::Deadline;
 pub use error::ClientError;
 pub use file::SecretText;

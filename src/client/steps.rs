@@ -7,13 +7,12 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Uri, Version};
 use rustls::pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::auth::{Credentials, secret_value};
 use super::body::{Body, Inflater};
-use super::connect::{Connected, Connector, connect_first, tls_error};
+use super::connect::{Connected, Connector, Stream, connect_first, tls_error};
 use super::error::http_reason;
 use super::pool::{Lease, Pool, Sender};
 use super::resolve::ask_now;
@@ -214,13 +213,14 @@ impl TlsDialer {
     }
 
     /// Shakes hands on a connection. The certificate must be for the name in the settings or, without one, for `host`.
-    pub async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    pub async fn secure(
         &self,
-        stream: S,
+        stream: Box<dyn Stream>,
         host: &str,
         deadline: &Deadline,
-    ) -> Result<(TlsStream<S>, Session), ClientError> {
-        secure(&self.0, stream, host, deadline).await
+    ) -> Result<(Box<dyn Stream>, Session), ClientError> {
+        let (stream, session) = secure(&self.0, stream, host, deadline).await?;
+        Ok((Box::new(stream), session))
     }
 }
 
@@ -229,12 +229,12 @@ pub async fn look_up(host: &str, deadline: &Deadline) -> Result<Vec<SocketAddr>,
     deadline.within("resolving the host's name", ask_now(host)).await
 }
 
-async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+async fn secure(
     tls: &Tls,
-    stream: S,
+    stream: Box<dyn Stream>,
     host: &str,
     deadline: &Deadline,
-) -> Result<(TlsStream<S>, Session), ClientError> {
+) -> Result<(TlsStream<Box<dyn Stream>>, Session), ClientError> {
     let connector = tokio_rustls::TlsConnector::from(tls.config()?);
     let handshake = connector.connect(tls.server_name(host)?, stream);
     let done = async { handshake.await.map_err(|error| tls_error(host, &error)) };
@@ -243,7 +243,7 @@ async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
     Ok((stream, session))
 }
 
-fn session<S>(tls: &Tls, stream: &TlsStream<S>) -> Session {
+fn session(tls: &Tls, stream: &TlsStream<Box<dyn Stream>>) -> Session {
     let connection = &stream.get_ref().1;
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",

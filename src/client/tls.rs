@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -25,7 +26,16 @@ pub(super) struct Tls {
     cert: Option<SecretText>,
     key: Option<SecretText>,
     enable_http2: bool,
-    made: Mutex<Option<(Vec<Stamp>, Arc<ClientConfig>)>>,
+    made: Mutex<Option<Made>>,
+}
+
+/// What was made of the files as they were.
+#[derive(Debug)]
+struct Made {
+    stamps: Vec<Stamp>,
+    config: Arc<ClientConfig>,
+    /// `None` where nothing is checked. Held here, so that all clients share the system's.
+    roots: Option<Arc<Roots>>,
 }
 
 impl Tls {
@@ -57,24 +67,26 @@ impl Tls {
     pub(super) fn config(&self) -> Result<Arc<ClientConfig>, ClientError> {
         let stamps = self.stamps();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, config)) = &*made
-            && *known == stamps
-        {
-            return Ok(Arc::clone(config));
+        if let Some(known) = made.as_ref().filter(|known| known.stamps == stamps) {
+            return Ok(Arc::clone(&known.config));
         }
-        let mut config = self.build()?;
+        let roots = if self.settings.insecure_skip_verify { None } else { Some(self.roots()?) };
+        let mut config = self.build(roots.as_deref())?;
         if self.enable_http2 {
             config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
         }
         let config = Arc::new(config);
-        *made = Some((stamps, Arc::clone(&config)));
+        *made = Some(Made { stamps, config: Arc::clone(&config), roots });
         Ok(config)
     }
 
     /// When the chain from a server's certificate to a root ends, in seconds since the epoch; `None` where nothing has
     /// been checked.
     pub(super) fn chain_end(&self, presented: &[CertificateDer<'_>], now: i64) -> Option<i64> {
-        if self.settings.insecure_skip_verify { None } else { self.roots().ok()?.chain_end(presented, now) }
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let roots = made.as_ref()?.roots.clone()?;
+        drop(made);
+        roots.chain_end(presented, now)
     }
 
     /// The same towards a proxy, which is asked in HTTP/1.1.
@@ -89,18 +101,16 @@ impl Tls {
         texts.into_iter().flatten().filter_map(SecretText::path).map(|path| Stamp::of(path)).collect()
     }
 
-    fn build(&self) -> Result<ClientConfig, ClientError> {
+    fn build(&self, roots: Option<&Roots>) -> Result<ClientConfig, ClientError> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&self.versions()?)
             .map_err(|error| ClientError::Settings(error.to_string()))?;
-        let builder = if self.settings.insecure_skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        } else {
-            let verifier = self.roots()?.verifier(&provider);
-            let verifier = verifier.map_err(|error| ClientError::Settings(error.to_string()))?;
-            builder.dangerous().with_custom_certificate_verifier(verifier)
+        let verifier: Arc<dyn ServerCertVerifier> = match roots {
+            Some(roots) => roots.verifier(&provider).map_err(|error| ClientError::Settings(error.to_string()))?,
+            None => Arc::new(AnyCertificate(provider)),
         };
+        let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(builder.with_no_client_auth());
         };
@@ -158,6 +168,10 @@ fn certificate_reason(problem: &rustls::CertificateError) -> String {
         Problem::NotValidForName | Problem::NotValidForNameContext { .. } => {
             "the server's certificate is for another name; set tls_config's server_name".to_owned()
         }
+        // webpki says so of what `openssl req -x509` makes, before it looks at who has signed it.
+        Problem::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "the server's certificate is signed by itself; set tls_config's ca_file to a copy of it".to_owned()
+        }
         Problem::Revoked => "the server's certificate has been revoked".to_owned(),
         other => format!("the server's certificate is not valid: {other}"),
     }
@@ -187,6 +201,9 @@ mod tests {
         [include_str!("../../tests/fixtures/tls/server.pem"), include_str!("../../tests/fixtures/tls/server.key")];
     const EXPIRED: [&str; 2] =
         [include_str!("../../tests/fixtures/tls/expired.pem"), include_str!("../../tests/fixtures/tls/expired.key")];
+    /// Signed by itself, and an authority in its own words.
+    const OWN: [&str; 2] =
+        [include_str!("../../tests/fixtures/tls/self.pem"), include_str!("../../tests/fixtures/tls/self.key")];
     const CLIENT: [&str; 2] =
         [include_str!("../../tests/fixtures/tls/client.pem"), include_str!("../../tests/fixtures/tls/client.key")];
 
@@ -241,6 +258,9 @@ mod tests {
         let other = TlsSettings { server_name: Some("other.lan".to_owned()), ..ca.clone() };
         let named = TlsSettings { server_name: Some("localhost".to_owned()), ..ca.clone() };
         let old = TlsSettings { max_version: Some(TlsVersion::Tls12), ..ca.clone() };
+        let own = TlsSettings { ca: inline(OWN[0]), ..TlsSettings::default() };
+        let own_for_other = TlsSettings { server_name: Some("other.lan".to_owned()), ..own.clone() };
+        let own_and_expired = TlsSettings { ca: inline(EXPIRED[0]), ..TlsSettings::default() };
         let blind = TlsSettings { insecure_skip_verify: true, ..TlsSettings::default() };
         let cases = [
             (SERVER, &ca, "ok"),
@@ -248,6 +268,10 @@ mod tests {
             (SERVER, &old, "ok"),
             (SERVER, &blind, "ok"),
             (EXPIRED, &blind, "ok"),
+            (OWN, &own, "ok"),
+            (OWN, &ca, "TLS with 127.0.0.1 failed: the server's certificate is signed by itself; set"),
+            (OWN, &own_for_other, "TLS with 127.0.0.1 failed: the server's certificate is for another name"),
+            (EXPIRED, &own_and_expired, "TLS with 127.0.0.1 failed: the server's certificate has expired"),
             (EXPIRED, &ca, "TLS with 127.0.0.1 failed: the server's certificate has expired"),
             (SERVER, &other, "TLS with 127.0.0.1 failed: the server's certificate is for another name"),
             (
@@ -260,6 +284,17 @@ mod tests {
             let found = fetch(settings.clone(), server(certificate, false).await).await;
             assert!(found.starts_with(expected), "{found:?} should start with {expected:?}");
         }
+    }
+
+    #[test]
+    fn clients_share_the_system_s_roots() {
+        let roots = [0, 1].map(|_| {
+            let tls = Tls::new(&TlsSettings::default(), true).expect("valid");
+            tls.config().expect("the system's or built-in roots");
+            tls
+        });
+        let [first, second] = roots.map(|tls| tls.made.into_inner().expect("not poisoned").and_then(|made| made.roots));
+        assert!(Arc::ptr_eq(&first.expect("checked"), &second.expect("checked")));
     }
 
     #[tokio::test]

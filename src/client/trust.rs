@@ -247,3 +247,40 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificates(pems: &[&str]) -> Vec<CertificateDer<'static>> {
+        pems.iter().map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()).expect("valid")).collect()
+    }
+
+    #[test]
+    fn a_chain_ends_with_its_first_certificate_that_does() {
+        let [ca, server, expired, own] = [
+            include_str!("../../tests/fixtures/tls/ca.pem"),
+            include_str!("../../tests/fixtures/tls/server.pem"),
+            include_str!("../../tests/fixtures/tls/expired.pem"),
+            include_str!("../../tests/fixtures/tls/self.pem"),
+        ];
+        let end = |pem: &str| end_of(&certificates(&[pem])[0]).expect("a certificate").not_after;
+        let now = end(expired) + 1;
+        let cases: [(&[&str], &[&str], i64, Option<i64>); 7] = [
+            (&[server], &[ca], now, Some(end(server))),
+            (&[server, ca, ca], &[ca], now, Some(end(server))),
+            (&[own], &[ca, own], now, Some(end(own))),
+            (&[expired], &[ca], now, Some(end(expired))),
+            (&[own], &[ca], now, None),
+            (&[server], &[ca], end(ca) + 1, None),
+            (&[], &[ca], now, None),
+        ];
+        for (presented, roots, now, expected) in cases {
+            let roots = Roots::of(certificates(roots)).expect("valid");
+            assert_eq!(roots.chain_end(&certificates(presented), now), expected);
+        }
+        // Each of these may have issued each other one: the number of ways is bounded.
+        let roots = Roots::of(certificates(&[server])).expect("valid");
+        assert_eq!(roots.chain_end(&certificates(&[ca; 50]), now), None);
+    }
+}

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ use super::settings::{DnsProbe, RecordRules};
 use super::sheet::{Gauge, Sheet};
 use crate::client::dns_records::{Message, Question, Record, code_name, encode_question, parse_message};
 use crate::client::url::split_host_port;
-use crate::client::{ClientError, TlsDialer};
+use crate::client::{ClientError, Stream, TlsDialer};
 use crate::model::SearchRegex;
 
 const DURATION: Gauge = ("probe_dns_duration_seconds", "Duration of DNS request by phase");
@@ -98,14 +98,12 @@ impl DnsProber {
             let talk = async { ask_udp(&socket, &query, id).await.map_err(failed) };
             return asked.deadline.within("waiting for the answer", talk).await.map_err(|error| error.to_string());
         }
-        let mut stream = connect_tcp(address, self.settings.source, &asked.deadline).await?;
-        if !self.settings.over_tls {
-            *sent = Some(Instant::now());
-            let talk = async { ask_stream(&mut stream, &query).await.map_err(failed) };
-            return asked.deadline.within("waiting for the answer", talk).await.map_err(|error| error.to_string());
+        let stream = connect_tcp(address, self.settings.source, &asked.deadline).await?;
+        let mut stream: Box<dyn Stream> = Box::new(stream);
+        if self.settings.over_tls {
+            let secured = self.tls.secure(stream, host, &asked.deadline).await;
+            stream = secured.map_err(|error| error.to_string())?.0;
         }
-        let secured = self.tls.secure(stream, host, &asked.deadline).await;
-        let mut stream = secured.map_err(|error| error.to_string())?.0;
         *sent = Some(Instant::now());
         let talk = async { ask_stream(&mut stream, &query).await.map_err(failed) };
         asked.deadline.within("waiting for the answer", talk).await.map_err(|error| error.to_string())
@@ -182,7 +180,7 @@ async fn ask_udp(socket: &UdpSocket, query: &[u8], id: u16) -> std::io::Result<V
     }
 }
 
-async fn ask_stream<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, query: &[u8]) -> std::io::Result<Vec<u8>> {
+async fn ask_stream(stream: &mut Box<dyn Stream>, query: &[u8]) -> std::io::Result<Vec<u8>> {
     let len = u16::try_from(query.len()).map_err(std::io::Error::other)?;
     stream.write_all(&[&len.to_be_bytes(), query].concat()).await?;
     stream.flush().await?;

@@ -1,7 +1,7 @@
 //! `prober: tcp`: a connection, and a talk line by line.
 //! Source of the rules: blackbox_exporter/prober/tcp.go and query_response.go.
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::address::choose;
 use super::chain;
@@ -10,7 +10,7 @@ use super::probe::{Asked, connect_tcp};
 use super::settings::{QueryResponse, TcpProbe};
 use super::sheet::{Gauge, Sheet};
 use crate::client::url::split_host_port;
-use crate::client::{ClientError, TlsDialer};
+use crate::client::{ClientError, Session, Stream, TlsDialer};
 
 /// The longest line that is looked at, as in Go's `bufio.Scanner`.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -29,10 +29,6 @@ pub(super) struct TcpProber {
     settings: TcpProbe,
     tls: TlsDialer,
 }
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl TcpProber {
     /// Checks the settings.
@@ -63,12 +59,12 @@ impl TcpProber {
         Ok(())
     }
 
-    async fn secure(&self, talk: &mut Talk, host: &str, asked: &Asked<'_>) -> Result<crate::client::Session, String> {
+    async fn secure(&self, talk: &mut Talk, host: &str, asked: &Asked<'_>) -> Result<Session, String> {
         let plain = std::mem::replace(&mut talk.stream, Box::new(tokio::io::empty()));
         let name = asked.hostname.unwrap_or(host);
         let secured = self.tls.secure(plain, name, &asked.deadline).await;
         let (stream, session) = secured.map_err(|error| error.to_string())?;
-        *talk = Talk { stream: Box::new(stream), buffer: Vec::new() };
+        *talk = Talk { stream, buffer: Vec::new() };
         Ok(session)
     }
 
