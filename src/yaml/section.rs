@@ -319,6 +319,11 @@ impl<'d> Section<'d> {
 
     /// Names every key that was never asked for. `foreign` gives, for keys that others know, what to say.
     pub fn finish(self, foreign: impl Fn(&str) -> Option<String>) {
+        self.name_unknown(&foreign);
+    }
+
+    /// Not generic: there is a section for everything, and this is long.
+    fn name_unknown(&self, foreign: &dyn Fn(&str) -> Option<String>) {
         let known = self.known.borrow();
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let message = foreign(&entry.key).unwrap_or_else(|| unknown_key(&entry.key, &known));

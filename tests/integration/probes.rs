@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use super::support::{
-    Answer, Ask, Outpost, PATIENCE, blackbox_exporter, encode, eventually, exchange, fixture, get, get_json,
+    Answer, Ask, Outpost, PATIENCE, Process, blackbox_exporter, encode, eventually, exchange, fixture, get, get_json,
     query_value,
 };
 use servers::Services;
@@ -309,4 +310,70 @@ fn stored(address: &str, case: &str) -> Result<Values, String> {
         values.insert(series, entry["value"][1].as_str().unwrap().parse().unwrap());
     }
     if values.contains_key("up") { Ok(values) } else { Err("not probed yet".to_owned()) }
+}
+
+/// Echo requests by the kernel's sockets for everybody, and no right to any. Each in a network namespace, whose setting
+/// it is, and without the capability for raw sockets.
+#[test]
+fn echo_requests_need_a_right() {
+    let forbidden = "this process may not send ICMP echo requests: widen net.ipv4.ping_group_range";
+    for (range, expected, error) in [("0 0", 1.0, ""), ("1 0", 0.0, forbidden)] {
+        let Some(site) = Namespaced::start(range) else { return };
+        for (family, value) in [("up", expected), ("probe_success", expected)] {
+            let query = format!("min({family}) or vector(0)");
+            eventually(PATIENCE, &query, || {
+                let found = site.ask(&["query", "instant", &site.url(), &query]);
+                // Both targets must have been probed before their values count.
+                let count = site.ask(&["query", "instant", &site.url(), "count(up) == 2"]);
+                let is_there = found.contains(&format!("=> {value} @")) && count.contains("=> 2 @");
+                if is_there { Ok(()) } else { Err(format!("{found} {count}")) }
+            });
+        }
+        assert!(error.is_empty() || site.process.output().contains(error), "{}", site.process.output());
+    }
+}
+
+/// An outpost in a network namespace of its own that probes it.
+struct Namespaced {
+    process: Process,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Namespaced {
+    fn start(range: &str) -> Option<Self> {
+        let folder = tempfile::TempDir::new().unwrap();
+        let config = "global: {scrape_interval: 1s}\nscrape_configs: [{job_name: p, collector: probe, \
+                      params: {module: [icmp]}, static_configs: [{targets: [127.0.0.1, '127.0.0.2']}]}]\n";
+        std::fs::write(folder.path().join("outpost.yml"), config).unwrap();
+        let set_up = format!(
+            "ip link set lo up && echo {range} >/proc/sys/net/ipv4/ping_group_range && exec setpriv \
+             --bounding-set=-net_raw --inh-caps=-net_raw {} --config.file=outpost.yml --storage.path=data \
+             --web.listen-address=127.0.0.1:0 --log.level=debug",
+            env!("CARGO_BIN_EXE_outpost")
+        );
+        let trial = "unshare -n sh -c 'echo 1 0 >/proc/sys/net/ipv4/ping_group_range'";
+        if !Command::new("sh").args(["-c", trial]).status().is_ok_and(|status| status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "no network namespace whose settings may be changed");
+            eprintln!("SKIPPED: no network namespace whose settings may be changed");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.current_dir(folder.path()).args(["-n", "sh", "-c", &set_up]);
+        let mut process = Process::start("outpost", &mut command);
+        let address = process.wait_for_field("listening", "address=");
+        Some(Self { process, address, _folder: folder })
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What a command of outpost says in there.
+    fn ask(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.process.id().to_string(), "-n", env!("CARGO_BIN_EXE_outpost")]).args(arguments);
+        let output = command.output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
 }
