@@ -47,6 +47,15 @@ fn checks_say_what_is_wrong_and_exit_with_1() {
             words: &["SUCCESS", "FAILED: config/bad/job_twice.yml:4:5: scrape_configs[1]: a second job"],
         },
         Case {
+            arguments: &["check", "config", "commands/files/probes.yml"],
+            input: "",
+            exit_code: 1,
+            words: &[
+                "job \"probes\": static_configs[1]: target 0: there is no module \"ssh\"; known are web",
+                "job \"probes\": module \"web\": body_file: commands/files/no_such_body: ",
+            ],
+        },
+        Case {
             arguments: &["check", "config", "missing.yml"],
             input: "",
             exit_code: 1,

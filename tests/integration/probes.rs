@@ -62,6 +62,7 @@ fn cases(services: &Services) -> Vec<Case> {
         ("tls_other_name", "http_other_name", tls(&services.good_tls), false),
         ("tls_12", "http_tls12", tls(&services.good_tls), true),
         ("tls_unwanted", "http_not_ssl", tls(&services.good_tls), false),
+        ("http2", "http2", format!("https://{}/", local(&services.http2)), true),
         ("proxy", "http_proxy", "http://behind.invalid/x".to_owned(), true),
         ("tcp", "tcp_connect", services.mute.clone(), true),
         ("tcp_by_name", "tcp_ip4", local(&services.mute), true),

@@ -24,6 +24,7 @@ pub struct Services {
     pub dns: String,
     pub dns_tls: String,
     pub proxy: String,
+    pub http2: String,
     /// Nobody listens there.
     pub refusing: String,
 }
@@ -72,6 +73,7 @@ impl Services {
             dns: name_server(),
             dns_tls: listen(move |stream, _| answer_stream(&mut secure(&dns_certificate, stream))),
             proxy: listen(|mut stream, _| serve_proxy(&mut stream)),
+            http2: serve_http2(),
             refusing: free.local_addr().unwrap().to_string(),
         }
     }
@@ -196,6 +198,36 @@ fn read_request(stream: &mut dyn Stream) -> std::io::Result<(String, Vec<u8>)> {
     let mut body = vec![0; len.unwrap_or(0)];
     stream.read_exact(&mut body)?;
     Ok((head, body))
+}
+
+/// A server that speaks HTTP/2 where the handshake offers it, on a runtime of its own.
+fn serve_http2() -> String {
+    let mut config = (*tls("server")).clone();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                tokio::spawn(async move {
+                    let service =
+                        hyper::service::service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
+                            let text = format!("all is well at {}", request.uri().host().unwrap_or("nowhere"));
+                            Ok::<_, std::convert::Infallible>(hyper::Response::new(text))
+                        });
+                    let io = hyper_util::rt::TokioIo::new(stream);
+                    let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+                    drop(builder.serve_connection(io, service).await);
+                });
+            }
+        });
+    });
+    address
 }
 
 fn gzip(data: &[u8]) -> Vec<u8> {
