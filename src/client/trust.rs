@@ -266,7 +266,8 @@ mod tests {
         ];
         let end = |pem: &str| end_of(&certificates(&[pem])[0]).expect("a certificate").not_after;
         let now = end(expired) + 1;
-        let cases: [(&[&str], &[&str], i64, Option<i64>); 7] = [
+        type Case<'p> = (&'p [&'p str], &'p [&'p str], i64, Option<i64>);
+        let cases: [Case<'_>; 7] = [
             (&[server], &[ca], now, Some(end(server))),
             (&[server, ca, ca], &[ca], now, Some(end(server))),
             (&[own], &[ca, own], now, Some(end(own))),
