@@ -8,14 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 
 use crate::clock::{Clock, RELEASED, Steps};
 use crate::model::MetricType;
 use crate::store::{Append, DiskStore, HELD_SAMPLES_MAX, HeldStore, Select, Settled, StoreSettings};
 use crate::telemetry::{Counter, Gauge, Registry};
 
+/// While samples wait for the time of day.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// While the clock is believed: each look wakes an idle process three times, since tokio's timers come nearer in steps.
+const LOOK_INTERVAL_BELIEVED: Duration = Duration::from_secs(15);
 /// The assumed time begins so much behind the newest stored sample.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -69,7 +72,7 @@ impl ClockKeeper {
         }
     }
 
-    /// Looks again every second from now on.
+    /// Looks again and again from now on.
     pub fn start(&mut self) {
         let (clock, held, metrics) = (self.clock.clone(), self.held.clone(), self.metrics.clone());
         self.watching = Some(tokio::spawn(watch(clock, held, metrics)));
@@ -93,10 +96,7 @@ impl ClockKeeper {
 async fn watch(clock: Clock, held: Option<Arc<HeldStore<DiskStore>>>, metrics: Metrics) {
     let began = Instant::now();
     let mut steps = Steps::default();
-    let mut ticks = interval(LOOK_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
-        ticks.tick().await;
         if let Some(by_ms) = steps.look(clock.wall(), began.elapsed()) {
             metrics.note_step(by_ms);
             let seconds = by_ms as f64 / 1000.0;
@@ -105,6 +105,7 @@ async fn watch(clock: Clock, held: Option<Arc<HeldStore<DiskStore>>>, metrics: M
         if clock.is_held() && clock.can_settle() {
             settle(&clock, held.clone(), &metrics).await;
         }
+        sleep(if clock.is_held() { LOOK_INTERVAL } else { LOOK_INTERVAL_BELIEVED }).await;
     }
 }
 
