@@ -1,5 +1,7 @@
 //! A program under measurement: started, asked for what it scraped, its use of the machine read from the kernel.
 
+#![allow(dead_code, reason = "each bench that includes this uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Write};
@@ -15,7 +17,8 @@ const START_MAX: Duration = Duration::from_secs(60);
 pub struct Process {
     name: &'static str,
     child: Child,
-    address: SocketAddr,
+    /// Where it answers.
+    pub address: SocketAddr,
 }
 
 /// What a program used.
@@ -80,7 +83,13 @@ impl Process {
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     }
 
-    fn memory(&self) -> BTreeMap<&'static str, u64> {
+    /// Forgets how much memory it once had: `VmHWM` counts from now on.
+    pub fn reset_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("own children may be reset");
+    }
+
+    /// Lines of `/proc/PID/status`, in KiB.
+    pub fn memory(&self) -> BTreeMap<&'static str, u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let kib = |key: &str| {
             let line = status.lines().find(|line| line.starts_with(key) && line[key.len()..].starts_with(':'));
