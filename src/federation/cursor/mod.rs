@@ -41,6 +41,9 @@ const HOLES_MAX: usize = 8;
 /// The reply's bound where receipt is assumed: a reply that gets through fast is less likely to be lost unseen.
 pub(super) const ASSUMED_SAMPLES_MAX: usize = 20_000;
 
+/// Replies that may still turn out to have been read.
+const PENDING_MAX: usize = 4;
+
 /// How it is known that a puller has read a reply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Receipt {
@@ -139,7 +142,9 @@ pub(super) struct Cursor {
     positions: HashMap<u64, Timestamp>,
     /// Up to here everything that had come in time was given; at or after `settled`.
     given_until: Timestamp,
-    pending: Option<Pending>,
+    /// Replies given from where the cursor stands, the newest last: any of them may turn out to have been read. (What was
+    /// sent on a connection before the link broke may arrive after what a new connection brought.)
+    pending: Vec<Pending>,
     /// From the request before the last one to the last one.
     gap_ms: Option<i64>,
     samples_max: usize,
@@ -199,7 +204,7 @@ impl Cursor {
             given_until: progress.settled,
             progress,
             positions: HashMap::new(),
-            pending: None,
+            pending: Vec::new(),
             gap_ms: None,
             samples_max: samples_ceiling,
             samples_ceiling,
@@ -237,27 +242,30 @@ impl Cursor {
             self.ask_for_less();
         }
         let series = outcome?;
-        let is_taken = self.pending.as_ref().map(|pending| Arc::clone(&pending.is_taken)).unwrap_or_default();
+        let is_taken = self.pending.last().map(|pending| Arc::clone(&pending.is_taken)).unwrap_or_default();
         Ok(Given { series, is_taken })
     }
 
     /// Moves for the reply before if that was read.
     fn confirm(&mut self, turn: &Turn<'_>) {
-        let Some(pending) = self.pending.take() else { return };
-        let gap_ms = turn.now.since(pending.asked);
+        let Some(newest) = self.pending.last() else { return };
+        let gap_ms = turn.now.since(newest.asked);
         let gap_before = self.gap_ms.replace(gap_ms);
-        self.progress.is_confirmed = match turn.receipt {
-            Receipt::Proved => pending.is_followed_by(turn.facts),
-            Receipt::Assumed => {
-                let is_on_time = gap_before.is_some_and(|before| gap_ms <= before.saturating_add(before / 2));
-                is_on_time && pending.is_taken.load(Ordering::Acquire)
-            }
+        let is_on_time = gap_before.is_some_and(|before| gap_ms <= before.saturating_add(before / 2));
+        let read = match turn.receipt {
+            Receipt::Proved => self.pending.iter().rposition(|pending| pending.is_followed_by(turn.facts)),
+            Receipt::Assumed if is_on_time && newest.is_taken.load(Ordering::Acquire) => Some(self.pending.len() - 1),
+            Receipt::Assumed => None,
         };
-        if !self.progress.is_confirmed {
-            self.progress.resent_total += pending.samples;
+        self.progress.is_confirmed = read.is_some();
+        let Some(read) = read else {
+            self.progress.resent_total += newest.samples;
             self.ask_for_less();
             return;
-        }
+        };
+        let pending = self.pending.swap_remove(read);
+        // The others were given from where the cursor stood until now.
+        self.pending.clear();
         self.progress.settled = pending.settled;
         self.given_until = pending.given_until;
         self.progress.holes = pending.holes;
@@ -290,6 +298,7 @@ impl Cursor {
             self.given_until = self.progress.settled;
             self.progress.holes.clear();
             self.positions.clear();
+            self.pending.clear();
         }
         let wanted = Wanted {
             range: TimeRange { start: self.given_until, end: turn.now },
@@ -357,7 +366,10 @@ impl Cursor {
         }
         let samples = spans.iter().map(|span| span.samples as u64).sum();
         self.progress.given_total += samples;
-        self.pending = Some(Pending {
+        if self.pending.len() >= PENDING_MAX {
+            self.pending.remove(0);
+        }
+        self.pending.push(Pending {
             connection: turn.facts.id,
             request: turn.facts.earlier_requests,
             asked: turn.now,

@@ -186,6 +186,28 @@ fn a_lost_reply_is_given_again() {
 }
 
 #[test]
+fn a_request_that_comes_late_on_an_old_connection_costs_nothing() {
+    let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+    scene.scrape(0);
+    scene.pull(true);
+    let old = (scene.connection, scene.requests);
+    (0..20).for_each(|_| scene.scrape(0));
+    // The link is back, and a new connection brings the backlog.
+    (scene.connection, scene.requests) = (ConnectionId::unused(), 0);
+    scene.pull(true);
+    let new = (scene.connection, scene.requests);
+    // What had been sent before the link broke arrives now; nobody reads the reply.
+    (scene.connection, scene.requests) = (ConnectionId::unused(), old.1);
+    scene.pull(false);
+    (scene.connection, scene.requests) = new;
+    scene.scrape(0);
+    scene.pull(true);
+    scene.check_complete();
+    // The first reply was read and not confirmed: those samples came twice, and no others.
+    assert_eq!(scene.received.values().filter(|times| **times > 1).count(), SERIES);
+}
+
+#[test]
 fn behind_a_proxy_receipt_goes_by_the_time_of_the_next_request() {
     let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
     scene.receipt = Receipt::Assumed;
