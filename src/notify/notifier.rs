@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -31,6 +31,8 @@ const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether the file has to change, and the time between two writes.
 const KEEP_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const KEEP_WRITE_INTERVAL: Duration = Duration::from_secs(30);
+/// While no alert waits, unless one arrives: each look wakes an idle process.
+const KEEP_QUIET_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Settings that cannot be put to use.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,8 @@ struct Inner {
     homeless: Counter,
     stopping: watch::Sender<Stopping>,
     kept: Option<Arc<Kept>>,
+    /// Told of each delivery of alerts.
+    arrived: Arc<Notify>,
 }
 
 /// What is in the file of waiting alerts.
@@ -149,7 +153,15 @@ impl Notifier {
         let (name, help) =
             ("outpost_notifications_undiscovered_dropped_total", "Alerts given up before an Alertmanager was found.");
         let (state, homeless) = (Mutex::new(state), registry.counter(name, help));
-        let notifier = Self(Arc::new(Inner { clock, state, discovery_failures, homeless, stopping, kept }));
+        let notifier = Self(Arc::new(Inner {
+            clock,
+            state,
+            discovery_failures,
+            homeless,
+            stopping,
+            kept,
+            arrived: Arc::default(),
+        }));
         notifier.register(registry);
         notifier
     }
@@ -271,6 +283,7 @@ impl AlertSink for Notifier {
                 delivering.endpoint.push(for_set.iter().cloned());
             }
         }
+        self.0.arrived.notify_one();
     }
 }
 
@@ -399,6 +412,11 @@ async fn keep(notifier: Weak<Inner>) {
         if notifier.keep().await {
             drop(notifier);
             sleep(KEEP_WRITE_INTERVAL).await;
+        } else if notifier.state().waiting(notifier.clock.now()).is_empty() {
+            let arrived = Arc::clone(&notifier.arrived);
+            drop(notifier);
+            // Out or over, it makes no difference: the next look tells.
+            drop(timeout(KEEP_QUIET_INTERVAL, arrived.notified()).await);
         }
     }
 }
