@@ -4,7 +4,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::file::{SecretText, read_text};
 use super::oauth2::TokenSource;
-use super::{ClientError, ClientSettings, Deadline, HeaderValues};
+use super::{ClientError, ClientSettings, Deadline, HeaderValues, Url};
 
 /// The credentials of one client.
 #[derive(Debug)]
@@ -37,8 +37,13 @@ impl Credentials {
         })
     }
 
-    /// Adds what is configured; an `Authorization` that is already there stays.
-    pub(super) async fn apply(&self, headers: &mut HeaderMap, deadline: &Deadline) -> Result<(), ClientError> {
+    /// Adds what is configured or, without that, what stands in the address; an `Authorization` that is already there stays.
+    pub(super) async fn apply(
+        &self,
+        headers: &mut HeaderMap,
+        url: &Url,
+        deadline: &Deadline,
+    ) -> Result<(), ClientError> {
         for (name, values) in &self.headers {
             append_values(headers, name, values)?;
         }
@@ -50,7 +55,10 @@ impl Credentials {
             (_, Some((scheme, Some(credentials))), _) => format!("{scheme} {}", credentials.text()?.expose()),
             (_, Some((scheme, None)), _) => scheme.clone(),
             (_, _, Some(source)) => source.authorization(deadline).await?,
-            _ => return Ok(()),
+            _ => match &url.user {
+                Some((user, password)) => basic_credentials(user, password.expose()),
+                None => return Ok(()),
+            },
         };
         headers.insert(hyper::header::AUTHORIZATION, secret_value("Authorization", &text)?);
         Ok(())

@@ -13,8 +13,8 @@ use super::error::io_reason;
 use super::proxy::{Proxies, Proxy, ProxyKind};
 use super::resolve::Resolver;
 use super::socks;
-use super::tls::{ALPN_HTTP2, Tls, tls_reason};
-use super::url::{Url, bracketed};
+use super::tls::{ALPN_HTTP2, Tls};
+use super::url::Url;
 use super::{ClientError, ClientSettings, Deadline, ProxySettings, Scheme};
 
 /// The longest reply of a proxy to CONNECT.
@@ -144,18 +144,10 @@ impl Connector {
         config: Arc<rustls::ClientConfig>,
         deadline: &Deadline,
     ) -> Result<Connected, ClientError> {
-        let connector = tokio_rustls::TlsConnector::from(config);
-        let handshake = connector.connect(self.tls.server_name(host)?, stream);
-        let done = async { handshake.await.map_err(|error| tls_error(host, &error)) };
-        let stream = deadline.within("the TLS handshake", done).await?;
+        let stream = self.tls.shake_hands(config, stream, host, deadline).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
         Ok(Connected { is_http2, ..Connected::plain(Box::new(stream)) })
     }
-}
-
-/// Why there is no TLS with a host.
-pub(super) fn tls_error(host: &str, error: &std::io::Error) -> ClientError {
-    ClientError::Tls { host: bracketed(host), reason: tls_reason(error) }
 }
 
 async fn connect_unix(path: &PathBuf) -> Result<Connected, ClientError> {

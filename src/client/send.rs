@@ -152,13 +152,7 @@ impl Inner {
     async fn headers(&self, request: &Request, trusted: bool, deadline: &Deadline) -> Result<HeaderMap, ClientError> {
         let mut headers = request.headers.clone();
         if trusted {
-            self.credentials.apply(&mut headers, deadline).await?;
-            if let Some((user, password)) = &request.url.user
-                && !headers.contains_key(header::AUTHORIZATION)
-            {
-                let text = super::auth::basic_credentials(user, password.expose());
-                headers.insert(header::AUTHORIZATION, secret_value("Authorization", &text)?);
-            }
+            self.credentials.apply(&mut headers, &request.url, deadline).await?;
         } else {
             headers.remove(header::AUTHORIZATION);
             headers.remove(header::COOKIE);

@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::auth::{Credentials, secret_value};
 use super::body::{Body, Inflater};
-use super::connect::{Connected, Connector, Stream, connect_first, tls_error};
+use super::connect::{Connected, Connector, Stream, connect_first};
 use super::error::http_reason;
 use super::pool::{Lease, Pool, Sender};
 use super::resolve::ask_now;
@@ -187,15 +187,9 @@ impl Dialer {
     async fn headers(&self, exchange: &Exchange<'_>, deadline: &Deadline) -> Result<HeaderMap, ClientError> {
         let mut headers = exchange.request.headers.clone();
         if exchange.trusted {
-            self.credentials.apply(&mut headers, deadline).await?;
+            self.credentials.apply(&mut headers, &exchange.request.url, deadline).await?;
         } else {
             headers.remove(header::AUTHORIZATION);
-        }
-        if let Some((user, password)) = exchange.request.url.user.as_ref().filter(|_| exchange.trusted)
-            && !headers.contains_key(header::AUTHORIZATION)
-        {
-            let text = super::auth::basic_credentials(user, password.expose());
-            headers.insert(header::AUTHORIZATION, secret_value("Authorization", &text)?);
         }
         headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
         Ok(headers)
@@ -235,10 +229,7 @@ async fn secure(
     host: &str,
     deadline: &Deadline,
 ) -> Result<(TlsStream<Box<dyn Stream>>, Session), ClientError> {
-    let connector = tokio_rustls::TlsConnector::from(tls.config()?);
-    let handshake = connector.connect(tls.server_name(host)?, stream);
-    let done = async { handshake.await.map_err(|error| tls_error(host, &error)) };
-    let stream = deadline.within("the TLS handshake", done).await?;
+    let stream = tls.shake_hands(tls.config()?, stream, host, deadline).await?;
     let session = session(tls, &stream);
     Ok((stream, session))
 }

@@ -9,10 +9,12 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, SupportedProtocolVersion};
+use tokio_rustls::client::TlsStream;
 
 use super::file::{SecretText, Stamp};
 use super::trust::{AnyCertificate, Roots};
-use super::{ClientError, TlsSettings, TlsVersion};
+use super::url::bracketed;
+use super::{ClientError, Deadline, Stream, TlsSettings, TlsVersion};
 
 /// What a server answers in the handshake if it is to be spoken to in HTTP/2.
 pub(super) const ALPN_HTTP2: &[u8] = b"h2";
@@ -78,6 +80,19 @@ impl Tls {
         let config = Arc::new(config);
         *made = Some(Made { stamps, config: Arc::clone(&config), roots });
         Ok(config)
+    }
+
+    /// Makes TLS of a connection to `host`.
+    pub(super) async fn shake_hands(
+        &self,
+        config: Arc<ClientConfig>,
+        stream: Box<dyn Stream>,
+        host: &str,
+        deadline: &Deadline,
+    ) -> Result<TlsStream<Box<dyn Stream>>, ClientError> {
+        let failed = |error: std::io::Error| ClientError::Tls { host: bracketed(host), reason: tls_reason(&error) };
+        let handshake = tokio_rustls::TlsConnector::from(config).connect(self.server_name(host)?, stream);
+        deadline.within("the TLS handshake", async { handshake.await.map_err(failed) }).await
     }
 
     /// When the chain from a server's certificate to a root ends, in seconds since the epoch; `None` where nothing has
@@ -146,7 +161,7 @@ impl Tls {
 }
 
 /// The cause of a failed handshake, in words for the user.
-pub(super) fn tls_reason(error: &std::io::Error) -> String {
+fn tls_reason(error: &std::io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(problem)) => certificate_reason(problem),
         Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS".to_owned(),
