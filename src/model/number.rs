@@ -104,7 +104,7 @@ fn settle_long_tie(output: &mut String, start: usize, value: f64) {
     let text = &output[start..];
     let mantissa = &text[..text.find('e').unwrap_or(text.len())];
     let Some(last) = mantissa.rfind(|c| matches!(c, '1'..='9')) else { return };
-    if mantissa.as_bytes()[last].is_multiple_of(2) {
+    if mantissa.as_bytes()[last].is_multiple_of(2) || !has_one_more_decimal(value, decimals_of(text, mantissa, last)) {
         return;
     }
     let is_leading = |c: &char| matches!(c, '0' | '.' | '-');
@@ -118,9 +118,58 @@ fn settle_long_tie(output: &mut String, start: usize, value: f64) {
     }
 }
 
+/// How many decimals a text has, negative where it ends in zeros before the point; `last` is its last digit but zeros.
+fn decimals_of(text: &str, mantissa: &str, last: usize) -> i64 {
+    let exponent: i64 = text.get(mantissa.len() + 1..).and_then(|exponent| exponent.parse().ok()).unwrap_or(0);
+    let decimals = match mantissa.find('.') {
+        Some(point) if point < last => (last - point) as i64,
+        point => last as i64 + 1 - point.unwrap_or(mantissa.len()) as i64,
+    };
+    decimals - exponent
+}
+
+/// Whether a float, written in full, has one more decimal than this: only then can it lie halfway. An odd number of
+/// 2^-n has n decimals. Writing floats in full to see was a quarter of the time of a query with many points.
+fn has_one_more_decimal(value: f64, decimals: i64) -> bool {
+    const MANTISSA_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+    let bits = value.abs().to_bits();
+    let (exponent, fraction) = (bits >> MANTISSA_BITS, bits & ((1 << MANTISSA_BITS) - 1));
+    let mantissa = if exponent == 0 { fraction } else { fraction | 1 << MANTISSA_BITS };
+    let least_bit = exponent.max(1) as i64 - 1_075 + i64::from(mantissa.trailing_zeros());
+    // Integers end in any digit.
+    least_bit >= 0 || -least_bit == decimals + 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is passed over without writing it in full is no tie.
+        #[test]
+        fn ties_have_one_more_decimal(bits in any::<u64>(), odd in 0u64..1 << 53, shift in 1i32..60) {
+            for value in [f64::from_bits(bits), (odd | 1) as f64 / 2f64.powi(shift), odd as f64 * 2f64.powi(shift)] {
+                if !value.is_finite() {
+                    continue;
+                }
+                for text in [format!("{value}"), format!("{value:e}")] {
+                    let mantissa = &text[..text.find('e').unwrap_or(text.len())];
+                    let Some(last) = mantissa.rfind(|c| matches!(c, '1'..='9')) else { continue };
+                    let is_leading = |c: &char| matches!(c, '0' | '.' | '-');
+                    let count =
+                        mantissa[..=last].chars().skip_while(is_leading).filter(char::is_ascii_digit).count();
+                    let exact = format!("{value:.1100e}");
+                    let digits: Vec<u8> =
+                        exact.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).collect();
+                    let is_tie = digits[count] == b'5' && digits[count + 1..].iter().all(|digit| *digit == b'0');
+                    let may_be = has_one_more_decimal(value, decimals_of(&text, mantissa, last));
+                    prop_assert!(may_be || !is_tie, "{text}");
+                    prop_assert!(is_tie || !may_be || value.fract() == 0.0, "{text}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn each_form_turns_to_exponents_where_go_does() {
