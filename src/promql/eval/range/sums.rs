@@ -128,10 +128,10 @@ impl<'s> ScaledSeries<'s> {
     #[inline]
     fn slide(&mut self, window: Range<usize>) -> i128 {
         for value in &self.floats[self.window.end..window.end] {
-            self.sum += (value * self.scale) as i128;
+            self.sum += to_integer(value * self.scale);
         }
         for value in &self.floats[self.window.start..window.start] {
-            self.sum -= (value * self.scale) as i128;
+            self.sum -= to_integer(value * self.scale);
         }
         self.window = window;
         self.sum
@@ -140,8 +140,15 @@ impl<'s> ScaledSeries<'s> {
     /// What rounding has taken from a sum.
     #[inline]
     fn lost(&self, exact: i128, rounded: f64) -> f64 {
-        (exact - (rounded * self.scale) as i128) as f64 / self.scale
+        (exact - to_integer(rounded * self.scale)) as f64 / self.scale
     }
+}
+
+/// What `as` gives, without a library call for what 64 bits hold.
+#[inline]
+fn to_integer(value: f64) -> i128 {
+    const SHORT_MAX: f64 = (1u64 << 63) as f64;
+    if value.abs() < SHORT_MAX { i128::from(value as i64) } else { value as i128 }
 }
 
 #[cfg(test)]
