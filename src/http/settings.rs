@@ -40,8 +40,8 @@ pub const REPLY_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Requests that may wait for a turn at the store, beside the `--query.max-concurrency` ones that
-/// run; more are refused at once.
-pub const QUERIES_WAITING_MAX: usize = 64;
+/// run; more are refused at once. A hundred pullers that come at the same moment are all served.
+pub const QUERIES_WAITING_MAX: usize = 128;
 
 /// What the listener needs to know.
 #[derive(Clone, Debug)]

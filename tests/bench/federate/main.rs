@@ -100,14 +100,14 @@ fn measure_pulls(name: &str, process: &Process) {
     let mut bytes = 0;
     for _ in 0..PULLS {
         let began = Instant::now();
-        bytes = pull(process.address, PATH, true);
+        bytes = pull(process.address, PATH, true).unwrap();
         latencies.push(began.elapsed());
         // Spread over several scrapes, as the baseline is.
         std::thread::sleep(Duration::from_millis(750));
     }
     let used = (process.cpu_time() - before).as_secs_f64() - idle * began.elapsed().as_secs_f64();
     latencies.sort_unstable();
-    let plain = pull(process.address, PATH, false);
+    let plain = pull(process.address, PATH, false).unwrap();
     println!(
         "{name:>10}: median {:.1} ms, CPU {:.1} ms a pull, {bytes} bytes with gzip, {plain} without",
         latencies[latencies.len() / 2].as_secs_f64() * 1e3,
@@ -119,10 +119,9 @@ fn measure_crowd(name: &str, process: &Process) {
     process.reset_peak();
     let before = process.memory()["VmRSS"];
     let began = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..CROWD {
-            scope.spawn(|| pull(process.address, PATH, true));
-        }
+    let refused = std::thread::scope(|scope| {
+        let pullers: Vec<_> = (0..CROWD).map(|_| scope.spawn(|| pull(process.address, PATH, true))).collect();
+        pullers.into_iter().map(|puller| puller.join().unwrap()).filter(Result::is_err).count()
     });
     let took = began.elapsed();
     let peak = process.memory()["VmHWM"];
@@ -130,7 +129,7 @@ fn measure_crowd(name: &str, process: &Process) {
     std::thread::sleep(Duration::from_secs(20));
     let slowest = process.value("max(max_over_time(scrape_duration_seconds%5B1m%5D))").unwrap();
     println!(
-        "{name:>10}: all served after {:.2} s, memory grew by {:.1} MiB from {:.1}, slowest scrape {slowest:.2} s",
+        "{name:>10}: {refused} refused, the others served after {:.2} s, memory grew by {:.1} MiB from {:.1}, slowest scrape {slowest:.2} s",
         took.as_secs_f64(),
         (peak.saturating_sub(before)) as f64 / 1024.0,
         before as f64 / 1024.0

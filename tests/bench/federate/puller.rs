@@ -4,13 +4,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Asks once and reads all; gives the reply's bytes, head and chunk lengths included.
-pub fn pull(address: SocketAddr, path: &str, gzip: bool) -> usize {
+/// Asks once and reads all; gives the reply's bytes, head and chunk lengths included, or what was said instead.
+pub fn pull(address: SocketAddr, path: &str, gzip: bool) -> Result<usize, String> {
     let mut stream = ask(address, path, gzip);
     let mut reply = Vec::new();
-    stream.read_to_end(&mut reply).unwrap();
-    assert!(reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply[..reply.len().min(300)]));
-    reply.len()
+    stream.read_to_end(&mut reply).map_err(|error| error.to_string())?;
+    match reply.starts_with(b"HTTP/1.1 200") {
+        true => Ok(reply.len()),
+        false => Err(String::from_utf8_lossy(&reply[..reply.len().min(300)]).into_owned()),
+    }
 }
 
 /// Reads 1 kB a second until it is left; gives how long that took and what it read.
