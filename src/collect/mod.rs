@@ -17,7 +17,7 @@ mod smart;
 pub use answers::{Stranger, page_of_answer};
 pub use docker::{CONTAINERS_MAX, DockerCollector};
 pub use node::{NodeCollector, NodeFlags};
-pub use nut::NutCollector;
+pub use nut::{NutCollector, host_and_port as nut_host_and_port};
 pub use own::OwnCollector;
 pub use settings::{
     CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NutCollectorSettings, SmartCollectorSettings,

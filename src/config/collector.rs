@@ -6,7 +6,7 @@ use super::paths::Folder;
 use super::{client, discovery};
 use crate::collect::{
     CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NodeFlags, NutCollectorSettings,
-    SmartCollectorSettings,
+    SmartCollectorSettings, nut_host_and_port,
 };
 use crate::model::SearchRegex;
 use crate::yaml::Section;
@@ -97,7 +97,7 @@ fn pattern(section: &Section<'_>, key: &'static str) -> Option<String> {
 fn nut(section: &Section<'_>, folder: &Folder) -> NutCollectorSettings {
     let usual = NutCollectorSettings::default();
     let server = section.text("nut_server").unwrap_or(usual.server);
-    if server.is_empty() || server.contains('/') || server.contains('@') {
+    if nut_host_and_port(&server).is_none() {
         section.problem("nut_server", format!("{server:?} is no address; write HOST or HOST:PORT, and `ups: NAME`"));
     }
     NutCollectorSettings {

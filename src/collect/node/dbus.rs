@@ -1,15 +1,15 @@
 //! A client of the system's D-Bus that calls methods and reads their answers: as much as asking systemd takes.
 //!
 //! Source: the D-Bus Specification 0.43, "Message Protocol" and "Authentication Protocol". Libraries for it bring an
-//! event loop or code generation of their own, of ten times the size. Blocking, with a time limit on each wait.
+//! event loop or code generation of their own, of ten times the size. Blocking, with one time limit for a connection.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// What a wait for the bus may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// What all questions of a connection together may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A list of a thousand units has some 300 kB.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// Questions that are sent before their answers are read: together they fit into a socket's buffer.
@@ -40,6 +40,7 @@ pub struct Call<'a> {
 pub struct Bus {
     stream: UnixStream,
     serial: u32,
+    deadline: Instant,
 }
 
 /// The body of an answer, or the words of an error.
@@ -56,23 +57,22 @@ impl Bus {
     /// Connects, says who asks, and takes part.
     pub fn connect(socket: &Path) -> Result<Self, String> {
         let told = |error: std::io::Error| error.to_string();
-        let mut stream = UnixStream::connect(socket).map_err(told)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
+        let stream = UnixStream::connect(socket).map_err(told)?;
         stream.set_write_timeout(Some(PATIENCE)).map_err(told)?;
+        let mut bus = Self { stream, serial: 0, deadline: Instant::now() + PATIENCE };
         let uid = rustix::process::getuid().as_raw().to_string();
         let uid: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
-        stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes()).map_err(told)?;
+        bus.stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes()).map_err(told)?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") && answer.len() < 256 {
             let mut byte = [0];
-            stream.read_exact(&mut byte).map_err(told)?;
+            bus.fill(&mut byte)?;
             answer.push(byte[0]);
         }
         if !answer.starts_with(b"OK ") {
             return Err(format!("the bus refused: {}", String::from_utf8_lossy(&answer).trim()));
         }
-        stream.write_all(b"BEGIN\r\n").map_err(told)?;
-        let mut bus = Self { stream, serial: 0 };
+        bus.stream.write_all(b"BEGIN\r\n").map_err(told)?;
         let of_bus = "org.freedesktop.DBus";
         let path = "/org/freedesktop/DBus";
         bus.call(&Call { destination: of_bus, path, interface: of_bus, member: "Hello", arguments: &[] })?;
@@ -145,8 +145,22 @@ impl Bus {
         Ok((header, outcome))
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), String> {
-        self.stream.read_exact(bytes).map_err(|error| format!("the bus does not answer: {error}"))
+    fn fill(&mut self, mut bytes: &mut [u8]) -> Result<(), String> {
+        let told = |error: std::io::Error| format!("the bus does not answer: {error}");
+        while !bytes.is_empty() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(format!("the bus has not answered everything within {} s", PATIENCE.as_secs()));
+            }
+            self.stream.set_read_timeout(Some(left)).map_err(told)?;
+            match self.stream.read(bytes) {
+                Ok(0) => return Err("the bus has closed the connection".to_owned()),
+                Ok(count) => bytes = &mut bytes[count..],
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(told(error)),
+            }
+        }
+        Ok(())
     }
 }
 

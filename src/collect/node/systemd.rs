@@ -3,6 +3,7 @@
 use super::super::page::Page;
 use super::dbus::{Bus, Call, Reader, Variant};
 use super::host::{Host, NodeError};
+use super::table::Tally;
 use crate::model::MetricType::{Counter, Gauge};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
@@ -144,22 +145,33 @@ fn is_shown(host: &Host, unit: &Unit) -> bool {
 }
 
 fn write_manager(bus: &mut Bus, page: &mut Page<'_>) -> Result<(), String> {
-    let mut texts = ["Version", "Virtualization", "SystemState"].map(|_| None);
-    for (text, property) in texts.iter_mut().zip(["Version", "Virtualization", "SystemState"]) {
-        let arguments = ["org.freedesktop.systemd1.Manager", property];
-        if let Some(Variant::Text(found)) = Reader::new(&bus.call(&get(MANAGER_PATH, &arguments))?).variant() {
-            *text = Some(found);
-        }
-    }
-    let [version, virtualization, state] = texts.map(Option::unwrap_or_default);
+    let interface = "org.freedesktop.systemd1.Manager";
+    let version = manager_text(bus, &[interface, "Version"])?.unwrap_or_default();
     page.family("node_systemd_version", Gauge, "The version of systemd.")
         .sample(&[("version", &version)], version_number(&version));
-    let kind = if virtualization.is_empty() { "none" } else { &virtualization };
+    let virtualization = manager_text(bus, &[interface, "Virtualization"])?;
+    let kind = match virtualization.as_deref() {
+        None => "unknown",
+        Some("") => "none",
+        Some(kind) => kind,
+    };
     page.family("node_systemd_virtualization_info", Gauge, "What systemd takes the machine for.")
         .sample(&[("virtualization_type", kind)], 1.0);
-    let is_running = f64::from(u8::from(state == "running"));
-    page.gauge("node_systemd_system_running", "Whether everything is up that should be.", is_running);
+    if let Some(state) = manager_text(bus, &[interface, "SystemState"])? {
+        let is_running = f64::from(u8::from(state == "running"));
+        page.gauge("node_systemd_system_running", "Whether everything is up that should be.", is_running);
+    }
     Ok(())
+}
+
+/// A property of systemd itself; `None` if this one has none of that name.
+fn manager_text(bus: &mut Bus, arguments: &[&str; 2]) -> Result<Option<String>, String> {
+    let answer = bus.call_all(&[get(MANAGER_PATH, arguments)])?.pop();
+    let value = answer.and_then(Result::ok).and_then(|body| Reader::new(&body).variant());
+    Ok(value.and_then(|value| match value {
+        Variant::Text(text) => Some(text),
+        Variant::Number(_) => None,
+    }))
 }
 
 fn list(bus: &mut Bus) -> Result<Vec<Unit>, String> {
@@ -185,10 +197,16 @@ fn parse_units(body: &[u8]) -> Option<Vec<Unit>> {
 }
 
 fn write_counts(page: &mut Page<'_>, units: &[Unit]) {
-    let mut family = page.family("node_systemd_units", Gauge, "Units by state.");
+    let mut counts = Tally::default();
     for state in STATES {
-        let count = units.iter().filter(|unit| unit.active_state == state).count();
-        family.sample(&[("state", state)], count as f64);
+        *counts.of(state) += 0.0;
+    }
+    for unit in units {
+        *counts.of(&unit.active_state) += 1.0;
+    }
+    let mut family = page.family("node_systemd_units", Gauge, "Units by state.");
+    for (state, count) in counts.iter() {
+        family.sample(&[("state", state)], count);
     }
 }
 
@@ -273,11 +291,11 @@ mod tests {
     const PAGE: &str = r#"node_systemd_version{version="252.39-1~deb12u2"} 252.39
 node_systemd_virtualization_info{virtualization_type="none"} 1
 node_systemd_system_running 0
-node_systemd_units{state="active"} 5
 node_systemd_units{state="activating"} 0
+node_systemd_units{state="active"} 5
 node_systemd_units{state="deactivating"} 0
-node_systemd_units{state="inactive"} 1
 node_systemd_units{state="failed"} 1
+node_systemd_units{state="inactive"} 1
 node_systemd_unit_state{name="ssh.service",state="active",type="notify"} 1
 node_systemd_unit_state{name="ssh.service",state="activating",type="notify"} 0
 node_systemd_unit_state{name="ssh.service",state="deactivating",type="notify"} 0

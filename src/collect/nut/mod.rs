@@ -30,6 +30,8 @@ const DEVICE_LABELS: [&str; 9] =
 /// Texts that mean 1, and that mean 0.
 const ON: [&str; 6] = ["enable", "enabled", "on", "true", "active", "activated"];
 const OFF: [&str; 6] = ["disable", "disabled", "off", "false", "inactive", "deactivated"];
+/// The variable that is a list of flags.
+const STATUS: &str = "ups.status";
 const NAMESPACE: &str = "network_ups_tools_";
 
 /// Collects one power supply.
@@ -46,7 +48,7 @@ pub struct NutCollector {
 impl NutCollector {
     /// A collector for the power supply that `settings` name. The server is spoken to at each collection.
     pub fn new(settings: NutCollectorSettings) -> Self {
-        let (host, port) = host_and_port(&settings.server);
+        let (host, port) = host_and_port(&settings.server).expect("the configuration has checked it");
         Self {
             host: host.to_owned(),
             port,
@@ -72,9 +74,11 @@ impl NutCollector {
         let ups = self.ups(&mut conversation).await?;
         let variables = conversation.list(&["VAR", &ups]).await?;
         let variables: BTreeMap<String, String> = variables.into_iter().filter_map(name_and_value).collect();
-        self.describe(&mut conversation, &ups, &variables).await?;
+        let shown: Vec<&String> =
+            variables.iter().filter_map(|(name, value)| self.is_shown(name, value).then_some(name)).collect();
+        self.describe(&mut conversation, &ups, &shown).await;
         let descriptions = self.descriptions.lock().unwrap_or_else(PoisonError::into_inner);
-        write(page, &variables, &descriptions, &self.settings.variables);
+        write(page, &variables, &descriptions, |name, value| self.is_shown(name, value));
         Ok(())
     }
 
@@ -95,25 +99,35 @@ impl NutCollector {
         }
     }
 
+    fn is_shown(&self, name: &str, value: &str) -> bool {
+        let chosen = &self.settings.variables;
+        (chosen.is_empty() || chosen.iter().any(|wanted| wanted == name)) && is_figure(name, value)
+    }
+
+    /// Learns what variables mean. A server that does not say is no failure: the values were read.
     async fn describe<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         conversation: &mut Conversation<S>,
         ups: &str,
-        variables: &BTreeMap<String, String>,
-    ) -> Result<(), String> {
-        let unknown: Vec<&String> = {
+        shown: &[&String],
+    ) {
+        let unknown: Vec<&&String> = {
             let known = self.descriptions.lock().unwrap_or_else(PoisonError::into_inner);
-            variables.keys().filter(|name| !known.contains_key(*name)).collect()
+            shown.iter().filter(|name| !known.contains_key(**name)).collect()
         };
         for name in unknown {
-            let answer = conversation.ask(&["GET", "DESC", ups, name]).await?;
+            let answer = conversation.ask(&["GET", "DESC", ups, name]).await;
+            let is_told = answer.is_ok();
+            let description = answer.ok().and_then(|words| words.into_iter().nth(3)).unwrap_or_default();
             let mut known = self.descriptions.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= LIST_LINES_MAX {
                 known.clear();
             }
-            known.insert(name.clone(), answer.into_iter().nth(3).unwrap_or_default());
+            known.insert((*name).clone(), description);
+            if !is_told {
+                return;
+            }
         }
-        Ok(())
     }
 }
 
@@ -126,14 +140,15 @@ impl Collector for NutCollector {
     }
 }
 
-/// Host and port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a bare IPv6 address.
-pub fn host_and_port(server: &str) -> (&str, u16) {
+/// Host and port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a bare IPv6 address. `None`: it is none of these.
+pub fn host_and_port(server: &str) -> Option<(&str, u16)> {
     let split = server.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
-    let (host, port) = match split.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
-        Some((host, port)) => (host, port),
+    let (host, port) = match split {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port > 0)?),
         None => (server, PORT),
     };
-    (host.trim_start_matches('[').trim_end_matches(']'), port)
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    (!host.is_empty() && !host.contains(['/', '@', ' ', '[', ']'])).then_some((host, port))
 }
 
 fn name_and_value(line: Vec<String>) -> Option<(String, String)> {
@@ -145,24 +160,25 @@ fn name_and_value(line: Vec<String>) -> Option<(String, String)> {
 pub(super) fn write_answer(page: &mut Vec<u8>, lines: &str) {
     let words = lines.lines().filter_map(|line| protocol::words(line).ok());
     let variables = words.map(|words| words.into_iter().skip(2).collect()).filter_map(name_and_value).collect();
-    write(page, &variables, &BTreeMap::new(), &[]);
+    write(page, &variables, &BTreeMap::new(), is_figure);
 }
 
-/// Writes the families of one power supply's variables. `chosen`: only these, if any.
+fn is_figure(name: &str, value: &str) -> bool {
+    name == STATUS || number(value).is_some()
+}
+
+/// Writes the families of those of one power supply's variables that are shown.
 fn write(
     page: &mut Vec<u8>,
     variables: &BTreeMap<String, String>,
     descriptions: &BTreeMap<String, String>,
-    chosen: &[String],
+    is_shown: impl Fn(&str, &str) -> bool,
 ) {
     let mut page = Page::new(page);
-    for (name, value) in variables {
-        if !chosen.is_empty() && !chosen.contains(name) {
-            continue;
-        }
+    for (name, value) in variables.iter().filter(|(name, value)| is_shown(name, value)) {
         let description = descriptions.get(name).map_or("", String::as_str);
         let help = format!("{description} ({name})");
-        if name == "ups.status" {
+        if name == STATUS {
             write_status(&mut page, value, &help);
         } else if let Some(number) = number(value) {
             page.family_of(&[NAMESPACE, name], MetricType::Gauge, &help).sample(&[], number);

@@ -125,7 +125,9 @@ fn quoted_word(text: &str) -> Option<(String, &str)> {
 fn quoted(word: &str) -> String {
     // A line's end would begin another request.
     let word: String = word.chars().filter(|char| !char.is_control()).collect();
-    if word.is_empty() || word.contains([' ', '"', '\\']) {
+    // Outside quotes upsd's reader (NUT's common/parseconf.c) takes `#` for a comment and `=` for a word.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if word.is_empty() || !word.bytes().all(is_plain) {
         return format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""));
     }
     word

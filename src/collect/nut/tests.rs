@@ -31,13 +31,9 @@ const ONE_UPS: Script = &[
     ),
     ("GET DESC office battery.charge", "DESC office battery.charge \"Battery charge (percent of full)\"\n"),
     ("GET DESC office battery.runtime", "DESC office battery.runtime \"Battery runtime (seconds)\"\n"),
-    ("GET DESC office device.mfr", "DESC office device.mfr \"Unavailable\"\n"),
-    ("GET DESC office device.model", "DESC office device.model \"Unavailable\"\n"),
     ("GET DESC office device.serial", "DESC office device.serial \"Unavailable\"\n"),
-    ("GET DESC office input.transfer.reason", "DESC office input.transfer.reason \"Unavailable\"\n"),
     ("GET DESC office outlet.1.status", "DESC office outlet.1.status \"Unavailable\"\n"),
     ("GET DESC office ups.beeper.status", "DESC office ups.beeper.status \"UPS beeper status\"\n"),
-    ("GET DESC office ups.firmware", "DESC office ups.firmware \"UPS firmware\"\n"),
     ("GET DESC office ups.status", "DESC office ups.status \"UPS status\"\n"),
     ("GET DESC office ups.temperature-min", "DESC office ups.temperature-min \"Unavailable\"\n"),
 ];
@@ -126,7 +122,6 @@ async fn a_user_a_name_and_chosen_variables() {
             "BEGIN LIST VAR cellar\nVAR cellar ups.load \"7\"\nVAR cellar x.y \"1\"\nEND LIST VAR cellar\n",
         ),
         ("GET DESC cellar ups.load", "DESC cellar ups.load \"Load on UPS (percent of full)\"\n"),
-        ("GET DESC cellar x.y", "DESC cellar x.y \"Unavailable\"\n"),
     ];
     let inline = |text: &str| SecretSource::Inline(Secret::new(text));
     let settings = NutCollectorSettings {
@@ -139,6 +134,22 @@ async fn a_user_a_name_and_chosen_variables() {
     let samples: Vec<&str> = page.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(samples[0], "network_ups_tools_ups_load 7");
     assert_eq!((samples.len(), samples[1].starts_with("network_ups_tools_device_info{")), (2, true), "{page}");
+}
+
+#[tokio::test]
+async fn a_server_that_describes_nothing_is_asked_no_further() {
+    let script: Script = &[
+        ("LIST UPS", "BEGIN LIST UPS\nUPS a \"\"\nEND LIST UPS\n"),
+        ("LIST VAR a", "BEGIN LIST VAR a\nVAR a ups.load \"7\"\nVAR a ups.power \"8\"\nEND LIST VAR a\n"),
+        ("GET DESC a ups.load", "ERR UNKNOWN-COMMAND\n"),
+    ];
+    let server = server(vec![script]).await;
+    let collector = NutCollector::new(NutCollectorSettings { server, ..Default::default() });
+    let page = collected(&collector).await.expect("the values were read");
+    assert!(
+        page.contains("\nnetwork_ups_tools_ups_load 7\n") && page.contains("\nnetwork_ups_tools_ups_power 8\n"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -186,12 +197,17 @@ async fn endless_answers_are_cut() {
 #[test]
 fn addresses() {
     for (server, expected) in [
-        ("nas", ("nas", 3493)),
-        ("nas:1234", ("nas", 1234)),
-        ("192.168.1.2:3493", ("192.168.1.2", 3493)),
-        ("[fd00::2]:1234", ("fd00::2", 1234)),
-        ("[fd00::2]", ("fd00::2", 3493)),
-        ("fd00::2", ("fd00::2", 3493)),
+        ("nas", Some(("nas", 3493))),
+        ("nas:1234", Some(("nas", 1234))),
+        ("192.168.1.2:3493", Some(("192.168.1.2", 3493))),
+        ("[fd00::2]:1234", Some(("fd00::2", 1234))),
+        ("[fd00::2]", Some(("fd00::2", 3493))),
+        ("fd00::2", Some(("fd00::2", 3493))),
+        ("nas:", None),
+        ("nas:99999", None),
+        ("ups@nas", None),
+        ("", None),
+        ("http://nas", None),
     ] {
         assert_eq!(host_and_port(server), expected);
     }

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::report::Report;
-use self::smartctl::{Answer, Device};
+use self::smartctl::{Answer, Device, Smartctl};
 use super::page::Page;
 use super::{CollectError, CollectFuture, Collector, SmartCollectorSettings};
 use crate::clock::Clock;
@@ -58,7 +58,7 @@ pub(super) fn write_answer(page: &mut Page<'_>, answer: &[u8]) {
     let scanned = smartctl::scanned(&answer);
     let device = scanned.first().map_or_else(|| "sda".to_owned(), Device::label);
     if let Answer::Read(answer) = smartctl::judge(answer) {
-        report::write(page, &[Report { device, answer }]);
+        report::write(page, &[Report { device: &device, answer: &answer }]);
     }
 }
 
@@ -91,13 +91,18 @@ struct Poll {
     include: Option<SearchRegex>,
     exclude: Option<SearchRegex>,
     clock: Clock,
-    /// By label.
+    scan: Smartctl,
+    /// By label; those of the last scan that was answered.
     disks: BTreeMap<String, Disk>,
+    /// Why the last scan gave nothing.
+    scan_failure: Option<String>,
 }
 
 /// What is known of a disk.
 #[derive(Default)]
 struct Disk {
+    device: Device,
+    smartctl: Smartctl,
     /// The last answer, and when it came.
     last: Option<(Value, Timestamp)>,
     is_asleep: bool,
@@ -111,29 +116,47 @@ impl Poll {
             pattern.as_ref().map(|pattern| SearchRegex::new(pattern).expect("the configuration has checked it"))
         };
         let (include, exclude) = (compile(&settings.device_include), compile(&settings.device_exclude));
-        Self { settings, include, exclude, clock, disks: BTreeMap::new() }
+        let (scan, disks) = (Smartctl::default(), BTreeMap::new());
+        Self { settings, include, exclude, clock, scan, disks, scan_failure: None }
     }
 
     async fn run(mut self, sender: watch::Sender<State>) {
         loop {
-            match self.devices().await {
-                Ok(devices) => self.round(&devices, &sender).await,
-                Err(reason) => {
-                    let is_news = !matches!(&*sender.borrow(), Some(Err(before)) if *before == reason);
-                    if is_news {
-                        tracing::warn!(reason, "smartctl does not tell the disks");
-                    }
-                    sender.send_replace(Some(Err(reason)));
-                }
-            }
+            self.look_around(&sender).await;
+            self.round(&sender).await;
             tokio::time::sleep(self.settings.interval).await;
         }
     }
 
+    /// Learns which disks there are. A scan that fails changes nothing of what is known.
+    async fn look_around(&mut self, sender: &watch::Sender<State>) {
+        let found = match self.devices().await {
+            Ok(found) => found,
+            Err(reason) => {
+                if self.scan_failure.as_ref() != Some(&reason) {
+                    tracing::warn!(reason, "smartctl does not tell the disks");
+                }
+                self.scan_failure = Some(reason.clone());
+                if self.disks.is_empty() {
+                    sender.send_replace(Some(Err(reason)));
+                }
+                return;
+            }
+        };
+        self.scan_failure = None;
+        self.disks.retain(|label, _| found.contains_key(label));
+        for (label, device) in found {
+            self.disks.entry(label).or_default().device = device;
+        }
+        if self.disks.is_empty() {
+            sender.send_replace(Some(Ok(self.render().into())));
+        }
+    }
+
     /// The disks by label: those of the settings, or what smartctl finds and the patterns let through.
-    async fn devices(&self) -> Result<BTreeMap<String, Device>, String> {
+    async fn devices(&mut self) -> Result<BTreeMap<String, Device>, String> {
         let found = if self.settings.devices.is_empty() {
-            let mut found = smartctl::scan(&self.settings.smartctl).await?;
+            let mut found = self.scan.scan(&self.settings.smartctl).await?;
             found.retain(|device| self.is_wanted(&device.label()));
             found
         } else {
@@ -150,16 +173,13 @@ impl Poll {
             && !self.exclude.as_ref().is_some_and(|pattern| pattern.is_match(label))
     }
 
-    async fn round(&mut self, devices: &BTreeMap<String, Device>, sender: &watch::Sender<State>) {
-        self.disks.retain(|label, _| devices.contains_key(label));
-        for (label, device) in devices {
-            let answer = smartctl::read(&self.settings.smartctl, device).await;
-            let now = self.clock.now();
-            self.disks.entry(label.clone()).or_default().learn(label, answer, now);
+    async fn round(&mut self, sender: &watch::Sender<State>) {
+        let labels: Vec<String> = self.disks.keys().cloned().collect();
+        for label in labels {
+            let Some(disk) = self.disks.get_mut(&label) else { continue };
+            let answer = disk.smartctl.read(&self.settings.smartctl, &disk.device).await;
+            disk.learn(&label, answer, self.clock.now());
             // A disk that takes long does not hold up what the others said.
-            sender.send_replace(Some(Ok(self.render().into())));
-        }
-        if devices.is_empty() {
             sender.send_replace(Some(Ok(self.render().into())));
         }
     }
@@ -169,14 +189,8 @@ impl Poll {
         let mut page = Page::new(&mut bytes);
         page.gauge("smartctl_devices", "Disks that are asked.", self.disks.len() as f64);
         self.write_polls(&mut page);
-        let reports: Vec<Report> = self
-            .disks
-            .iter()
-            .filter_map(|(device, disk)| {
-                let (answer, _) = disk.last.as_ref()?;
-                Some(Report { device: device.clone(), answer: answer.clone() })
-            })
-            .collect();
+        let told = self.disks.iter().filter_map(|(device, disk)| Some((device, disk.last.as_ref()?)));
+        let reports: Vec<Report<'_>> = told.map(|(device, (answer, _))| Report { device, answer }).collect();
         report::write(&mut page, &reports);
         drop(page);
         bytes

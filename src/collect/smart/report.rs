@@ -12,11 +12,11 @@ use crate::model::MetricType;
 const ROWS_MAX: usize = 512;
 
 /// A disk and what smartctl last said of it.
-pub struct Report {
+pub struct Report<'a> {
     /// The `device` label.
-    pub device: String,
+    pub device: &'a str,
     /// smartctl's answer.
-    pub answer: Value,
+    pub answer: &'a Value,
 }
 
 /// A family of one figure per disk.
@@ -169,14 +169,14 @@ const ATTRIBUTE_FLAGS: [&str; 6] =
 const STATISTIC_FLAGS: [&str; 4] = ["valid", "normalized", "supports_dsn", "monitored_condition_met"];
 
 /// Writes all families of `reports`. Whatever the answers hold gives a page; what is not understood is left out.
-pub fn write(page: &mut Page<'_>, reports: &[Report]) {
+pub fn write(page: &mut Page<'_>, reports: &[Report<'_>]) {
     write_version(page, reports);
     write_infos(page, reports);
     for figure in FIGURES {
         let mut family = page.family(figure.name, figure.metric_type, figure.help);
         for report in reports {
-            if let Some(value) = figure_of(&report.answer, figure) {
-                family.sample(&[("device", &report.device)], value);
+            if let Some(value) = figure_of(report.answer, figure) {
+                family.sample(&[("device", report.device)], value);
             }
         }
     }
@@ -188,7 +188,7 @@ pub fn write(page: &mut Page<'_>, reports: &[Report]) {
     }
 }
 
-type WriteOne = fn(&mut Family<'_>, &Report);
+type WriteOne = fn(&mut Family<'_>, &Report<'_>);
 
 /// Families of several figures per disk, or of one that is put together.
 const TABLES: &[(&str, MetricType, &str, WriteOne)] = &[
@@ -209,85 +209,85 @@ const TABLES: &[(&str, MetricType, &str, WriteOne)] = &[
     ("smartctl_device_erc_seconds", MetricType::Gauge, "Time limit of error recovery.", write_error_recovery),
 ];
 
-fn write_version(page: &mut Page<'_>, reports: &[Report]) {
+fn write_version(page: &mut Page<'_>, reports: &[Report<'_>]) {
     let Some(report) = reports.first() else { return };
     let two = |path| {
-        let numbers = at(&report.answer, path).and_then(Value::as_array)?;
+        let numbers = at(report.answer, path).and_then(Value::as_array)?;
         Some(format!("{}.{}", numbers.first()?, numbers.get(1)?))
     };
     let (Some(json), Some(program)) = (two("json_format_version"), two("smartctl.version")) else { return };
     let labels = [
         ("json_format_version", json.as_str()),
         ("smartctl_version", program.as_str()),
-        ("svn_revision", text(&report.answer, "smartctl.svn_revision")),
-        ("build_info", text(&report.answer, "smartctl.build_info")),
+        ("svn_revision", text(report.answer, "smartctl.svn_revision")),
+        ("build_info", text(report.answer, "smartctl.build_info")),
     ];
     page.family("smartctl_version", MetricType::Gauge, "The smartctl that is asked.").sample(&labels, 1.0);
 }
 
-fn write_infos(page: &mut Page<'_>, reports: &[Report]) {
+fn write_infos(page: &mut Page<'_>, reports: &[Report<'_>]) {
     let mut family = page.family("smartctl_device", MetricType::Gauge, "What the disk says of itself.");
     for report in reports {
-        let known = |path| Some(text(&report.answer, path)).filter(|text| !text.is_empty());
+        let known = |path| Some(text(report.answer, path)).filter(|text| !text.is_empty());
         let labels = [
-            ("device", report.device.as_str()),
-            ("interface", text(&report.answer, "device.type")),
-            ("protocol", text(&report.answer, "device.protocol")),
+            ("device", report.device),
+            ("interface", text(report.answer, "device.type")),
+            ("protocol", text(report.answer, "device.protocol")),
             ("model_family", known("model_family").unwrap_or("unknown")),
             ("model_name", known("model_name").or_else(|| known("scsi_model_name")).unwrap_or("unknown")),
-            ("serial_number", text(&report.answer, "serial_number")),
+            ("serial_number", text(report.answer, "serial_number")),
             ("ata_additional_product_id", known("ata_additional_product_id").unwrap_or("unknown")),
-            ("firmware_version", text(&report.answer, "firmware_version")),
-            ("ata_version", text(&report.answer, "ata_version.string")),
-            ("sata_version", text(&report.answer, "sata_version.string")),
-            ("form_factor", text(&report.answer, "form_factor.name")),
-            ("scsi_vendor", text(&report.answer, "scsi_vendor")),
-            ("scsi_product", text(&report.answer, "scsi_product")),
-            ("scsi_revision", text(&report.answer, "scsi_revision")),
-            ("scsi_version", text(&report.answer, "scsi_version")),
+            ("firmware_version", text(report.answer, "firmware_version")),
+            ("ata_version", text(report.answer, "ata_version.string")),
+            ("sata_version", text(report.answer, "sata_version.string")),
+            ("form_factor", text(report.answer, "form_factor.name")),
+            ("scsi_vendor", text(report.answer, "scsi_vendor")),
+            ("scsi_product", text(report.answer, "scsi_product")),
+            ("scsi_revision", text(report.answer, "scsi_revision")),
+            ("scsi_version", text(report.answer, "scsi_version")),
         ];
         family.sample(&labels, 1.0);
     }
 }
 
-fn write_power_on(family: &mut Family<'_>, report: &Report) {
-    if let Some(hours) = number_at(&report.answer, "power_on_time.hours") {
-        let minutes = number_at(&report.answer, "power_on_time.minutes").unwrap_or(0.0);
-        family.sample(&[("device", &report.device)], hours * 3600.0 + minutes * 60.0);
+fn write_power_on(family: &mut Family<'_>, report: &Report<'_>) {
+    if let Some(hours) = number_at(report.answer, "power_on_time.hours") {
+        let minutes = number_at(report.answer, "power_on_time.minutes").unwrap_or(0.0);
+        family.sample(&[("device", report.device)], hours * 3600.0 + minutes * 60.0);
     }
 }
 
-fn write_block_sizes(family: &mut Family<'_>, report: &Report) {
+fn write_block_sizes(family: &mut Family<'_>, report: &Report<'_>) {
     for (kind, path) in [("logical", "logical_block_size"), ("physical", "physical_block_size")] {
-        if let Some(bytes) = number_at(&report.answer, path) {
-            family.sample(&[("device", &report.device), ("blocks_type", kind)], bytes);
+        if let Some(bytes) = number_at(report.answer, path) {
+            family.sample(&[("device", report.device), ("blocks_type", kind)], bytes);
         }
     }
 }
 
-fn write_speeds(family: &mut Family<'_>, report: &Report) {
-    for (kind, speed) in entries(&report.answer, "interface_speed") {
+fn write_speeds(family: &mut Family<'_>, report: &Report<'_>) {
+    for (kind, speed) in entries(report.answer, "interface_speed") {
         if let (Some(units), Some(bits)) = (number_at(speed, "units_per_second"), number_at(speed, "bits_per_unit")) {
-            family.sample(&[("device", &report.device), ("speed_type", kind)], units * bits);
+            family.sample(&[("device", report.device), ("speed_type", kind)], units * bits);
         }
     }
 }
 
-fn write_temperatures(family: &mut Family<'_>, report: &Report) {
-    for (kind, value) in entries(&report.answer, "temperature") {
+fn write_temperatures(family: &mut Family<'_>, report: &Report<'_>) {
+    for (kind, value) in entries(report.answer, "temperature") {
         if let Some(degrees) = number(value) {
-            family.sample(&[("device", &report.device), ("temperature_type", kind)], degrees);
+            family.sample(&[("device", report.device), ("temperature_type", kind)], degrees);
         }
     }
 }
 
-fn write_attributes(family: &mut Family<'_>, report: &Report) {
-    for row in rows(&report.answer, "ata_smart_attributes.table") {
+fn write_attributes(family: &mut Family<'_>, report: &Report<'_>) {
+    for row in rows(report.answer, "ata_smart_attributes.table") {
         let (flags, id) = (long_flags(row, &ATTRIBUTE_FLAGS), at(row, "id").map(Value::to_string).unwrap_or_default());
         for (kind, path) in [("value", "value"), ("worst", "worst"), ("thresh", "thresh"), ("raw", "raw.value")] {
             let Some(value) = number_at(row, path) else { continue };
             let labels = [
-                ("device", report.device.as_str()),
+                ("device", report.device),
                 ("attribute_name", text(row, "name")),
                 ("attribute_flags_short", text(row, "flags.string")),
                 ("attribute_flags_long", flags.as_str()),
@@ -299,8 +299,8 @@ fn write_attributes(family: &mut Family<'_>, report: &Report) {
     }
 }
 
-fn write_statistics(family: &mut Family<'_>, report: &Report) {
-    for page in rows(&report.answer, "ata_device_statistics.pages") {
+fn write_statistics(family: &mut Family<'_>, report: &Report<'_>) {
+    for page in rows(report.answer, "ata_device_statistics.pages") {
         let table = text(page, "name");
         // Vendors' own statistics have no names of their own, and so would be one series.
         if table != "Vendor Specific Statistics" {
@@ -310,15 +310,15 @@ fn write_statistics(family: &mut Family<'_>, report: &Report) {
             }
         }
     }
-    for row in rows(&report.answer, "sata_phy_event_counters.table") {
+    for row in rows(report.answer, "sata_phy_event_counters.table") {
         write_statistic(family, report, "SATA PHY Event Counters", row, ("V---", "valid"));
     }
 }
 
-fn write_statistic(family: &mut Family<'_>, report: &Report, table: &str, row: &Value, flags: (&str, &str)) {
+fn write_statistic(family: &mut Family<'_>, report: &Report<'_>, table: &str, row: &Value, flags: (&str, &str)) {
     if let Some(value) = number_at(row, "value") {
         let labels = [
-            ("device", report.device.as_str()),
+            ("device", report.device),
             ("statistic_table", table),
             ("statistic_name", text(row, "name")),
             ("statistic_flags_short", flags.0),
@@ -328,27 +328,27 @@ fn write_statistic(family: &mut Family<'_>, report: &Report, table: &str, row: &
     }
 }
 
-fn write_error_logs(family: &mut Family<'_>, report: &Report) {
+fn write_error_logs(family: &mut Family<'_>, report: &Report<'_>) {
     write_entries(family, report, "ata_smart_error_log", "error_log_type", ("count", 1.0));
 }
 
-fn write_self_tests(family: &mut Family<'_>, report: &Report) {
+fn write_self_tests(family: &mut Family<'_>, report: &Report<'_>) {
     write_entries(family, report, "ata_smart_self_test_log", "self_test_log_type", ("count", 1.0));
 }
 
-fn write_failed_self_tests(family: &mut Family<'_>, report: &Report) {
+fn write_failed_self_tests(family: &mut Family<'_>, report: &Report<'_>) {
     write_entries(family, report, "ata_smart_self_test_log", "self_test_log_type", ("error_count_total", 1.0));
 }
 
-fn write_error_recovery(family: &mut Family<'_>, report: &Report) {
+fn write_error_recovery(family: &mut Family<'_>, report: &Report<'_>) {
     write_entries(family, report, "ata_sct_erc", "op_type", ("deciseconds", 0.1));
 }
 
 /// A figure of each entry of a map, with the entry's name as a label.
-fn write_entries(family: &mut Family<'_>, report: &Report, path: &str, label: &str, (key, factor): (&str, f64)) {
-    for (kind, entry) in entries(&report.answer, path) {
+fn write_entries(family: &mut Family<'_>, report: &Report<'_>, path: &str, label: &str, (key, factor): (&str, f64)) {
+    for (kind, entry) in entries(report.answer, path) {
         if let Some(value) = number_at(entry, key) {
-            family.sample(&[("device", &report.device), (label, kind)], value * factor);
+            family.sample(&[("device", report.device), (label, kind)], value * factor);
         }
     }
 }
