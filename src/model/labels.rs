@@ -49,12 +49,17 @@ impl Labels {
 
     /// Encodes pairs that are already sorted by name, unique, and without empty values.
     pub fn from_sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut buffer = Vec::with_capacity(128);
+        Self::from_sorted_in(pairs, &mut Vec::with_capacity(128))
+    }
+
+    /// The same, put together in a buffer that serves for many sets.
+    pub fn from_sorted_in<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>, buffer: &mut Vec<u8>) -> Self {
+        buffer.clear();
         for (name, value) in pairs {
-            push_part(&mut buffer, name);
-            push_part(&mut buffer, value);
+            push_part(buffer, name);
+            push_part(buffer, value);
         }
-        Self(buffer.into())
+        Self(Arc::from(&buffer[..]))
     }
 
     /// The value of `name`, if the label is present.

@@ -12,6 +12,9 @@ use hashbrown::HashTable;
 use super::{GroupId, SeriesId};
 use crate::model::Labels;
 
+/// Below so small a part of the pairs, ranks for all of them cost more than they spare.
+const RANKED_SHARE: usize = 16;
+
 /// A column that has not been given yet.
 pub(super) const NO_COLUMN: u32 = u32::MAX;
 
@@ -135,7 +138,12 @@ impl Dictionary {
 
     /// The labels of a series.
     pub fn labels(&self, record: &Record) -> Labels {
-        Labels::from_sorted(self.pairs_of(record))
+        self.labels_in(record, &mut Vec::with_capacity(128))
+    }
+
+    /// The same, put together in a buffer that serves for many.
+    pub fn labels_in(&self, record: &Record, buffer: &mut Vec<u8>) -> Labels {
+        Labels::from_sorted_in(self.pairs_of(record), buffer)
     }
 
     /// Known series in the order of their [`Labels`]. Texts are compared once per pair and not once per series: then
@@ -145,6 +153,15 @@ impl Dictionary {
             let position = self.position(*id);
             position.map_or(&[][..], |position| slice_of(&self.arena, &self.records, position))
         };
+        if ids.len() < self.pairs.len() / RANKED_SHARE {
+            ids.sort_unstable_by(|a, b| {
+                let (a, b) = (pairs_of(a), pairs_of(b));
+                let text = |pairs: &[u32], at: usize| pairs.get(at).map(|pair| self.pair_text(*pair));
+                let first = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+                text(a, first).cmp(&text(b, first))
+            });
+            return ids;
+        }
         let (mut ranks, mut used) = (vec![0u32; self.pairs.len()], Vec::new());
         for pair in ids.iter().flat_map(pairs_of) {
             if std::mem::replace(&mut ranks[*pair as usize], 1) == 0 {
@@ -380,7 +397,14 @@ mod tests {
         ids.dedup();
         all.sort_by(|a, b| a.1.cmp(&b.1));
         all.dedup();
-        assert_eq!(dictionary.in_label_order(ids), all.iter().map(|(id, _)| *id).collect::<Vec<_>>());
+        let expected: Vec<SeriesId> = all.iter().map(|(id, _)| *id).collect();
+        assert_eq!(dictionary.in_label_order(ids.clone()), expected);
+        // The same ones as few among many.
+        (0..ids.len() * RANKED_SHARE + RANKED_SHARE).for_each(|number| {
+            dictionary.insert(GroupId(0), &labels(&format!("m{number}"), "x"));
+        });
+        assert!(ids.len() < dictionary.pair_count() / RANKED_SHARE);
+        assert_eq!(dictionary.in_label_order(ids), expected);
     }
 
     #[test]

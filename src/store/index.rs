@@ -3,6 +3,8 @@
 //! Each matcher is judged once per distinct value of its label, never once per series. One that an
 //! absent label satisfies excludes series; the others select them, the smallest selection first.
 
+use std::borrow::Cow;
+
 use super::SeriesId;
 use super::dictionary::Dictionary;
 use crate::model::{MatchOp, Matcher};
@@ -19,10 +21,12 @@ pub(super) fn matching_any(dictionary: &Dictionary, sets: &[Vec<Matcher>]) -> Ve
 /// The series that satisfy all matchers, in id order.
 pub(super) fn matching(dictionary: &Dictionary, matchers: &[Matcher]) -> Vec<SeriesId> {
     let (excluding, selecting): (Vec<_>, Vec<_>) = matchers.iter().partition(|matcher| matcher.matches_empty());
-    let mut selections: Vec<Vec<SeriesId>> = selecting.iter().map(|matcher| selected(dictionary, matcher)).collect();
-    selections.sort_by_key(Vec::len);
+    let mut selections: Vec<Cow<'_, [SeriesId]>> =
+        selecting.iter().map(|matcher| selected(dictionary, matcher)).collect();
+    selections.sort_by_key(|selection| selection.len());
     let mut selections = selections.into_iter();
-    let mut found = selections.next().unwrap_or_else(|| dictionary.records().iter().map(|record| record.id).collect());
+    let all = || dictionary.records().iter().map(|record| record.id).collect();
+    let mut found = selections.next().map_or_else(all, Cow::into_owned);
     for selection in selections {
         found.retain(|id| selection.binary_search(id).is_ok());
     }
@@ -37,14 +41,15 @@ pub(super) fn matching(dictionary: &Dictionary, matchers: &[Matcher]) -> Vec<Ser
 }
 
 /// The series with a value that satisfies a matcher which an absent label does not satisfy.
-fn selected(dictionary: &Dictionary, matcher: &Matcher) -> Vec<SeriesId> {
+fn selected<'a>(dictionary: &'a Dictionary, matcher: &Matcher) -> Cow<'a, [SeriesId]> {
     match (matcher.op(), matcher.regex().and_then(|regex| regex.literals())) {
-        (MatchOp::Equal, _) => dictionary.series_with(matcher.name(), matcher.value()).to_vec(),
+        // A metric's name alone may select most of the store.
+        (MatchOp::Equal, _) => Cow::Borrowed(dictionary.series_with(matcher.name(), matcher.value())),
         (MatchOp::Regex, Some(literals)) => {
             let listed = literals.iter().filter(|literal| !literal.is_empty());
-            union(listed.map(|literal| dictionary.series_with(matcher.name(), literal).to_vec()).collect())
+            union(listed.map(|literal| dictionary.series_with(matcher.name(), literal).to_vec()).collect()).into()
         }
-        _ => with_values(dictionary, matcher, true),
+        _ => with_values(dictionary, matcher, true).into(),
     }
 }
 

@@ -269,12 +269,14 @@ pub struct ReadOptions {
     pub deadline: Option<Instant>,
     /// Set by whoever no longer wants the answer.
     pub cancelled: Option<Arc<AtomicBool>>,
+    /// Of each series only the newest sample in the range is wanted: the earlier ones may be left out.
+    pub newest_only: bool,
 }
 
 impl ReadOptions {
     /// A read of `range` without a limit.
     pub fn over(range: TimeRange) -> Self {
-        Self { range, deadline: None, cancelled: None }
+        Self { range, deadline: None, cancelled: None, newest_only: false }
     }
 
     /// Fails once the deadline has passed or the read was cancelled. Reads call this between

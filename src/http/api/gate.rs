@@ -34,7 +34,8 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// Read options over a range under this ticket.
     pub(crate) fn read_options(&self, range: TimeRange) -> ReadOptions {
-        ReadOptions { range, deadline: Some(self.deadline), cancelled: Some(Arc::clone(&self.cancelled)) }
+        let cancelled = Some(Arc::clone(&self.cancelled));
+        ReadOptions { deadline: Some(self.deadline), cancelled, ..ReadOptions::over(range) }
     }
 }
 

@@ -180,7 +180,8 @@ impl<'q> Query<'q> {
     }
 
     fn read_options(&self, range: TimeRange) -> ReadOptions {
-        ReadOptions { range, deadline: self.budget.deadline, cancelled: self.budget.cancelled.clone() }
+        let (deadline, cancelled) = (self.budget.deadline, self.budget.cancelled.clone());
+        ReadOptions { deadline, cancelled, ..ReadOptions::over(range) }
     }
 }
 
@@ -304,10 +305,19 @@ impl<'q> Evaluator<'q> {
         &self,
         sets: &[Vec<Matcher>],
         (from, to): (i64, i64),
-        mut visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
+        visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
     ) -> Result<()> {
         let range = TimeRange { start: Timestamp(from), end: Timestamp(to) };
-        let mut set = self.query.select.select_any(sets, &self.query.read_options(range)).map_err(store_failure)?;
+        self.read(sets, &self.query.read_options(range), visit)
+    }
+
+    fn read(
+        &self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+        mut visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
+    ) -> Result<()> {
+        let mut set = self.query.select.select_any(sets, options).map_err(store_failure)?;
         let mut samples = Samples::default();
         let mut reservation = self.query.budget.reserve(0)?;
         while let Some(labels) = set.next(&mut samples).map_err(store_failure)? {

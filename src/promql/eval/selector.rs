@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::column::{ABSENT, Column, Series};
 use super::steps::{Reference, Steps};
 use super::{Evaluator, Result, Sink, execution_error};
-use crate::model::{FloatHistogram, Matcher, is_stale_marker};
+use crate::model::{FloatHistogram, Matcher, TimeRange, Timestamp, is_stale_marker};
 use crate::promql::Value;
 use crate::promql::ast::VectorSelector;
-use crate::store::Samples;
+use crate::store::{ReadOptions, Samples};
 
 /// Streams the series that a selector finds.
 pub(super) fn stream(evaluator: &Evaluator<'_>, selector: &VectorSelector, sink: Sink<'_>) -> Result<()> {
@@ -73,7 +73,11 @@ fn each_column(
     place: impl Fn(&mut Column, usize, &Samples, usize),
 ) -> Result<()> {
     let query = evaluator.query;
-    evaluator.each_series(matchers, bounds, |labels, samples| {
+    // One step sees the last sample that was read, where that is read up to the step.
+    let newest_only = evaluator.steps.count == 1 && bounds.1 == reference.at(evaluator.steps.at(0));
+    let range = TimeRange { start: Timestamp(bounds.0), end: Timestamp(bounds.1) };
+    let options = ReadOptions { newest_only, ..query.read_options(range) };
+    evaluator.read(&[matchers.to_vec()], &options, |labels, samples| {
         let mut column = Column::absent(evaluator.steps.count);
         each_newest(samples, evaluator.steps, reference, query.lookback_ms, |index, position| {
             place(&mut column, index, samples, position);

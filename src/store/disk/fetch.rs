@@ -116,8 +116,12 @@ impl Fetcher {
         let plain_bytes = samples * size_of::<f64>() + needs.len() * size_of::<(Need, Piece)>();
         let form = if plain_bytes <= self.plain_bytes_max { Form::Plain } else { Form::Packed };
         let batch = Batch { places, options, shared, form };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-        let unpacked = match samples >= self.shared_samples_min && threads > 1 {
+        // Asking for the processors reads files of the cgroup: not for each of a rule's small reads.
+        let threads = match samples >= self.shared_samples_min {
+            true => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
+            false => 1,
+        };
+        let unpacked = match threads > 1 {
             true => batch.unpack_shared(&needs, threads)?,
             false => batch.unpack_here(&needs)?,
         };

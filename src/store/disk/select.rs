@@ -110,6 +110,8 @@ struct DiskSeriesSet<'a> {
 pub(super) struct Sources {
     pub head: Option<SeriesView>,
     pub blocks: BlockSeries,
+    /// The one sample that is wanted, where memory knows it: nothing has to be unpacked.
+    pub newest: Option<(Timestamp, f64)>,
 }
 
 impl SeriesSet for DiskSeriesSet<'_> {
@@ -128,6 +130,9 @@ impl SeriesSet for DiskSeriesSet<'_> {
             };
             pieces.iter().for_each(|piece| piece.push_to(&self.places, samples));
             self.read_recent(&labels, &sources, samples);
+            if let Some((at, value)) = sources.newest {
+                samples.push(at, value);
+            }
             sort_from(0, samples);
             if !samples.is_empty() {
                 return Ok(Some(labels));
@@ -153,16 +158,21 @@ impl Shared {
         let mut series: Vec<(Labels, Sources)> = Vec::new();
         {
             let head = self.read_head();
+            let mut buffer = Vec::new();
             let ids = head.dictionary.in_label_order(matching_any(&head.dictionary, sets));
             for (index, id) in ids.into_iter().enumerate() {
                 if index.is_multiple_of(CHECK_INTERVAL) {
                     options.check()?;
                 }
                 let record = head.dictionary.record(id).expect("the index lists known series");
-                if let Some(view) = head.view_series(record, options.range) {
+                let newest = head.newest_of(id).filter(|(at, _)| options.newest_only && options.range.contains(*at));
+                let view = if newest.is_some() { None } else { head.view_series(record, options.range) };
+                if let Some(view) = &view {
                     groups.entry(view.group).or_insert_with(|| head.view_group(view.group, options.range));
-                    let sources = Sources { head: Some(view), blocks: Vec::new() };
-                    series.push((head.dictionary.labels(record), sources));
+                }
+                if newest.is_some() || view.is_some() {
+                    let sources = Sources { head: view, newest, ..Sources::default() };
+                    series.push((head.dictionary.labels_in(record, &mut buffer), sources));
                 }
             }
         }
@@ -170,9 +180,12 @@ impl Shared {
         if let Some((found, places)) = self.select_blocks(sets, options)? {
             selection = Some(found);
             let mut merged: BTreeMap<Labels, Sources> =
-                places.into_iter().map(|(labels, blocks)| (labels, Sources { head: None, blocks })).collect();
-            for (labels, sources) in series {
-                merged.entry(labels).or_default().head = sources.head;
+                places.into_iter().map(|(labels, blocks)| (labels, Sources { blocks, ..Sources::default() })).collect();
+            for (labels, found) in series {
+                let sources = merged.entry(labels).or_default();
+                // What memory has newest is newer than what blocks have.
+                let blocks = if found.newest.is_some() { Vec::new() } else { std::mem::take(&mut sources.blocks) };
+                *sources = Sources { blocks, ..found };
             }
             series = merged.into_iter().collect();
         }

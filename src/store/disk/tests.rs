@@ -207,6 +207,20 @@ impl Pair {
                 ],
             ] {
                 assert_eq!(read_all(&*self.disk, &matchers, range), read_all(&self.memory, &matchers, range));
+                let last = |store: &dyn Select, newest_only| {
+                    let options = ReadOptions { newest_only, ..ReadOptions::over(range) };
+                    let mut set = store.select(&matchers, &options).expect("readable");
+                    let (mut found, mut samples) = (Vec::new(), Samples::default());
+                    while let Some(labels) = set.next(&mut samples).expect("readable") {
+                        found.push((
+                            labels,
+                            samples.timestamps.last().copied(),
+                            samples.values.last().map(|v| v.to_bits()),
+                        ));
+                    }
+                    found
+                };
+                assert_eq!(last(&*self.disk, true), last(&self.memory, false));
                 let newest = |store: &dyn Select| {
                     let found =
                         store.newest(std::slice::from_ref(&matchers), &ReadOptions::over(range)).expect("readable");
