@@ -29,6 +29,7 @@ use crate::http::{
     Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, RuntimeInfo, Server,
     ServerSettings, WebSource,
 };
+use crate::model::Timestamp;
 use crate::notify::{Notifier, WaitingFile};
 use crate::promql::{Engine, EngineSettings};
 use crate::rules::{RuleDeps, RuleManager, RuleSettings};
@@ -82,7 +83,8 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
             registry: registry.clone(),
         },
     )?;
-    let federation = federation(&options, &store, &scrape).await;
+    let federation = federation(&options, &store, &scrape, clock.now()).await;
+    let federation = Arc::new(federation.waiting_while(clock_keeper.holds_back()));
     federation.register(&registry, clock.clone());
     let reload_state = Arc::new(ReloadState::new(&registry, clock.now()));
 
@@ -287,12 +289,16 @@ fn collectors(clock: &Clock, registry: &Registry) -> CollectorFactory {
     })
 }
 
-async fn federation(options: &RunOptions, store: &Arc<DiskStore>, scrape: &ScrapeManager) -> Arc<Federation> {
+async fn federation(
+    options: &RunOptions,
+    store: &Arc<DiskStore>,
+    scrape: &ScrapeManager,
+    now: Timestamp,
+) -> Federation {
     let (store, scrape, lookback) = (Arc::clone(store), scrape.clone(), options.lookback_delta);
     let cursors = Box::new(KeptCursors::new(Arc::clone(&store) as _, store.runtime_folder()));
-    let made =
-        spawn_blocking(move || Federation::new(store, Arc::new(scrape), lookback, cursors, RESYNC_SAMPLES_MAX)).await;
-    Arc::new(made.expect("reading the cursors does not panic"))
+    let open = move || Federation::new(store, Arc::new(scrape), lookback, cursors, RESYNC_SAMPLES_MAX, now);
+    spawn_blocking(open).await.expect("reading the cursors does not panic")
 }
 
 fn build_info() -> BuildInfo {

@@ -2,7 +2,8 @@
 //!
 //! A clock is not believed that nothing keeps right and that is far behind the newest stored sample or behind this version's
 //! release. Until it is, time counts from there and samples are held back ([`HeldStore`]); queries, rules and alerts
-//! go on with the assumed time. Federation waits: a central would keep the wrong times.
+//! go on with the assumed time. Resync waits: its cursors would move past samples that are not stored
+//! yet, and a central would keep the wrong times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,12 @@ impl ClockKeeper {
             Some(held) => (Arc::clone(held) as _, Arc::clone(held) as _),
             None => (Arc::clone(store) as _, Arc::clone(store) as _),
         }
+    }
+
+    /// Whether samples are held back: the store behind lacks them. Waits while they are being moved and stored.
+    pub fn holds_back(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let held = self.held.clone();
+        move || held.as_ref().is_some_and(|held| held.held_samples().is_some())
     }
 
     /// What is wrong at the moment, for people.

@@ -13,7 +13,7 @@ use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::{Emit, Registry};
 
 use super::connection::ConnectionFacts;
-use super::cursor::{Cursor, Given, Progress, Receipt, ResyncOrder, Turn, backlog_ms};
+use super::cursor::{Cursor, FIRST_SPAN, Given, Progress, Receipt, ResyncOrder, Turn, backlog_ms};
 use super::cursor_store::{CursorRecord, CursorStore};
 
 /// Samples per reply, unless set otherwise. Must stay below the central's `sample_limit`: a reply that
@@ -29,8 +29,8 @@ pub const RESYNC_NAME_CHARS_MAX: usize = 64;
 /// `resync_max_age`, unless set otherwise.
 pub const RESYNC_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// How far back a puller that was not known before is given samples.
-const FIRST_SPAN: Duration = Duration::from_secs(300);
+/// The least `resync_max_age`: with less, a scrape that comes a little late would lose samples.
+pub const RESYNC_AGE_MIN: Duration = Duration::from_secs(60);
 
 /// Parameters that make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum ResyncError {
     /// Not an age.
     #[error("resync_max_age={0:?} is not a duration such as 24h")]
     Age(String),
+    /// An age that would lose samples.
+    #[error("resync_max_age={0:?} is below 1m: what is older is lost for this puller")]
+    AgeTooShort(String),
     /// Not a kind of receipt.
     #[error("resync_receipt={0:?} is neither \"proved\" nor \"assumed\"")]
     Receipt(String),
@@ -71,10 +74,7 @@ impl ResyncRequest {
             "newest" => ResyncOrder::Newest,
             _ => return Err(ResyncError::Order(order.to_owned())),
         };
-        let age_max = match age_max {
-            "" => RESYNC_AGE_MAX,
-            text => parse_duration(text).map_err(|_| ResyncError::Age(text.to_owned()))?,
-        };
+        let age_max = parse_age(age_max)?;
         let receipt = match receipt {
             "" => None,
             "proved" => Some(Receipt::Proved),
@@ -83,6 +83,17 @@ impl ResyncRequest {
         };
         Ok(Self { name: name.to_owned(), order, age_max, receipt })
     }
+}
+
+fn parse_age(text: &str) -> Result<Duration, ResyncError> {
+    if text.is_empty() {
+        return Ok(RESYNC_AGE_MAX);
+    }
+    let age = parse_duration(text).map_err(|_| ResyncError::Age(text.to_owned()))?;
+    if age < RESYNC_AGE_MIN {
+        return Err(ResyncError::AgeTooShort(text.to_owned()));
+    }
+    Ok(age)
 }
 
 /// A name and a hash of its selectors.
@@ -149,8 +160,8 @@ struct Inner {
 
 impl Pullers {
     /// Goes on where the kept cursors stand.
-    pub fn load(kept: Box<dyn CursorStore>, samples_max: usize) -> Self {
-        let pullers = kept.load().into_iter().map(|record| restored(record, samples_max)).collect();
+    pub fn load(kept: Box<dyn CursorStore>, samples_max: usize, now: Timestamp) -> Self {
+        let pullers = kept.load().into_iter().map(|record| restored(record, samples_max, now)).collect();
         let inner = Inner { pullers: Mutex::new(pullers), kept, has_failed: Mutex::new(false), samples_max };
         Self(Arc::new(inner))
     }
@@ -301,7 +312,7 @@ fn record(key: &Key, cursor: &Cursor) -> CursorRecord {
     }
 }
 
-fn restored(record: CursorRecord, samples_max: usize) -> (Key, Arc<Puller>) {
+fn restored(record: CursorRecord, samples_max: usize, now: Timestamp) -> (Key, Arc<Puller>) {
     let holes = record.holes_ms.iter().filter(|(start, end)| start < end);
     let progress = Progress {
         holes: holes.map(|(start, end)| TimeRange { start: Timestamp(*start), end: Timestamp(*end) }).collect(),
@@ -314,6 +325,9 @@ fn restored(record: CursorRecord, samples_max: usize) -> (Key, Arc<Puller>) {
         cursor.go_on_from(Timestamp(given_until), positions.collect());
     }
     let key = (record.name, record.selectors);
+    if cursor.come_back_to(now) {
+        warn!(name = key.0, "a kept resync cursor stands in the future: some samples may be given again");
+    }
     let puller = Puller::new(&key, cursor);
     (key, puller)
 }
@@ -338,6 +352,10 @@ mod tests {
         }
         assert!(ResyncRequest::parse("a", "latest", "", "").is_err());
         assert!(ResyncRequest::parse("a", "", "soon", "").is_err());
+        for short in ["0", "59s"] {
+            assert_eq!(ResyncRequest::parse("a", "", short, ""), Err(ResyncError::AgeTooShort(short.to_owned())));
+        }
+        assert!(ResyncRequest::parse("a", "", "1m", "").is_ok());
         assert!(ResyncRequest::parse("a", "", "", "hoped").is_err());
     }
 

@@ -21,6 +21,9 @@ pub enum FederationError {
     /// A selector is not one.
     #[error(transparent)]
     Selector(#[from] ParseError),
+    /// Samples wait for the time of day: a cursor would move past them.
+    #[error("the time of day is not known yet, and samples wait for it: resync goes on once they are stored")]
+    TimeUnknown,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -32,6 +35,7 @@ pub struct Federation {
     metadata: Arc<dyn MetadataLookup>,
     lookback: Duration,
     pullers: Pullers,
+    is_waiting: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What a puller asks for.
@@ -62,15 +66,22 @@ impl FederationRequest {
 impl Federation {
     /// `lookback`: how old a series' newest sample may be (`--query.lookback-delta`). `cursors` are
     /// read at once: call it from a blocking thread. `resync_samples_max` bounds a resync reply; see
-    /// [`RESYNC_SAMPLES_MAX`](super::RESYNC_SAMPLES_MAX).
+    /// [`RESYNC_SAMPLES_MAX`](super::RESYNC_SAMPLES_MAX). Cursors that stand after `now` come back to it.
     pub fn new(
         store: Arc<dyn Select>,
         metadata: Arc<dyn MetadataLookup>,
         lookback: Duration,
         cursors: Box<dyn CursorStore>,
         resync_samples_max: usize,
+        now: Timestamp,
     ) -> Self {
-        Self { store, metadata, lookback, pullers: Pullers::load(cursors, resync_samples_max) }
+        let pullers = Pullers::load(cursors, resync_samples_max, now);
+        Self { store, metadata, lookback, pullers, is_waiting: Box::new(|| false) }
+    }
+
+    /// Refuses resync while `is_waiting` says that the store lacks samples that it will be given. It may block.
+    pub fn waiting_while(self, is_waiting: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { is_waiting: Box::new(is_waiting), ..self }
     }
 
     /// Adds the pullers' state to the own metrics.
@@ -92,6 +103,9 @@ impl Federation {
         facts: ConnectionFacts,
         options: &ReadOptions,
     ) -> Result<FederationPage, FederationError> {
+        if (self.is_waiting)() {
+            return Err(FederationError::TimeUnknown);
+        }
         let sets = &request.selectors;
         let given = self.pullers.next(resync, self.store.as_ref(), sets, request.now, facts, options)?;
         let page = FederationPage::new(given.series, self.metadata.as_ref(), request.format, &request.external_labels);

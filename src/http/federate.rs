@@ -4,20 +4,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, CONNECTION};
+use hyper::header::{ACCEPT, CONNECTION, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Version};
+use hyper::{HeaderMap, StatusCode, Version};
 
 use crate::exposition::negotiate;
 use crate::federation::{ConnectionFacts, FederationError, FederationPage, FederationRequest, ResyncRequest};
 use crate::model::TimeRange;
 
-use super::api::{Api, ApiError, Gate, Ticket};
+use super::api::{Api, ApiError, ErrorKind, Gate, Ticket};
 use super::params::Params;
 use super::reply::{Pieces, Reply};
 
 /// How much of a puller's own timeout may go into making the reply; the rest is for its way.
 const MAKING_SHARE: f64 = 0.5;
+
+/// When to ask again after a 503.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// The header in which a scraping Prometheus says how long it will wait.
 const TIMEOUT_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
@@ -46,7 +49,15 @@ pub(super) async fn answer(
             Reply::streamed(&content_type, Box::new(page))
         }
         // Errors are plain text here, as in Prometheus.
-        Err(error) => Reply::problem(error.status(), format!("{}\n", error.message())),
+        Err(error) => refusal(&error),
+    }
+}
+
+fn refusal(error: &ApiError) -> Reply {
+    let reply = Reply::problem(error.status(), format!("{}\n", error.message()));
+    match error.status() {
+        StatusCode::SERVICE_UNAVAILABLE => reply.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS),
+        _ => reply,
     }
 }
 
@@ -100,6 +111,7 @@ impl From<FederationError> for ApiError {
     fn from(error: FederationError) -> Self {
         match error {
             FederationError::Selector(error) => Self::bad_data(error.to_string()),
+            FederationError::TimeUnknown => Self::new(ErrorKind::Unavailable, error.to_string()),
             FederationError::Store(error) => error.into(),
         }
     }

@@ -80,6 +80,7 @@ fn api(
             lookback,
             Box::new(Nothing),
             RESYNC_SAMPLES_MAX,
+            END,
         )),
         registry: Registry::new(),
         config,

@@ -41,6 +41,9 @@ fn samples_wait_for_the_time_of_day_and_alerts_do_not() {
     let before = query_value(&outpost.address, "count_over_time(battery_volts[1h])").unwrap();
     let federated = get(&outpost.address, "/federate?match[]=battery_volts").unwrap().body;
     assert!(!federated.contains("battery_volts{"), "a central is not told assumed times: {federated}");
+    let resync = "/federate?match[]=battery_volts&resync=home";
+    let waiting = get(&outpost.address, resync).unwrap();
+    assert_eq!(waiting.status, 503, "no cursor moves past samples that wait: {}", waiting.body);
 
     // The network is back: NTP sets the clock. It was two hours.
     clock.set(2 * HOUR, true);
@@ -56,6 +59,8 @@ fn samples_wait_for_the_time_of_day_and_alerts_do_not() {
     own(&outpost, "outpost_clock_steps_total{direction=\"forward\"}", 1.0).unwrap();
     let federated = get(&outpost.address, "/federate?match[]=battery_volts").unwrap().body;
     assert!(federated.contains("battery_volts{"), "now it is: {federated}");
+    let all = get(&outpost.address, resync).unwrap().body;
+    assert!(all.matches("battery_volts{").count() >= 2, "and the held samples are given: {all}");
 
     // And it is all on the disk.
     outpost.process.signal("KILL");

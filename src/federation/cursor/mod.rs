@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tracing::warn;
+
 use crate::model::{Labels, Matcher, TimeRange, Timestamp, is_stale_marker};
 use crate::store::{ReadOptions, Samples, Select, StoreError};
 
@@ -22,6 +24,9 @@ use super::connection::{ConnectionFacts, ConnectionId};
 /// How late a sample may come into the store and still be given. A scrape's samples bear the time
 /// of its start and come at its end, which is at most its timeout later.
 pub(super) const LATENESS_MAX: Duration = Duration::from_secs(120);
+
+/// How far back a puller that was not known before is given samples.
+pub(super) const FIRST_SPAN: Duration = Duration::from_secs(300);
 
 /// Where the newest-first order starts to speak of a backlog.
 const RECENT: Duration = Duration::from_secs(300);
@@ -79,6 +84,14 @@ pub(super) struct Turn<'a> {
     pub order: ResyncOrder,
     pub age_max: Duration,
     pub receipt: Receipt,
+}
+
+impl Turn<'_> {
+    /// What is older is not given. The cursor itself moves with the confirmation only: a request alone proves nothing of
+    /// what the puller wants to have lost.
+    fn oldest(&self) -> Timestamp {
+        self.now - self.age_max
+    }
 }
 
 /// What a puller is given.
@@ -160,6 +173,8 @@ struct Pending {
     connection: ConnectionId,
     request: u64,
     asked: Timestamp,
+    /// Who asks for another age is someone else, or was set anew.
+    age_max: Duration,
     is_taken: Arc<AtomicBool>,
     settled: Timestamp,
     given_until: Timestamp,
@@ -225,14 +240,35 @@ impl Cursor {
         self.positions = positions;
     }
 
+    /// Goes back if the clock was once ahead: by the first span, as for a new puller. Whether it had to.
+    pub fn come_back_to(&mut self, now: Timestamp) -> bool {
+        if self.progress.settled <= now && self.given_until <= now + LATENESS_MAX {
+            return false;
+        }
+        self.progress.settled = self.progress.settled.min(now - FIRST_SPAN);
+        self.progress.last_used = self.progress.last_used.min(now);
+        let settled = self.progress.settled;
+        self.progress.holes.retain(|hole| hole.start < settled);
+        for hole in &mut self.progress.holes {
+            hole.end = hole.end.min(settled);
+        }
+        self.given_until = settled;
+        self.positions.clear();
+        self.pending.clear();
+        self.gap_ms = None;
+        true
+    }
+
     /// What the puller is given now. Moves the cursor for the reply before if that was read.
     pub fn next(&mut self, turn: &Turn<'_>) -> Result<Given, StoreError> {
+        if self.come_back_to(turn.now) {
+            warn!("a resync cursor stood in the future: the clock was set back, and some samples may be given again");
+        }
         self.confirm(turn);
         self.progress.receipt = turn.receipt;
         if turn.receipt == Receipt::Assumed {
             self.samples_max = self.samples_max.min(ASSUMED_SAMPLES_MAX);
         }
-        self.forget_before(turn.now - turn.age_max);
         self.progress.last_used = turn.now;
         let outcome = match turn.order {
             ResyncOrder::Oldest => self.oldest_first(turn),
@@ -251,7 +287,8 @@ impl Cursor {
         let Some(newest) = self.pending.last() else { return };
         let gap_ms = turn.now.since(newest.asked);
         let gap_before = self.gap_ms.replace(gap_ms);
-        let is_on_time = gap_before.is_some_and(|before| gap_ms <= before.saturating_add(before / 2));
+        let is_the_same = newest.age_max == turn.age_max;
+        let is_on_time = is_the_same && gap_before.is_some_and(|before| gap_ms <= before.saturating_add(before / 2));
         let read = match turn.receipt {
             Receipt::Proved => self.pending.iter().rposition(|pending| pending.is_followed_by(turn.facts)),
             Receipt::Assumed if is_on_time && newest.is_taken.load(Ordering::Acquire) => Some(self.pending.len() - 1),
@@ -282,15 +319,6 @@ impl Cursor {
         self.hole_span_ms = (self.hole_span_ms / 2).max(SPAN_MIN_MS);
     }
 
-    fn forget_before(&mut self, oldest: Timestamp) {
-        self.progress.settled = self.progress.settled.max(oldest);
-        self.given_until = self.given_until.max(oldest);
-        self.progress.holes.retain(|hole| hole.end > oldest);
-        for hole in &mut self.progress.holes {
-            hole.start = hole.start.max(oldest);
-        }
-    }
-
     fn oldest_first(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
         if let Some(first) = self.progress.holes.first() {
             // The order was another one before: go back to the first hole.
@@ -300,9 +328,10 @@ impl Cursor {
             self.positions.clear();
             self.pending.clear();
         }
+        let oldest = turn.oldest();
         let wanted = Wanted {
-            range: TimeRange { start: self.given_until, end: turn.now },
-            read_from: self.progress.settled,
+            range: TimeRange { start: self.given_until.max(oldest), end: turn.now },
+            read_from: self.progress.settled.max(oldest),
             samples_max: self.samples_max,
             skips_given: true,
         };
@@ -314,8 +343,10 @@ impl Cursor {
 
     fn newest_first(&mut self, turn: &Turn<'_>) -> Result<Vec<GivenSeries>, StoreError> {
         let recent = turn.now - RECENT;
+        let oldest = turn.oldest();
         let (start, read_from) =
             if recent > self.given_until { (recent, recent) } else { (self.given_until, self.progress.settled) };
+        let (start, read_from) = (start.max(oldest), read_from.max(oldest));
         let wanted = Wanted {
             range: TimeRange { start, end: turn.now },
             read_from,
@@ -328,6 +359,10 @@ impl Cursor {
         if front.range.start > self.given_until {
             // From the settled time on, so that what came late before the outage is not lost.
             holes.push(TimeRange { start: self.progress.settled, end: front.range.start });
+        }
+        holes.retain(|hole| hole.end > oldest);
+        for hole in &mut holes {
+            hole.start = hole.start.max(oldest);
         }
         join_oldest(&mut holes);
         let behind = self.fill_hole(turn, &mut holes, self.samples_max.saturating_sub(front.samples))?;
@@ -373,6 +408,7 @@ impl Cursor {
             connection: turn.facts.id,
             request: turn.facts.earlier_requests,
             asked: turn.now,
+            age_max: turn.age_max,
             is_taken: Arc::default(),
             settled,
             given_until,

@@ -19,6 +19,7 @@ struct Scene {
     receipt: Receipt,
     /// Whether a proxy takes replies whole.
     proxy_takes: bool,
+    age_max: Duration,
     /// What the puller has read, per series.
     received: BTreeMap<(usize, i64), u32>,
     largest_reply: usize,
@@ -36,6 +37,7 @@ impl Scene {
             order,
             receipt: Receipt::Proved,
             proxy_takes: true,
+            age_max: Duration::from_secs(24 * 3600),
             received: BTreeMap::new(),
             largest_reply: 0,
         }
@@ -71,7 +73,7 @@ impl Scene {
             now: Timestamp(self.now),
             facts,
             order: self.order,
-            age_max: Duration::from_secs(24 * 3600),
+            age_max: self.age_max,
             receipt: self.receipt,
         };
         let Given { series: reply, is_taken } = self.cursor.next(&turn).expect("memory does not fail");
@@ -288,6 +290,57 @@ fn what_is_too_old_is_given_up() {
     scene.pull(true);
     let oldest = scene.received.keys().map(|(_, at)| *at).min().expect("samples");
     assert_eq!(oldest, scene.now - 24 * HOUR_MS + STEP_MS);
+}
+
+#[test]
+fn a_request_with_a_short_age_costs_a_puller_nothing() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        for receipt in [Receipt::Proved, Receipt::Assumed] {
+            let mut scene = Scene::new(order, 200_000);
+            scene.receipt = receipt;
+            for _ in 0..10 {
+                scene.scrape(0);
+                scene.pull(true);
+            }
+            // The link is down, and someone asks in the puller's name.
+            (0..2 * HOUR_MS / STEP_MS).for_each(|_| scene.scrape(0));
+            let own = (scene.connection, scene.requests);
+            scene.age_max = Duration::from_secs(60);
+            scene.pull(false);
+            scene.scrape(0);
+            (scene.connection, scene.requests) = own;
+            scene.age_max = Duration::from_secs(24 * 3600);
+            for _ in 0..3 {
+                scene.scrape(0);
+                scene.pull(true);
+            }
+            scene.check_complete();
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_forgotten() {
+    let years_ms = 5 * 365 * 24 * HOUR_MS;
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        let mut scene = Scene::new(order, 200_000);
+        for _ in 0..10 {
+            scene.scrape(0);
+            scene.pull(true);
+        }
+        scene.now += years_ms;
+        scene.pull(true);
+        scene.pull(true);
+        assert!(scene.cursor.progress.settled > Timestamp(scene.now - HOUR_MS));
+        scene.now -= years_ms;
+        for _ in 0..10 {
+            scene.scrape(0);
+            scene.pull(true);
+        }
+        scene.check_complete();
+        assert!(scene.cursor.progress.settled <= Timestamp(scene.now));
+        assert!(scene.cursor.progress.backlog_ms(Timestamp(scene.now)) <= STEP_MS, "{order:?}");
+    }
 }
 
 #[test]

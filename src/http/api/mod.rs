@@ -20,7 +20,7 @@ pub use handles::{
     Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
 };
 
-pub(super) use error::ApiError;
+pub(super) use error::{ApiError, ErrorKind};
 pub(super) use gate::{Gate, Ticket};
 
 use answer::Answer;
@@ -138,7 +138,7 @@ impl ApiEndpoint {
 
     /// What Prometheus has a route for and no more than this answer.
     pub(super) fn not_implemented() -> Reply {
-        answer::error(&ApiError::new(error::ErrorKind::Internal, "not implemented"))
+        answer::error(&ApiError::new(ErrorKind::Internal, "not implemented"))
     }
 
     /// Answers a request.

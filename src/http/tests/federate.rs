@@ -135,11 +135,29 @@ async fn a_proxys_connection_proves_nothing_of_its_client() {
 #[tokio::test]
 async fn resync_parameters_are_checked() {
     let site = Site::start().await;
-    for wrong in
-        ["resync=a%20b", "resync=a&resync_order=latest", "resync=a&resync_max_age=soon", "resync=a&resync_receipt=no"]
-    {
+    for wrong in [
+        "resync=a%20b",
+        "resync=a&resync_order=latest",
+        "resync=a&resync_max_age=soon",
+        "resync=a&resync_max_age=0",
+        "resync=a&resync_receipt=no",
+    ] {
         let answer = site.get(&format!("/federate?match[]=up&{wrong}")).await;
         assert_eq!(answer.status, 400, "{wrong}");
         assert!(answer.text().starts_with("resync"), "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn resync_waits_for_the_time_of_day() {
+    let site = Site::start().await;
+    let target = "/federate?match[]=up%7Bjob=%22down%22%7D&resync=home";
+    site.is_waiting.store(true, std::sync::atomic::Ordering::Relaxed);
+    let answer = site.get(target).await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.to_lowercase().contains("retry-after: 5"), "{}", answer.head);
+    assert!(answer.text().contains("the time of day is not known"), "{}", answer.text());
+    assert_eq!(site.get("/federate?match[]=up%7Bjob=%22down%22%7D").await.status, 200, "a plain pull goes on");
+    site.is_waiting.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(site.get(target).await.text().contains("1795381057892"), "nothing was passed over");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +34,8 @@ pub(super) struct Site {
     pub(super) readiness: watch::Sender<Readiness>,
     pub(super) reloads: mpsc::Receiver<ReloadRequest>,
     pub(super) quits: mpsc::Receiver<()>,
+    /// Whether samples wait for the time of day.
+    pub(super) is_waiting: Arc<AtomicBool>,
     stop: Option<oneshot::Sender<()>>,
     pub(super) server: JoinHandle<()>,
     _config: watch::Sender<Arc<ConfigSnapshot>>,
@@ -57,6 +60,8 @@ impl Site {
             external_labels: Labels::from_pairs([("site", "garage"), ("zz", "q\"uote")]),
         }));
         let (readiness_sender, readiness) = watch::channel(Readiness::Ready);
+        let is_waiting = Arc::new(AtomicBool::new(false));
+        let waits = Arc::clone(&is_waiting);
         let (reload, reloads) = mpsc::channel(1);
         let (quit, quits) = mpsc::channel(1);
         let select: Arc<dyn crate::store::Select> = Arc::clone(&store) as _;
@@ -68,7 +73,7 @@ impl Site {
             targets: Arc::new(Views),
             rules: Arc::new(Views),
             alertmanagers: Arc::new(Views),
-            federation: Arc::new(federation(select)),
+            federation: Arc::new(federation(select).waiting_while(move || waits.load(Ordering::Relaxed))),
             registry: Registry::new(),
             config,
             flags: BTreeMap::from([("web.page-title".to_owned(), "a <b>".to_owned())]),
@@ -81,7 +86,8 @@ impl Site {
         };
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(Arc::new(api), async { drop(stopped.await) }));
-        Self { address, readiness: readiness_sender, reloads, quits, stop: Some(stop), server, _config: config_sender }
+        let stop = Some(stop);
+        Self { address, readiness: readiness_sender, reloads, quits, is_waiting, stop, server, _config: config_sender }
     }
 
     /// Asks the server to stop.
@@ -167,7 +173,8 @@ fn unchunk(mut raw: &[u8]) -> Vec<u8> {
 }
 
 fn federation(store: Arc<dyn crate::store::Select>) -> Federation {
-    Federation::new(store, Arc::new(Views), Duration::from_secs(300), Box::new(ForgottenCursors), RESYNC_SAMPLES_MAX)
+    let cursors = Box::new(ForgottenCursors);
+    Federation::new(store, Arc::new(Views), Duration::from_secs(300), cursors, RESYNC_SAMPLES_MAX, NOW)
 }
 
 /// Cursors that no restart has to survive.
