@@ -182,11 +182,15 @@ impl<'a> Central<'a> {
 
     /// Waits until it has pulled three times.
     pub fn wait_for_pulls(&self) {
-        eventually(PATIENCE, "the central pulls", || {
-            match query_value(&self.address, "sum_over_time(up{job=\"federate\"}[10m])")? {
-                number if number >= 3.0 => Ok(()),
-                number => Err(format!("{number}")),
-            }
+        self.wait_for_pulls_of(3, PATIENCE);
+    }
+
+    /// Waits until it has pulled so many times.
+    pub fn wait_for_pulls_of(&self, pulls: u64, time_max: Duration) {
+        let query = format!("sum_over_time(up{{job=\"federate\"}}[{}s])", time_max.as_secs() + 600);
+        eventually(time_max, "the central pulls", || match query_value(&self.address, &query)? {
+            number if number >= pulls as f64 => Ok(()),
+            number => Err(format!("{number}")),
         });
     }
 

@@ -23,7 +23,9 @@ fn no_warning_in_steady_state() {
     let centrals: Vec<Central<'_>> =
         links.iter().zip(&settings).map(|(link, setting)| Central::start_unpulled(link, setting)).collect();
     let seconds = parameter("OUTPOST_STEADY_SECONDS", 20);
-    std::thread::sleep(Duration::from_secs(seconds));
+    for central in &centrals {
+        central.wait_for_pulls_of(seconds, Duration::from_secs(3 * seconds + 60));
+    }
     for (central, setting) in centrals.iter().zip(&settings) {
         let found = central.check_complete(&site, "{job=~\".+\",job!=\"federate\"}", REACH);
         let number = found.since(began);
