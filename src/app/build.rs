@@ -40,6 +40,8 @@ use crate::yaml::Problem;
 
 /// Requests to reload that may wait; the server refuses more.
 const RELOADS_WAITING_MAX: usize = 4;
+/// From the end of a scrape until its samples are stored, on a busy machine.
+const STORING_ALLOWANCE: Duration = Duration::from_secs(30);
 /// With a bound on size alone, time does not bound the store: a century.
 const RETENTION_TIME_UNBOUNDED: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// The file of alerts that no Alertmanager has taken, in the store's folder.
@@ -85,6 +87,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
     )?;
     let federation = federation(&options, &store, &scrape, clock.now()).await;
     let federation = Arc::new(federation.waiting_while(clock_keeper.holds_back()));
+    federation.allow_lateness(lateness(&config, &rules));
     federation.register(&registry, clock.clone());
     let reload_state = Arc::new(ReloadState::new(&registry, clock.now()));
 
@@ -129,6 +132,7 @@ pub async fn build(options: RunOptions, clock: Clock) -> Result<App> {
             store,
             scrape,
             rules,
+            federation,
             notifier,
             snapshot,
             readiness,
@@ -165,6 +169,12 @@ pub fn rule_settings(options: &RunOptions, config: &Config, external_url: &str) 
         grace_period: options.grace_period,
         features: options.features.promql,
     }
+}
+
+/// How long after the time they bear samples may come into the store.
+pub fn lateness(config: &Config, rules: &RuleManager) -> Duration {
+    let scrapes = config.jobs.iter().map(|job| job.scrape_timeout + STORING_ALLOWANCE);
+    scrapes.chain([rules.lateness_max()]).max().unwrap_or_default()
 }
 
 /// Where the server is reached.

@@ -13,6 +13,7 @@ use super::reload::{FileWatch, ReloadState, WatchedFiles};
 use crate::cli::RunOptions;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::federation::Federation;
 use crate::http::{ConfigSnapshot, Readiness};
 use crate::model::Labels;
 use crate::notify::Notifier;
@@ -46,6 +47,7 @@ pub struct Running {
     /// Delivers alerts.
     pub notifier: Arc<Notifier>,
     /// Answers pullers.
+    pub federation: Arc<Federation>,
     /// Shows the configuration.
     pub snapshot: watch::Sender<Arc<ConfigSnapshot>>,
     /// Shows whether queries are answered.
@@ -102,6 +104,7 @@ impl Running {
         self.scrape.apply(jobs).await;
         self.engine.set_default_step(config.global.evaluation_interval);
         self.rules.reload(rule_settings, rule_groups).await;
+        self.federation.allow_lateness(build::lateness(&config, &self.rules));
         self.watch.follow(watched_files(&self.options, &config)).await;
         self.snapshot.send_replace(Arc::new(build::snapshot(&config)));
         Ok(())

@@ -6,6 +6,7 @@
 //! few. What cannot be read is logged, and those pullers start anew.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,8 +19,11 @@ use crate::store::{Notes, StoreError};
 /// The note of the store, and the file on the tmpfs.
 const NAME: &str = "resync-cursors";
 
-/// Series whose positions are kept of one cursor: a file of a megabyte, rewritten with each pull. Beyond it, a kill
-/// costs what a power cut costs.
+/// The note that says which store it is: the file of another one that lay at the same path does not count.
+const STORE: &str = "resync-store";
+
+/// Series whose positions are kept, of all cursors: a file of a megabyte beside the store's tail, rewritten with each pull.
+/// The cursors used last come first; of the others a kill costs what a power cut costs.
 const POSITIONS_MAX: usize = 30_000;
 
 /// What is kept of a cursor.
@@ -35,6 +39,12 @@ pub struct CursorRecord {
     pub holes_ms: Vec<(i64, i64)>,
     /// When it was last asked for, in milliseconds.
     pub last_used_ms: i64,
+    /// Whether it ever confirmed a reply.
+    #[serde(default)]
+    pub was_confirmed: bool,
+    /// The age that it asks for, in milliseconds; 0 if that is not known.
+    #[serde(default)]
+    pub age_max_ms: u64,
     /// Up to when all was given that had come in time, and per series (a hash of its labels) the newest given sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given: Option<(i64, Vec<(u64, i64)>)>,
@@ -69,10 +79,18 @@ pub trait CursorStore: Send + Sync {
     fn keep(&self, cursors: &[CursorRecord]) -> Result<(), CursorError>;
 }
 
+/// What the file holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct FileContent {
+    /// The store's.
+    store: u64,
+    cursors: Vec<CursorRecord>,
+}
+
 /// Keeps cursors in a store and, where there is one, on a tmpfs.
 pub struct KeptCursors {
     notes: Arc<dyn Notes>,
-    file: Option<StateFile<Vec<CursorRecord>>>,
+    file: Option<StateFile<FileContent>>,
 }
 
 impl KeptCursors {
@@ -83,13 +101,26 @@ impl KeptCursors {
 
     fn in_file(&self) -> Vec<CursorRecord> {
         let loaded = self.file.as_ref().map(StateFile::load).transpose();
-        loaded
-            .unwrap_or_else(|error| {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
-                warn!(%error, source, "the newest resync cursors are lost: some samples are given again");
-                None
-            })
-            .unwrap_or_default()
+        let found = loaded.unwrap_or_else(|error| {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            warn!(%error, source, "the newest resync cursors are lost: some samples are given again");
+            None
+        });
+        found.filter(|found| self.store() == Some(found.store)).map(|found| found.cursors).unwrap_or_default()
+    }
+
+    /// The number that this store has, and no other.
+    fn store(&self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.notes.note(STORE)?.try_into().ok()?))
+    }
+
+    fn known_store(&self) -> Result<u64, StoreError> {
+        if let Some(store) = self.store() {
+            return Ok(store);
+        }
+        let store = foldhash::fast::RandomState::default().hash_one(std::process::id());
+        self.notes.set_note(STORE, &store.to_le_bytes())?;
+        Ok(store)
     }
 
     fn in_notes(&self) -> Vec<CursorRecord> {
@@ -104,7 +135,8 @@ impl KeptCursors {
 impl CursorStore for KeptCursors {
     fn load(&self) -> Vec<CursorRecord> {
         let mut newest: HashMap<(String, u64), CursorRecord> = HashMap::new();
-        for record in self.in_notes().into_iter().chain(self.in_file()) {
+        let in_file = self.in_file();
+        for record in self.in_notes().into_iter().chain(in_file) {
             let key = (record.name.clone(), record.selectors);
             let known = newest.entry(key).or_default();
             // Equally old, the file's is the one with positions.
@@ -118,14 +150,28 @@ impl CursorStore for KeptCursors {
     fn keep(&self, cursors: &[CursorRecord]) -> Result<(), CursorError> {
         let short: Vec<CursorRecord> = cursors.iter().map(CursorRecord::without_positions).collect();
         self.notes.set_note(NAME, &serde_json::to_vec(&short)?)?;
+        let store = self.known_store()?;
         if let Some(file) = &self.file {
-            let fits = |record: &CursorRecord| record.given.as_ref().is_none_or(|(_, all)| all.len() <= POSITIONS_MAX);
-            let bounded =
-                |record: &CursorRecord| if fits(record) { record.clone() } else { record.without_positions() };
-            file.save(&cursors.iter().map(bounded).collect())?;
+            file.save(&FileContent { store, cursors: bounded(cursors) })?;
         }
         Ok(())
     }
+}
+
+/// The cursors, with positions as far as the bound allows.
+fn bounded(cursors: &[CursorRecord]) -> Vec<CursorRecord> {
+    let mut newest_first: Vec<&CursorRecord> = cursors.iter().collect();
+    crate::model::sort_by(&mut newest_first, |a, b| b.last_used_ms.cmp(&a.last_used_ms));
+    let mut room = POSITIONS_MAX;
+    let bounded = newest_first.into_iter().map(|record| {
+        let count = record.given.as_ref().map_or(0, |(_, positions)| positions.len());
+        if count > room {
+            return record.without_positions();
+        }
+        room -= count;
+        record.clone()
+    });
+    bounded.collect()
 }
 
 #[cfg(test)]
@@ -181,5 +227,29 @@ mod tests {
         assert_eq!(kept.load(), [record]);
         notes.set_note(NAME, b"?").expect("nothing fails");
         assert!(kept.load().is_empty());
+    }
+
+    #[test]
+    fn positions_are_bounded_over_all_cursors() {
+        let record = |name: &str, last_used_ms, count| CursorRecord {
+            name: name.to_owned(),
+            last_used_ms,
+            given: Some((1, (0..count as u64).map(|series| (series, 2)).collect())),
+            ..CursorRecord::default()
+        };
+        let all = [record("old", 1, 2), record("big", 2, POSITIONS_MAX), record("new", 3, 1), record("fits", 0, 3)];
+        let kept: Vec<(String, bool)> =
+            bounded(&all).into_iter().map(|record| (record.name, record.given.is_some())).collect();
+        let expected = [("new", true), ("big", false), ("old", true), ("fits", true)];
+        assert_eq!(kept, expected.map(|(name, is_whole)| (name.to_owned(), is_whole)));
+    }
+
+    #[test]
+    fn another_stores_file_does_not_count() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let record = CursorRecord { name: "home".to_owned(), last_used_ms: 1, ..CursorRecord::default() };
+        let kept = |notes| KeptCursors::new(notes, Some(folder.path().to_owned()));
+        kept(Arc::new(MemoryNotes::default())).keep(&[record]).expect("a writable folder");
+        assert!(kept(Arc::new(MemoryNotes::default())).load().is_empty(), "the store was begun anew");
     }
 }

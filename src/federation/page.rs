@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use crate::exposition::{PageWriter, ResponseFormat};
 use crate::model::{Labels, MetadataLookup, MetricType, Timestamp};
+
+use super::cursor::pair_bytes;
 
 /// Roughly how much is written at a time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -23,7 +25,7 @@ pub struct FederationPage {
     external_labels: Vec<(String, String)>,
     family: Option<u32>,
     families: Vec<Family>,
-    /// Set with the last piece.
+    /// To be set once the reply has left.
     is_taken: Arc<AtomicBool>,
 }
 
@@ -71,9 +73,14 @@ impl FederationPage {
         }
     }
 
-    /// The same page, which sets this once its last piece is taken.
+    /// The same page, whose [`Self::is_taken`] is this.
     pub(super) fn telling(self, is_taken: Arc<AtomicBool>) -> Self {
         Self { is_taken, ..self }
+    }
+
+    /// To be set once the last byte has left.
+    pub fn is_taken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_taken)
     }
 
     /// The `Content-Type` header.
@@ -87,7 +94,6 @@ impl FederationPage {
         while writer.pending_bytes() < PIECE_BYTES {
             let Some(row) = self.rows.next() else {
                 out.extend_from_slice(&writer.finish());
-                self.is_taken.store(true, Ordering::Release);
                 return false;
             };
             self.write_row(&mut writer, &row);
@@ -117,6 +123,11 @@ fn all_labels<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a str)> + 'a {
     let absent = external.iter().filter(|(name, _)| labels.get(name).is_none());
     labels.iter().chain(absent.map(|(name, value)| (name.as_str(), value.as_str())))
+}
+
+/// At most so many bytes do external labels add to a sample.
+pub(super) fn external_bytes(external_labels: &Labels) -> u64 {
+    external_labels.iter().chain([(INSTANCE, "")]).map(pair_bytes).sum()
 }
 
 /// The external labels in name order, an empty `instance` among them unless they have one.

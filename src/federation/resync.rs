@@ -1,6 +1,7 @@
 //! Pullers by name: who is asking, how far each has been given samples, and which of them to forget.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -13,14 +14,17 @@ use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::{Emit, Registry};
 
 use super::connection::ConnectionFacts;
-use super::cursor::{Cursor, FIRST_SPAN, Given, Progress, Receipt, ResyncOrder, Turn, backlog_ms};
+use super::cursor::{
+    Cursor, FIRST_SPAN, Given, LATENESS_MAX, LATENESS_MIN, Progress, Receipt, ResyncOrder, Turn, backlog_ms,
+};
 use super::cursor_store::{CursorRecord, CursorStore};
 
 /// Samples per reply, unless set otherwise. Must stay below the central's `sample_limit`: a reply that
 /// it reads and then refuses counts as received.
 pub const RESYNC_SAMPLES_MAX: usize = 200_000;
 
-/// Pullers (names and sets of selectors) that are remembered; the least recently used goes first.
+/// Pullers (names and sets of selectors) that are remembered. Those that never confirmed a reply go first, and the
+/// least recently used of equals.
 pub const RESYNC_PULLERS_MAX: usize = 32;
 
 /// Characters in a puller's name.
@@ -31,6 +35,12 @@ pub const RESYNC_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The least `resync_max_age`: with less, a scrape that comes a little late would lose samples.
 pub const RESYNC_AGE_MIN: Duration = Duration::from_secs(60);
+
+/// A name that has not confirmed anything is shown so long after its last request: someone tried it.
+const TRIED_SHOWN: Duration = Duration::from_secs(30 * 60);
+
+/// Another is shown for so many times its `resync_max_age`, or 24 h if that is less: then its central is gone for good.
+const AGES_SHOWN: u32 = 3;
 
 /// Parameters that make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +116,7 @@ pub struct PullerStatus {
     pub name: String,
     /// A hash of its selectors: one name may pull several sets.
     pub selectors: String,
-    /// Everything up to this has been given and received, but for the holes; the newest two minutes apart.
+    /// Everything up to this has been given and received, but for the holes; what may still come late apart.
     pub settled: Timestamp,
     /// What was passed over and will still be given.
     pub holes: Vec<TimeRange>,
@@ -116,6 +126,8 @@ pub struct PullerStatus {
     pub receipt: Receipt,
     /// Whether its last request confirmed the reply before.
     pub is_confirmed: bool,
+    /// How late samples may come into the store: the newest of so long are not counted as a backlog.
+    pub lateness: Duration,
     /// Samples given since the start, repeats included.
     pub given_total: u64,
     /// Samples given in vain since the start.
@@ -125,7 +137,7 @@ pub struct PullerStatus {
 impl PullerStatus {
     /// Milliseconds of samples that it has not confirmed: at its end, and in holes.
     pub fn backlog_ms(&self, now: Timestamp) -> i64 {
-        backlog_ms(self.settled, &self.holes, now)
+        backlog_ms(self.settled + self.lateness, &self.holes, now)
     }
 }
 
@@ -156,14 +168,22 @@ struct Inner {
     /// Held while cursors are kept; whether that went wrong last time.
     has_failed: Mutex<bool>,
     samples_max: usize,
+    lateness_ms: AtomicU64,
 }
 
 impl Pullers {
     /// Goes on where the kept cursors stand.
     pub fn load(kept: Box<dyn CursorStore>, samples_max: usize, now: Timestamp) -> Self {
         let pullers = kept.load().into_iter().map(|record| restored(record, samples_max, now)).collect();
-        let inner = Inner { pullers: Mutex::new(pullers), kept, has_failed: Mutex::new(false), samples_max };
-        Self(Arc::new(inner))
+        let lateness_ms = AtomicU64::new(LATENESS_MIN.as_millis() as u64);
+        let (pullers, has_failed) = (Mutex::new(pullers), Mutex::new(false));
+        Self(Arc::new(Inner { pullers, kept, has_failed, samples_max, lateness_ms }))
+    }
+
+    /// Samples may come into the store so late; within [`LATENESS_MIN`] and [`LATENESS_MAX`].
+    pub fn allow_lateness(&self, lateness: Duration) {
+        let lateness = lateness.clamp(LATENESS_MIN, LATENESS_MAX);
+        self.0.lateness_ms.store(lateness.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// What this puller is given now.
@@ -174,12 +194,14 @@ impl Pullers {
         sets: &[Vec<Matcher>],
         now: Timestamp,
         facts: ConnectionFacts,
-        options: &ReadOptions,
+        (options, extra_bytes): (&ReadOptions, u64),
     ) -> Result<Given, StoreError> {
         let puller = self.puller(request, sets, now);
         let seen = if facts.is_relayed { Receipt::Assumed } else { Receipt::Proved };
         let receipt = request.receipt.unwrap_or(seen);
-        let turn = Turn { store, sets, options, now, facts, order: request.order, age_max: request.age_max, receipt };
+        let lateness = Duration::from_millis(self.0.lateness_ms.load(Ordering::Relaxed));
+        let ResyncRequest { order, age_max, .. } = *request;
+        let turn = Turn { store, sets, options, now, facts, order, age_max, receipt, lateness, extra_bytes };
         let mut cursor = lock(&puller.cursor);
         let outcome = cursor.next(&turn);
         *lock(&puller.shown) = cursor.progress.clone();
@@ -209,8 +231,7 @@ impl Pullers {
     pub fn register(&self, registry: &Registry, clock: Clock) {
         let add = |name, help, metric_type, of: fn(&Progress, Timestamp) -> f64| {
             let (pullers, clock) = (self.clone(), clock.clone());
-            registry
-                .family(name, help, metric_type, move |emit| pullers.emit(emit, |progress| of(progress, clock.now())));
+            registry.family(name, help, metric_type, move |emit| pullers.emit(emit, clock.now(), of));
         };
         add("outpost_resync_lag_seconds", "Seconds since a puller last asked.", MetricType::Gauge, |progress, now| {
             now.since(progress.last_used).max(0) as f64 / 1000.0
@@ -235,10 +256,12 @@ impl Pullers {
         );
     }
 
-    fn emit(&self, emit: &mut Emit<'_>, of: impl Fn(&Progress) -> f64) {
+    fn emit(&self, emit: &mut Emit<'_>, now: Timestamp, of: fn(&Progress, Timestamp) -> f64) {
         for ((name, selectors), progress) in self.shown() {
-            let selectors = format!("{selectors:016x}");
-            emit(&[("name", &name), ("selectors", &selectors)], of(&progress));
+            if is_in_use(&progress, now) {
+                let selectors = format!("{selectors:016x}");
+                emit(&[("name", &name), ("selectors", &selectors)], of(&progress, now));
+            }
         }
     }
 
@@ -252,6 +275,7 @@ impl Pullers {
             last_used: progress.last_used,
             receipt: progress.receipt,
             is_confirmed: progress.is_confirmed,
+            lateness: progress.lateness,
             given_total: progress.given_total,
             resent_total: progress.resent_total,
         };
@@ -273,15 +297,33 @@ impl Pullers {
             return Arc::clone(puller);
         }
         while pullers.len() >= RESYNC_PULLERS_MAX {
-            let oldest = pullers.iter().min_by_key(|(_, puller)| lock(&puller.shown).last_used);
-            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
-            info!(name = oldest.0, "the least recently used resync cursor is forgotten");
-            pullers.remove(&oldest);
+            let shown = pullers.iter().map(|(key, puller)| (key, lock(&puller.shown).clone()));
+            let least = shown.min_by_key(|(_, progress)| (progress.was_confirmed, progress.last_used));
+            let Some((least, progress)) = least.map(|(key, progress)| (key.clone(), progress)) else { break };
+            let backlog_seconds = progress.backlog_ms(now) / 1000;
+            if progress.was_confirmed && backlog_seconds > 0 {
+                warn!(
+                    name = least.0,
+                    backlog_seconds, "there are too many resync names: a cursor with a backlog is forgotten"
+                );
+            } else {
+                info!(name = least.0, "there are too many resync names: a cursor is forgotten");
+            }
+            pullers.remove(&least);
         }
         let puller = Puller::new(&key, Cursor::new(Progress::at(now - FIRST_SPAN), self.0.samples_max));
         pullers.insert(key, Arc::clone(&puller));
         puller
     }
+}
+
+/// Whether a puller is likely to come again.
+fn is_in_use(progress: &Progress, now: Timestamp) -> bool {
+    let time_max = match progress.was_confirmed {
+        true => progress.age_max.max(RESYNC_AGE_MAX).saturating_mul(AGES_SHOWN),
+        false => TRIED_SHOWN,
+    };
+    progress.last_used >= now - time_max
 }
 
 /// A hash of the set of selectors, whatever their order and the order of their matchers.
@@ -308,6 +350,8 @@ fn record(key: &Key, cursor: &Cursor) -> CursorRecord {
         settled_ms: progress.settled.0,
         holes_ms: progress.holes.iter().map(|hole| (hole.start.0, hole.end.0)).collect(),
         last_used_ms: progress.last_used.0,
+        was_confirmed: progress.was_confirmed,
+        age_max_ms: progress.age_max.as_millis() as u64,
         given: Some((given_until.0, positions.map(|(series, at)| (series, at.0)).collect())),
     }
 }
@@ -317,6 +361,8 @@ fn restored(record: CursorRecord, samples_max: usize, now: Timestamp) -> (Key, A
     let progress = Progress {
         holes: holes.map(|(start, end)| TimeRange { start: Timestamp(*start), end: Timestamp(*end) }).collect(),
         last_used: Timestamp(record.last_used_ms),
+        was_confirmed: record.was_confirmed,
+        age_max: Duration::from_millis(record.age_max_ms),
         ..Progress::at(Timestamp(record.settled_ms))
     };
     let mut cursor = Cursor::new(progress, samples_max);
@@ -338,6 +384,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ConnectionId;
     use super::*;
 
     #[test]
@@ -357,6 +404,62 @@ mod tests {
         }
         assert!(ResyncRequest::parse("a", "", "1m", "").is_ok());
         assert!(ResyncRequest::parse("a", "", "", "hoped").is_err());
+    }
+
+    struct Forgotten;
+
+    impl CursorStore for Forgotten {
+        fn load(&self) -> Vec<CursorRecord> {
+            Vec::new()
+        }
+
+        fn keep(&self, _: &[CursorRecord]) -> Result<(), super::super::CursorError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn names_that_were_only_tried_displace_no_central() {
+        let now = Timestamp(1_795_381_062_892);
+        let pullers = Pullers::load(Box::new(Forgotten), 1000, now);
+        let store = crate::store::MemoryStore::new();
+        let sets = [vec![Matcher::equal("__name__", "up")]];
+        let options = ReadOptions::over(TimeRange::ALL);
+        let pull = |name: &str, at: Timestamp, id: ConnectionId, earlier_requests: u64| {
+            let request = ResyncRequest::parse(name, "", "", "").expect("a name");
+            let follows_complete_reply = earlier_requests > 0;
+            let facts = ConnectionFacts { id, earlier_requests, follows_complete_reply, is_relayed: false };
+            pullers.next(&request, &store, &sets, at, facts, (&options, 0)).expect("memory does not fail");
+        };
+        let own = ConnectionId::unused();
+        pull("home", now, own, 0);
+        pull("home", now, own, 1);
+        // Its link is down, and others try names.
+        for number in 0..2 * RESYNC_PULLERS_MAX {
+            let later = now + Duration::from_secs(60 * number as u64);
+            pull(&format!("try-{number}"), later, ConnectionId::unused(), 0);
+        }
+        let names: Vec<String> = pullers.status().into_iter().map(|status| status.name).collect();
+        assert_eq!(names.len(), RESYNC_PULLERS_MAX);
+        assert!(names.contains(&"home".to_owned()), "{names:?}");
+        assert!(!names.contains(&"try-1".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn who_is_gone_for_good_is_not_shown_as_a_backlog() {
+        let now = Timestamp(1_795_381_062_892);
+        let hours = |hours: u64| Duration::from_secs(3600 * hours);
+        for (was_confirmed, age_max, unused, is_shown) in [
+            (false, hours(0), hours(0), true),
+            (false, hours(0), hours(1), false),
+            (true, hours(1), hours(71), true),
+            (true, hours(1), hours(73), false),
+            (true, hours(30), hours(89), true),
+            (true, hours(30), hours(91), false),
+        ] {
+            let progress = Progress { was_confirmed, age_max, ..Progress::at(now - unused) };
+            assert_eq!(is_in_use(&progress, now), is_shown, "{was_confirmed} {age_max:?} {unused:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::telemetry::Registry;
 
 use super::connection::ConnectionFacts;
 use super::cursor_store::CursorStore;
-use super::page::FederationPage;
+use super::page::{self, FederationPage};
 use super::resync::{PullerStatus, Pullers, ResyncRequest};
 
 /// A request that cannot be answered.
@@ -79,6 +79,12 @@ impl Federation {
         Self { store, metadata, lookback, pullers, is_waiting: Box::new(|| false) }
     }
 
+    /// Samples may come into the store so long after the time they bear, and are given even so: two minutes at least, an
+    /// hour at most.
+    pub fn allow_lateness(&self, lateness: Duration) {
+        self.pullers.allow_lateness(lateness);
+    }
+
     /// Refuses resync while `is_waiting` says that the store lacks samples that it will be given. It may block.
     pub fn waiting_while(self, is_waiting: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self { is_waiting: Box::new(is_waiting), ..self }
@@ -107,7 +113,14 @@ impl Federation {
             return Err(FederationError::TimeUnknown);
         }
         let sets = &request.selectors;
-        let given = self.pullers.next(resync, self.store.as_ref(), sets, request.now, facts, options)?;
+        let given = self.pullers.next(
+            resync,
+            self.store.as_ref(),
+            sets,
+            request.now,
+            facts,
+            (options, page::external_bytes(&request.external_labels)),
+        )?;
         let page = FederationPage::new(given.series, self.metadata.as_ref(), request.format, &request.external_labels);
         Ok(page.telling(given.is_taken))
     }

@@ -9,6 +9,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -39,6 +40,8 @@ struct Inner {
     phase: Phase,
     deadline: Instant,
     requests: u64,
+    /// To be set once the reply in the last buffer has left.
+    is_taken: Option<Arc<AtomicBool>>,
 }
 
 /// The shared state of one connection. Cloning shares it.
@@ -51,7 +54,7 @@ pub(super) struct Course {
 impl Course {
     pub(super) fn new() -> Self {
         // Until its first request a connection has shown nothing: it gets a head's time only.
-        let inner = Inner { phase: Phase::Idle, deadline: Instant::now() + HEAD_TIME_MAX, requests: 0 };
+        let inner = Inner { phase: Phase::Idle, deadline: Instant::now() + HEAD_TIME_MAX, requests: 0, is_taken: None };
         Self { id: ConnectionId::unused(), inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -67,15 +70,17 @@ impl Course {
             is_relayed: false,
         };
         inner.requests += 1;
+        inner.is_taken = None;
         inner.enter(Phase::Serving, REPLY_TIME_MAX);
         facts
     }
 
-    /// The reply's body was taken to its end.
-    pub(super) fn end_reply(&self) {
+    /// The reply's body is dropped. `is_taken` is set once what was taken of it has left: nothing if that is not all.
+    pub(super) fn end_reply(&self, is_taken: Option<Arc<AtomicBool>>) {
         let mut inner = self.lock();
         if inner.phase == Phase::Serving {
             inner.phase = Phase::Flushing;
+            inner.is_taken = is_taken;
         }
     }
 
@@ -90,6 +95,9 @@ impl Course {
         let mut inner = self.lock();
         if inner.phase == Phase::Flushing {
             inner.enter(Phase::Idle, IDLE_TIME_MAX);
+            if let Some(is_taken) = inner.is_taken.take() {
+                is_taken.store(true, Ordering::Release);
+            }
         }
     }
 
@@ -299,6 +307,29 @@ mod tests {
         drop(reader.await);
     }
 
+    #[tokio::test]
+    async fn a_reply_is_taken_once_its_last_byte_has_left() {
+        for reads_all in [true, false] {
+            let (mut client, server) = duplex(8);
+            let (course, is_taken) = (Course::new(), Arc::new(AtomicBool::new(false)));
+            course.begin_request();
+            let mut guarded = Guarded::new(server, course.clone());
+            course.end_reply(Some(Arc::clone(&is_taken)));
+            let reader = tokio::spawn(async move {
+                let mut read = vec![0; if reads_all { 64 } else { 32 }];
+                client.read_exact(&mut read).await.expect("so much comes");
+                // Half-way, the socket is closed here.
+            });
+            let mut written = guarded.write_all(&[0; 64]).await;
+            if written.is_ok() {
+                written = guarded.flush().await;
+            }
+            assert_eq!(written.is_ok(), reads_all);
+            assert_eq!(is_taken.load(Ordering::Acquire), reads_all);
+            reader.await.expect("the client reads");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_request_after_a_flushed_reply_proves_that_it_was_read() {
         let (mut client, server) = duplex(64);
@@ -311,7 +342,7 @@ mod tests {
         let first = course.begin_request();
         assert_eq!((first.earlier_requests, first.follows_complete_reply), (0, false));
         guarded.write_all(b"reply").await.expect("room");
-        course.end_reply();
+        course.end_reply(None);
         guarded.flush().await.expect("open");
 
         client.write_all(b"headmore").await.expect("room");
@@ -322,7 +353,7 @@ mod tests {
 
         // The third head is read while the second request is in work: pipelined, no proof.
         guarded.read_exact(&mut head).await.expect("a head");
-        course.end_reply();
+        course.end_reply(None);
         guarded.flush().await.expect("open");
         assert!(!course.begin_request().follows_complete_reply);
     }

@@ -2,6 +2,7 @@
 //! the client.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, CONNECTION, HeaderValue, RETRY_AFTER};
@@ -120,5 +121,9 @@ impl From<FederationError> for ApiError {
 impl Pieces for FederationPage {
     fn next(&mut self, out: &mut Vec<u8>) -> bool {
         self.write_piece(out)
+    }
+
+    fn is_taken(&self) -> Option<Arc<AtomicBool>> {
+        Some(Self::is_taken(self))
     }
 }

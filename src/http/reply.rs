@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -33,6 +35,11 @@ const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) trait Pieces: Send {
     /// Appends the next piece, of about [`PIECE_BYTES`], to `out`; `false` if it was the last.
     fn next(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// To be set once the reply has left to its end; nothing unless someone wants to know.
+    fn is_taken(&self) -> Option<Arc<AtomicBool>> {
+        None
+    }
 }
 
 /// What a handler answers.
@@ -96,6 +103,10 @@ impl Reply {
 
     /// The response for a client that accepts these encodings.
     pub(super) fn into_response(self, encoding: Encoding, course: Course) -> Response<ReplyBody> {
+        let is_taken = match &self.body {
+            Content::Ready(_) => None,
+            Content::Pieces(pieces) => pieces.is_taken(),
+        };
         let (body, encoding) = match self.body {
             Content::Ready(bytes) if bytes.len() < COMPRESS_FROM_BYTES => (Source::Ready(bytes.into()), None),
             Content::Ready(bytes) => match compress_whole(&bytes, encoding) {
@@ -107,7 +118,7 @@ impl Reply {
                 Err(_) => (Source::Pieces { pieces, compressor: Compressor::identity() }, None),
             },
         };
-        let mut response = Response::new(ReplyBody { source: body, course });
+        let mut response = Response::new(ReplyBody { source: body, is_taken, course });
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -177,6 +188,7 @@ fn parse_offer(offer: &str) -> (&str, f64) {
 /// The body on its way to the client.
 pub(super) struct ReplyBody {
     source: Source,
+    is_taken: Option<Arc<AtomicBool>>,
     course: Course,
 }
 
@@ -222,7 +234,8 @@ impl Body for ReplyBody {
 
 impl Drop for ReplyBody {
     fn drop(&mut self) {
-        self.course.end_reply();
+        let is_whole = matches!(self.source, Source::Ended);
+        self.course.end_reply(self.is_taken.take().filter(|_| is_whole));
     }
 }
 
@@ -305,9 +318,12 @@ fn compress_whole(bytes: &[u8], encoding: Encoding) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::connection::Guarded;
     use super::*;
     use http_body_util::BodyExt;
     use std::io::Read;
+    use std::sync::atomic::Ordering;
+    use tokio::io::AsyncWriteExt;
 
     struct Counting(u32);
 
@@ -327,6 +343,38 @@ mod tests {
             Encoding::Zstd => out = zstd::decode_all(bytes).expect("zstd"),
         }
         out
+    }
+
+    struct Watched(u32, Arc<AtomicBool>);
+
+    impl Pieces for Watched {
+        fn next(&mut self, out: &mut Vec<u8>) -> bool {
+            out.extend_from_slice(b"piece");
+            self.0 -= 1;
+            self.0 > 0
+        }
+
+        fn is_taken(&self) -> Option<Arc<AtomicBool>> {
+            Some(Arc::clone(&self.1))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_is_taken_when_all_of_it_was_flushed() {
+        for (frames, is_whole) in [(1, false), (3, true)] {
+            let (is_taken, course) = (Arc::new(AtomicBool::new(false)), Course::new());
+            course.begin_request();
+            let reply = Reply::streamed(PLAIN_TEXT, Box::new(Watched(3, Arc::clone(&is_taken))));
+            let mut body = reply.into_response(Encoding::Identity, course.clone()).into_body();
+            for _ in 0..frames {
+                body.frame().await.expect("a frame").expect("infallible");
+            }
+            drop(body);
+            assert!(!is_taken.load(Ordering::Acquire), "nothing has left");
+            let (_client, server) = tokio::io::duplex(8);
+            Guarded::new(server, course).flush().await.expect("nothing is in its way");
+            assert_eq!(is_taken.load(Ordering::Acquire), is_whole);
+        }
     }
 
     #[tokio::test]

@@ -64,6 +64,9 @@ impl fmt::Display for RuleLoadError {
 
 impl std::error::Error for RuleLoadError {}
 
+/// Results of an evaluation that takes longer may be late for whoever counts on [`RuleManager::lateness_max`].
+const EVALUATION_ALLOWANCE: Duration = Duration::from_secs(60);
+
 /// Reads all rule files of `settings`.
 pub fn load_groups(settings: &RuleSettings) -> Result<Vec<GroupSpec>, RuleLoadError> {
     let mut groups = Vec::new();
@@ -148,6 +151,13 @@ impl RuleManager {
     /// What rules show of themselves; stays valid over reloads.
     pub fn view(&self) -> Arc<dyn RulesView> {
         Arc::clone(&self.view) as Arc<dyn RulesView>
+    }
+
+    /// How long after the time they bear results may be stored: a group's offset, and
+    /// what an evaluation takes.
+    pub fn lateness_max(&self) -> Duration {
+        let of = |handle: &Handle| handle.spec.query_offset + handle.spec.interval.min(EVALUATION_ALLOWANCE);
+        self.groups.iter().map(of).max().unwrap_or_default()
     }
 
     /// Starts the evaluation of all groups.

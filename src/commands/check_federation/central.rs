@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Finding, configuration, data};
 use crate::client::ClientSettings;
-use crate::federation::{RESYNC_AGE_MAX, RESYNC_SAMPLES_MAX, ResyncRequest};
+use crate::config::parse_size;
+use crate::federation::{RESYNC_AGE_MAX, RESYNC_BYTES_MAX, RESYNC_SAMPLES_MAX, ResyncRequest};
 use crate::model::{format_duration, parse_duration};
 use crate::yaml::{Field, Report, parse_first};
 
@@ -33,6 +34,7 @@ struct Job {
     puller: String,
     order: String,
     age_max: String,
+    receipt: String,
     selectors: Vec<String>,
     targets: Vec<String>,
     path: String,
@@ -40,6 +42,8 @@ struct Job {
     honor_timestamps: bool,
     tracks_staleness: bool,
     sample_limit: u64,
+    /// As written; empty if there is none.
+    body_size_limit: String,
     interval: Duration,
     timeout: Duration,
 }
@@ -69,11 +73,13 @@ fn of_configuration(text: &str) -> Result<Vec<Finding>, String> {
     let root = report.root(&node).section();
     let global = root.get("global").map(|global| global.section());
     let global_of = |key: &'static str| global.as_ref().and_then(|global| global.duration(key));
-    let defaults = (
-        global_of("scrape_interval").unwrap_or(Duration::from_secs(60)),
-        global_of("scrape_timeout").unwrap_or(Duration::from_secs(10)),
-    );
-    let jobs: Vec<Job> = root.items("scrape_configs").iter().filter_map(|job| read_job(job, defaults)).collect();
+    let defaults = Defaults {
+        interval: global_of("scrape_interval").unwrap_or(Duration::from_secs(60)),
+        timeout: global_of("scrape_timeout").unwrap_or(Duration::from_secs(10)),
+        sample_limit: global.as_ref().and_then(|global| global.unsigned("sample_limit")).unwrap_or(0),
+        body_size_limit: global.as_ref().and_then(|global| global.text("body_size_limit")).unwrap_or_default(),
+    };
+    let jobs: Vec<Job> = root.items("scrape_configs").iter().filter_map(|job| read_job(job, &defaults)).collect();
     let tsdb = root.get("storage").and_then(|storage| storage.section().get("tsdb"));
     let window = tsdb.and_then(|tsdb| tsdb.section().duration("out_of_order_time_window")).unwrap_or_default();
     if jobs.is_empty() {
@@ -89,7 +95,15 @@ fn of_configuration(text: &str) -> Result<Vec<Finding>, String> {
     Ok(findings)
 }
 
-fn read_job(job: &Field<'_>, (interval, timeout): (Duration, Duration)) -> Option<Job> {
+/// What holds for jobs that say nothing else.
+struct Defaults {
+    interval: Duration,
+    timeout: Duration,
+    sample_limit: u64,
+    body_size_limit: String,
+}
+
+fn read_job(job: &Field<'_>, defaults: &Defaults) -> Option<Job> {
     let section = job.section();
     let params: Vec<(String, Field<'_>)> = section.get("params").map(|params| params.pairs()).unwrap_or_default();
     let param = |name: &str| params.iter().find(|(key, _)| key == name).map(|(_, values)| values.texts());
@@ -102,16 +116,23 @@ fn read_job(job: &Field<'_>, (interval, timeout): (Duration, Duration)) -> Optio
         puller: param("resync")?.into_iter().next().unwrap_or_default(),
         order: first("resync_order"),
         age_max: first("resync_max_age"),
+        receipt: first("resync_receipt"),
         selectors: param("match[]").unwrap_or_default(),
         targets: targets.collect(),
         path: section.text("metrics_path").unwrap_or_default(),
         honor_labels: section.boolean("honor_labels").unwrap_or(false),
         honor_timestamps: section.boolean("honor_timestamps").unwrap_or(true),
         tracks_staleness: section.boolean("track_timestamps_staleness").unwrap_or(false),
-        sample_limit: section.unsigned("sample_limit").unwrap_or(0),
-        interval: section.duration("scrape_interval").unwrap_or(interval),
-        timeout: section.duration("scrape_timeout").unwrap_or(timeout),
+        sample_limit: section.unsigned("sample_limit").filter(|limit| *limit > 0).unwrap_or(defaults.sample_limit),
+        body_size_limit: size_of(section.text("body_size_limit"), &defaults.body_size_limit),
+        interval: section.duration("scrape_interval").unwrap_or(defaults.interval),
+        timeout: section.duration("scrape_timeout").unwrap_or(defaults.timeout),
     })
+}
+
+/// A job's own limit, else the global one: 0 is none said.
+fn size_of(own: Option<String>, global: &str) -> String {
+    own.filter(|text| parse_size(text).is_ok_and(|size| size > 0)).unwrap_or_else(|| global.to_owned())
 }
 
 /// What is to be said of a job; that all is well if nothing is.
@@ -120,7 +141,7 @@ fn of_job(job: &Job, window: Duration) -> Vec<Finding> {
     let mut problem = |what: String, why: &str, mend: &str| {
         found.push(Finding::problem("job", format!("{}: {what}", job.name), why, mend));
     };
-    if let Err(error) = ResyncRequest::parse(&job.puller, &job.order, &job.age_max, "") {
+    if let Err(error) = ResyncRequest::parse(&job.puller, &job.order, &job.age_max, &job.receipt) {
         problem(error.to_string(), "the site answers 400", "what the message says");
     }
     if !job.path.ends_with("/federate") {
@@ -149,6 +170,12 @@ fn of_job(job: &Job, window: Duration) -> Vec<Finding> {
         let what = format!("sample_limit is {}, a reply has up to {RESYNC_SAMPLES_MAX} samples", job.sample_limit);
         let why = "a reply that the central reads and then refuses counts as received: its samples are a hole";
         problem(what, why, &format!("sample_limit: {}, or none", RESYNC_SAMPLES_MAX + 1));
+    }
+    if parse_size(&job.body_size_limit).is_ok_and(|size| (1..RESYNC_BYTES_MAX).contains(&size)) {
+        let mebibytes = RESYNC_BYTES_MAX >> 20;
+        let what = format!("body_size_limit is {}, a reply has up to {mebibytes} MiB", job.body_size_limit);
+        let why = "a reply that the central reads and then refuses counts as received: its samples are a hole";
+        problem(what, why, &format!("body_size_limit: {mebibytes}MB, or none"));
     }
     if job.interval > INTERVAL_MAX {
         let what = format!("scrape_interval is {}", format_duration(job.interval));
@@ -248,6 +275,20 @@ mod tests {
             ("track_timestamps_staleness: true", WINDOW, Problem, "track_timestamps_staleness is on"),
             ("sample_limit: 200000", WINDOW, Problem, "sample_limit: 200001"),
             ("sample_limit: 200001", WINDOW, Good, "garage"),
+            ("body_size_limit: 10MB", WINDOW, Problem, "body_size_limit: 32MB"),
+            ("body_size_limit: 32MB", WINDOW, Good, "garage"),
+            (
+                "body_size_limit: 0",
+                "global: {body_size_limit: 1MB}\nstorage: {tsdb: {out_of_order_time_window: 1d}}",
+                Problem,
+                "body_size_limit is 1MB",
+            ),
+            (
+                "sample_limit: 0",
+                "global: {sample_limit: 5000}\nstorage: {tsdb: {out_of_order_time_window: 1d}}",
+                Problem,
+                "sample_limit is 5000",
+            ),
             ("scrape_interval: 5m", WINDOW, Problem, "scrape_interval is 5m"),
             ("scrape_timeout: 1s", WINDOW, Warning, "scrape_timeout is 1s"),
             ("scrape_interval: 1s, scrape_timeout: 1s", WINDOW, Good, "garage"),
@@ -256,6 +297,9 @@ mod tests {
         ] {
             check(&[&with(more)], rest, &[(severity, words)]);
         }
+        let no_such = "resync_receipt: [hoped]";
+        let receipt = format!("{GOOD}, params: {{{PARAMS}, {no_such}}}");
+        check(&[&receipt], WINDOW, &[(Problem, "resync_receipt=\"hoped\"")]);
         let newest = format!("{GOOD}, params: {{{PARAMS}, resync_order: [newest]}}");
         check(&[&newest], "", &[(Problem, "no out_of_order_time_window")]);
         check(&[&newest], WINDOW, &[(Good, "newest first")]);

@@ -5,7 +5,7 @@
 //! sent. Until then the same span is sent again.
 //!
 //! Exactness rests on three facts. Per series the store takes newer samples only, so one position
-//! per series says what was given. Samples come into the store at most [`LATENESS_MAX`] after the
+//! per series says what was given. Samples come into the store at most a known lateness after the
 //! time they bear, so positions older than that are replaced by one time for all series. What an
 //! order or a bound passes over is written down as a hole.
 
@@ -21,9 +21,22 @@ use crate::store::{ReadOptions, Samples, Select, StoreError};
 
 use super::connection::{ConnectionFacts, ConnectionId};
 
-/// How late a sample may come into the store and still be given. A scrape's samples bear the time
+/// How late a sample may come into the store and still be given, at least. A scrape's samples bear the time
 /// of its start and come at its end, which is at most its timeout later.
-pub(super) const LATENESS_MAX: Duration = Duration::from_secs(120);
+pub(super) const LATENESS_MIN: Duration = Duration::from_secs(120);
+
+/// The most that is allowed for: so much is read at each pull, and given twice after a power cut.
+pub(super) const LATENESS_MAX: Duration = Duration::from_secs(3600);
+
+/// Bytes of a reply before it is compressed, unless the samples of a single second weigh more. A central's
+/// `body_size_limit` must not be below: a reply that it reads and then refuses counts as received.
+pub const RESYNC_BYTES_MAX: u64 = 32 << 20;
+
+/// What a sample takes beside its labels: value, time, punctuation.
+const SAMPLE_BYTES: u64 = 64;
+
+/// Replies cut short by the bound, one after the other, while the backlog grows: then it is worth a warning.
+const GROWTH_REPLIES: u32 = 5;
 
 /// How far back a puller that was not known before is given samples.
 pub(super) const FIRST_SPAN: Duration = Duration::from_secs(300);
@@ -84,6 +97,10 @@ pub(super) struct Turn<'a> {
     pub order: ResyncOrder,
     pub age_max: Duration,
     pub receipt: Receipt,
+    /// How late samples may come into the store.
+    pub lateness: Duration,
+    /// What external labels add to each sample, in bytes.
+    pub extra_bytes: u64,
 }
 
 impl Turn<'_> {
@@ -119,6 +136,12 @@ pub(super) struct Progress {
     pub receipt: Receipt,
     /// Whether the last request confirmed the reply before it.
     pub is_confirmed: bool,
+    /// Whether any request ever did.
+    pub was_confirmed: bool,
+    /// The age that was asked for with the reply that was confirmed last.
+    pub age_max: Duration,
+    /// How late samples may come into the store.
+    pub lateness: Duration,
 }
 
 impl Progress {
@@ -132,18 +155,22 @@ impl Progress {
             resent_total: 0,
             receipt: Receipt::Proved,
             is_confirmed: false,
+            was_confirmed: false,
+            age_max: Duration::ZERO,
+            lateness: LATENESS_MIN,
         }
     }
 
     /// Milliseconds of samples that the puller has not confirmed: at its end, and in holes.
     pub fn backlog_ms(&self, now: Timestamp) -> i64 {
-        backlog_ms(self.settled, &self.holes, now)
+        let settled = self.settled + self.lateness;
+        backlog_ms(settled, &self.holes, now)
     }
 }
 
-/// Milliseconds of samples that are settled neither at the end nor in holes.
-pub(super) fn backlog_ms(settled: Timestamp, holes: &[TimeRange], now: Timestamp) -> i64 {
-    let behind = (now - LATENESS_MAX).since(settled).max(0);
+/// Milliseconds of samples that are neither given up to `given` at the end nor in holes.
+pub(super) fn backlog_ms(given: Timestamp, holes: &[TimeRange], now: Timestamp) -> i64 {
+    let behind = now.since(given).max(0);
     behind + holes.iter().map(|hole| hole.end.since(hole.start)).sum::<i64>()
 }
 
@@ -162,9 +189,14 @@ pub(super) struct Cursor {
     gap_ms: Option<i64>,
     samples_max: usize,
     samples_ceiling: usize,
+    assumed_samples_max: usize,
     /// How long a span the bound allowed last.
     front_span_ms: i64,
     hole_span_ms: i64,
+    /// A span that is not cut: behind a proxy the bound is for what goes beyond the pace of the pulls.
+    span_floor_ms: i64,
+    /// Replies that were cut short while the backlog grew, and the backlog then.
+    growth: (u32, i64),
 }
 
 /// A reply that is not confirmed yet, and where the cursor stands once it is.
@@ -210,6 +242,8 @@ struct Wanted {
     samples_max: usize,
     /// Whether samples up to a series' position are passed over.
     skips_given: bool,
+    /// A span of this length is given whole, as far as the ceiling allows.
+    floor_ms: i64,
 }
 
 impl Cursor {
@@ -223,8 +257,11 @@ impl Cursor {
             gap_ms: None,
             samples_max: samples_ceiling,
             samples_ceiling,
+            assumed_samples_max: ASSUMED_SAMPLES_MAX,
             front_span_ms: i64::MAX,
             hole_span_ms: i64::MAX,
+            span_floor_ms: SPAN_MIN_MS,
+            growth: (0, 0),
         }
     }
 
@@ -242,7 +279,7 @@ impl Cursor {
 
     /// Goes back if the clock was once ahead: by the first span, as for a new puller. Whether it had to.
     pub fn come_back_to(&mut self, now: Timestamp) -> bool {
-        if self.progress.settled <= now && self.given_until <= now + LATENESS_MAX {
+        if self.progress.settled <= now && self.given_until <= now + self.progress.lateness {
             return false;
         }
         self.progress.settled = self.progress.settled.min(now - FIRST_SPAN);
@@ -266,8 +303,13 @@ impl Cursor {
         }
         self.confirm(turn);
         self.progress.receipt = turn.receipt;
+        self.progress.lateness = turn.lateness;
+        self.span_floor_ms = SPAN_MIN_MS;
         if turn.receipt == Receipt::Assumed {
-            self.samples_max = self.samples_max.min(ASSUMED_SAMPLES_MAX);
+            self.samples_max = self.samples_max.min(self.assumed_samples_max);
+            // Twice the time since the last pull: a backlog shrinks, whatever the site's pace.
+            let since_ms = turn.now.since(self.progress.last_used).min(FIRST_SPAN.as_millis() as i64);
+            self.span_floor_ms = (2 * since_ms).max(SPAN_MIN_MS);
         }
         self.progress.last_used = turn.now;
         let outcome = match turn.order {
@@ -278,6 +320,7 @@ impl Cursor {
             self.ask_for_less();
         }
         let series = outcome?;
+        self.watch_growth(turn.now);
         let is_taken = self.pending.last().map(|pending| Arc::clone(&pending.is_taken)).unwrap_or_default();
         Ok(Given { series, is_taken })
     }
@@ -303,6 +346,8 @@ impl Cursor {
         let pending = self.pending.swap_remove(read);
         // The others were given from where the cursor stood until now.
         self.pending.clear();
+        self.progress.was_confirmed = true;
+        self.progress.age_max = pending.age_max;
         self.progress.settled = pending.settled;
         self.given_until = pending.given_until;
         self.progress.holes = pending.holes;
@@ -310,6 +355,22 @@ impl Cursor {
         let settled = self.progress.settled;
         self.positions.retain(|_, position| *position > settled);
         self.samples_max = self.samples_max.saturating_mul(2).min(self.samples_ceiling);
+    }
+
+    /// Warns once when the bound cuts off more than the pulls catch up with.
+    fn watch_growth(&mut self, now: Timestamp) {
+        let backlog_ms = self.progress.backlog_ms(now);
+        let (replies, before_ms) = self.growth;
+        let is_cut = self.front_span_ms != i64::MAX || self.hole_span_ms != i64::MAX;
+        let replies = if is_cut && backlog_ms > before_ms { replies.saturating_add(1) } else { 0 };
+        self.growth = (replies, backlog_ms);
+        if replies == GROWTH_REPLIES {
+            let (backlog_seconds, samples_max) = (backlog_ms / 1000, self.samples_max);
+            warn!(
+                backlog_seconds,
+                samples_max, "a resync puller falls behind: its replies are cut short or not confirmed"
+            );
+        }
     }
 
     /// A reply that does not get through may be too much for the way there.
@@ -334,6 +395,7 @@ impl Cursor {
             read_from: self.progress.settled.max(oldest),
             samples_max: self.samples_max,
             skips_given: true,
+            floor_ms: self.span_floor_ms,
         };
         let span = self.read_bounded(turn, wanted, self.front_span_ms, oldest_part)?;
         self.front_span_ms = span.allowed_ms;
@@ -352,6 +414,7 @@ impl Cursor {
             read_from,
             samples_max: self.samples_max,
             skips_given: true,
+            floor_ms: self.span_floor_ms,
         };
         let front = self.read_bounded(turn, wanted, self.front_span_ms, newest_part)?;
         self.front_span_ms = front.allowed_ms;
@@ -365,7 +428,10 @@ impl Cursor {
             hole.start = hole.start.max(oldest);
         }
         join_oldest(&mut holes);
-        let behind = self.fill_hole(turn, &mut holes, self.samples_max.saturating_sub(front.samples))?;
+        // What is not cut does not count.
+        let is_floor = turn.now.since(front.range.start) <= self.span_floor_ms;
+        let counted = if is_floor { 0 } else { front.samples };
+        let behind = self.fill_hole(turn, &mut holes, self.samples_max.saturating_sub(counted))?;
         let spans: Vec<&Span> = std::iter::once(&front).chain(&behind).collect();
         self.await_confirmation(turn, turn.now, holes, &spans);
         Ok(merged(behind.map(|span| span.series).unwrap_or_default(), front.series))
@@ -382,7 +448,8 @@ impl Cursor {
             return Ok(None);
         }
         let Some(hole) = holes.pop() else { return Ok(None) };
-        let wanted = Wanted { range: hole, read_from: hole.start, samples_max: room, skips_given: false };
+        let wanted =
+            Wanted { range: hole, read_from: hole.start, samples_max: room, skips_given: false, floor_ms: SPAN_MIN_MS };
         let span = self.read_bounded(turn, wanted, self.hole_span_ms, newest_part)?;
         self.hole_span_ms = span.allowed_ms;
         if span.range.start > hole.start {
@@ -392,7 +459,7 @@ impl Cursor {
     }
 
     fn await_confirmation(&mut self, turn: &Turn<'_>, given_until: Timestamp, holes: Vec<TimeRange>, spans: &[&Span]) {
-        let settled = given_until.min(turn.now - LATENESS_MAX).max(self.progress.settled);
+        let settled = given_until.min(turn.now - turn.lateness).max(self.progress.settled);
         let mut positions = HashMap::new();
         for (labels, samples) in spans.iter().flat_map(|span| &span.series) {
             let Some((last, _)) = samples.last().filter(|(last, _)| *last > settled) else { continue };
@@ -433,9 +500,13 @@ impl Cursor {
             let range = cut(wanted.range, span_ms);
             let start = if range.start == wanted.range.start { wanted.read_from } else { range.start };
             // The smallest span is given whatever it holds; else a puller would never get on.
-            let samples_max = if span_ms <= SPAN_MIN_MS { usize::MAX } else { wanted.samples_max };
+            let bound = match span_ms {
+                ..=SPAN_MIN_MS => (usize::MAX, u64::MAX),
+                _ if span_ms <= wanted.floor_ms => (self.samples_ceiling, RESYNC_BYTES_MAX),
+                _ => (wanted.samples_max, RESYNC_BYTES_MAX),
+            };
             let read_range = TimeRange { start, end: range.end };
-            if let Some((series, samples)) = self.read(turn, read_range, samples_max, wanted.skips_given)? {
+            if let Some((series, samples)) = self.read(turn, read_range, bound, wanted.skips_given)? {
                 let allowed_ms = if span_ms >= length { i64::MAX } else { span_ms };
                 return Ok(Span { range, series, samples, allowed_ms });
             }
@@ -444,17 +515,17 @@ impl Cursor {
     }
 
     /// The samples after `range.start` up to its end, without stale markers (no format carries them) and
-    /// without what was given already; `None` if there are more than `samples_max`.
+    /// without what was given already; `None` if there are more samples or bytes than the bound.
     fn read(
         &self,
         turn: &Turn<'_>,
         range: TimeRange,
-        samples_max: usize,
+        (samples_max, bytes_max): (usize, u64),
         skips_given: bool,
     ) -> Result<Option<(Vec<GivenSeries>, usize)>, StoreError> {
         let options = ReadOptions { range, ..turn.options.clone() };
         let mut found = HashMap::<Labels, Vec<(Timestamp, f64)>>::new();
-        let mut total = 0;
+        let (mut total, mut bytes) = (0, 0);
         let mut samples = Samples::default();
         for set in turn.sets {
             let mut series = turn.store.select(set, &options)?;
@@ -465,7 +536,8 @@ impl Cursor {
                 let position = self.positions.get(&labels.prometheus_hash()).filter(|_| skips_given);
                 let new = new_floats(&samples, position.map_or(range.start, |position| (*position).max(range.start)));
                 total += new.len();
-                if total > samples_max {
+                bytes += new.len() as u64 * (text_bytes(&labels) + turn.extra_bytes);
+                if total > samples_max || bytes > bytes_max {
                     return Ok(None);
                 }
                 if !new.is_empty() {
@@ -477,6 +549,18 @@ impl Cursor {
         crate::model::sort_by(&mut found, |a, b| a.0.cmp(&b.0));
         Ok(Some((found, total)))
     }
+}
+
+/// At most so many bytes does a sample of this series take in a page.
+fn text_bytes(labels: &Labels) -> u64 {
+    labels.iter().map(pair_bytes).sum::<u64>() + SAMPLE_BYTES
+}
+
+/// The same of one label.
+pub(super) fn pair_bytes((name, value): (&str, &str)) -> u64 {
+    let escaped = value.bytes().filter(|byte| b"\"\\\n".contains(byte)).count();
+    // Quotes around both, an equals sign, a comma.
+    (name.len() + value.len() + escaped + 6) as u64
 }
 
 fn oldest_part(range: TimeRange, span_ms: i64) -> TimeRange {

@@ -20,6 +20,7 @@ struct Scene {
     /// Whether a proxy takes replies whole.
     proxy_takes: bool,
     age_max: Duration,
+    lateness: Duration,
     /// What the puller has read, per series.
     received: BTreeMap<(usize, i64), u32>,
     largest_reply: usize,
@@ -38,6 +39,7 @@ impl Scene {
             receipt: Receipt::Proved,
             proxy_takes: true,
             age_max: Duration::from_secs(24 * 3600),
+            lateness: LATENESS_MIN,
             received: BTreeMap::new(),
             largest_reply: 0,
         }
@@ -75,6 +77,8 @@ impl Scene {
             order: self.order,
             age_max: self.age_max,
             receipt: self.receipt,
+            lateness: self.lateness,
+            extra_bytes: 0,
         };
         let Given { series: reply, is_taken } = self.cursor.next(&turn).expect("memory does not fail");
         is_taken.store(self.proxy_takes, Ordering::Release);
@@ -341,6 +345,80 @@ fn a_clock_that_was_ahead_is_forgotten() {
         assert!(scene.cursor.progress.settled <= Timestamp(scene.now));
         assert!(scene.cursor.progress.backlog_ms(Timestamp(scene.now)) <= STEP_MS, "{order:?}");
     }
+}
+
+#[test]
+fn what_comes_later_than_two_minutes_is_given_where_that_is_known() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        let mut scene = Scene::new(order, 200_000);
+        scene.lateness = Duration::from_secs(660);
+        for round in 0..100 {
+            scene.scrape(600_000);
+            // It is stored ten minutes late, and settled only then.
+            if round % 3 == 0 {
+                scene.pull(true);
+            }
+        }
+        (0..2).for_each(|_| scene.pull(true));
+        // What series 0 had before the cursor began is not the puller's.
+        let began = 100 * HOUR_MS;
+        let late = |received: &BTreeMap<(usize, i64), u32>| received.keys().filter(|(series, _)| *series == 0).count();
+        let stored = (1..=100).filter(|round| round * STEP_MS - 600_000 > 0).count();
+        assert!(late(&scene.received) >= stored, "{} of {stored} since {began}", late(&scene.received));
+    }
+}
+
+#[test]
+fn behind_a_proxy_the_bound_leaves_room_for_the_pace() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        let mut scene = Scene::new(order, 200_000);
+        scene.receipt = Receipt::Assumed;
+        // Far less than what comes in between two pulls.
+        scene.cursor.assumed_samples_max = SERIES;
+        (0..40).for_each(|_| scene.scrape(0));
+        for _ in 0..60 {
+            (0..4).for_each(|_| scene.scrape(0));
+            scene.pull(true);
+        }
+        scene.pull(true);
+        scene.check_complete();
+        // Twice the five minutes that a new puller begins with.
+        assert!(scene.largest_reply <= 41 * SERIES, "{order:?}: {}", scene.largest_reply);
+    }
+}
+
+#[test]
+fn a_puller_that_falls_behind_is_noticed() {
+    let mut scene = Scene::new(ResyncOrder::Oldest, SERIES);
+    scene.scrape(0);
+    scene.pull(true);
+    for _ in 0..20 {
+        (0..4).for_each(|_| scene.scrape(0));
+        scene.pull(true);
+    }
+    assert!(scene.cursor.growth.0 >= GROWTH_REPLIES, "{:?}", scene.cursor.growth);
+    scene.cursor.samples_ceiling = 200_000;
+    (0..20).for_each(|_| scene.pull(true));
+    assert_eq!(scene.cursor.growth.0, 0);
+    scene.check_complete();
+}
+
+#[test]
+fn a_reply_is_bounded_in_bytes() {
+    let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
+    let long = "x".repeat(100_000);
+    let labels = Labels::from_pairs([("__name__", "m"), ("long", &long), ("series", "9")]);
+    for _ in 0..1000 {
+        scene.scrape(0);
+        scene.store.append_float(&labels, Timestamp(scene.now), 1.0).expect("in order");
+    }
+    for _ in 0..10 {
+        scene.pull(true);
+    }
+    scene.check_complete();
+    let of_a_scrape = text_bytes(&labels) as usize;
+    let scrapes = scene.largest_reply / (SERIES + 1);
+    assert!(scrapes * of_a_scrape <= RESYNC_BYTES_MAX as usize, "{scrapes} of {of_a_scrape} bytes");
 }
 
 #[test]

@@ -92,6 +92,15 @@ fn group(name: &str, rule: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_largest_offset_says_how_late_results_are() {
+    let offset = "- {name: b, query_offset: 5m, interval: 15s, rules: [{record: rb, expr: '1'}]}\n";
+    let mut site = Site::new(&format!("groups:\n{}{offset}", group("a", "ra")));
+    assert_eq!(site.manager.lateness_max(), Duration::from_secs(315));
+    site.reload(&format!("groups:\n{}", group("a", "ra"))).await.expect("valid rules");
+    assert_eq!(site.manager.lateness_max(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn groups_run_at_their_slots() {
     let mut site = Site::new(&format!("groups:\n{}", group("a", "ra")));
     let view = site.manager.view();
