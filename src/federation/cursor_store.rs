@@ -6,7 +6,6 @@
 //! few. What cannot be read is logged, and those pullers start anew.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,13 +13,10 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::state_file::{StateFile, StateFileError};
-use crate::store::{Notes, StoreError};
+use crate::store::{Notes, STORE_NOTE, StoreError};
 
 /// The note of the store, and the file on the tmpfs.
 const NAME: &str = "resync-cursors";
-
-/// The note that says which store it is: the file of another one that lay at the same path does not count.
-const STORE: &str = "resync-store";
 
 /// Series whose positions are kept, of all cursors: a file of a megabyte beside the store's tail, rewritten with each pull.
 /// The cursors used last come first; of the others a kill costs what a power cut costs.
@@ -82,8 +78,8 @@ pub trait CursorStore: Send + Sync {
 /// What the file holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct FileContent {
-    /// The store's.
-    store: u64,
+    /// The store's: the file of another one that lay at the same path does not count.
+    store: Option<u64>,
     cursors: Vec<CursorRecord>,
 }
 
@@ -106,21 +102,12 @@ impl KeptCursors {
             warn!(%error, source, "the newest resync cursors are lost: some samples are given again");
             None
         });
-        found.filter(|found| self.store() == Some(found.store)).map(|found| found.cursors).unwrap_or_default()
+        found.filter(|found| self.store() == found.store).map(|found| found.cursors).unwrap_or_default()
     }
 
     /// The number that this store has, and no other.
     fn store(&self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.notes.note(STORE)?.try_into().ok()?))
-    }
-
-    fn known_store(&self) -> Result<u64, StoreError> {
-        if let Some(store) = self.store() {
-            return Ok(store);
-        }
-        let store = foldhash::fast::RandomState::default().hash_one(std::process::id());
-        self.notes.set_note(STORE, &store.to_le_bytes())?;
-        Ok(store)
+        Some(u64::from_le_bytes(self.notes.note(STORE_NOTE)?.try_into().ok()?))
     }
 
     fn in_notes(&self) -> Vec<CursorRecord> {
@@ -150,9 +137,8 @@ impl CursorStore for KeptCursors {
     fn keep(&self, cursors: &[CursorRecord]) -> Result<(), CursorError> {
         let short: Vec<CursorRecord> = cursors.iter().map(CursorRecord::without_positions).collect();
         self.notes.set_note(NAME, &serde_json::to_vec(&short)?)?;
-        let store = self.known_store()?;
         if let Some(file) = &self.file {
-            file.save(&FileContent { store, cursors: bounded(cursors) })?;
+            file.save(&FileContent { store: self.store(), cursors: bounded(cursors) })?;
         }
         Ok(())
     }
@@ -248,8 +234,13 @@ mod tests {
     fn another_stores_file_does_not_count() {
         let folder = tempfile::tempdir().expect("a folder");
         let record = CursorRecord { name: "home".to_owned(), last_used_ms: 1, ..CursorRecord::default() };
-        let kept = |notes| KeptCursors::new(notes, Some(folder.path().to_owned()));
-        kept(Arc::new(MemoryNotes::default())).keep(&[record]).expect("a writable folder");
-        assert!(kept(Arc::new(MemoryNotes::default())).load().is_empty(), "the store was begun anew");
+        let kept = |number: u64| {
+            let notes = Arc::new(MemoryNotes::default());
+            notes.set_note(STORE_NOTE, &number.to_le_bytes()).expect("nothing fails");
+            KeptCursors::new(notes, Some(folder.path().to_owned()))
+        };
+        kept(1).keep(std::slice::from_ref(&record)).expect("a writable folder");
+        assert_eq!(kept(1).load(), [record], "the note was not flushed");
+        assert!(kept(2).load().is_empty(), "the store was begun anew");
     }
 }

@@ -66,6 +66,9 @@ pub trait Append: Send + Sync {
 /// Bytes of a note: each flush writes all of them.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 
+/// The note that says which store it is: 8 bytes, a number that no other one has.
+pub const STORE_NOTE: &str = "store";
+
 /// Keeps small things of others beside the samples. They cost the disk nothing of their own: a flush that has
 /// samples to write writes them too. A power cut takes what is newer than the flush before.
 pub trait Notes: Send + Sync {

@@ -61,7 +61,7 @@ use super::changes::Changes;
 use super::head::{Bounds, Head};
 use super::log::tail::Tail;
 use super::log::{DiskFolder, Folder, Log, Reader, Replayed, Stored};
-use super::{Append, AppendReport, Batch, GroupId, NOTE_BYTES_MAX, Notes, SeriesId, StoreError};
+use super::{Append, AppendReport, Batch, GroupId, NOTE_BYTES_MAX, Notes, STORE_NOTE, SeriesId, StoreError};
 use crate::clock::Clock;
 use crate::model::{Labels, MetricType, Timestamp};
 use crate::telemetry::Registry;
@@ -134,6 +134,7 @@ impl DiskStore {
         let (shared, replayed, appends) = Shared::assemble(settings, clock, metrics, stored, files);
         report(&replayed, appends, &shared.read_head());
         let shared = Arc::new(shared);
+        shared.name_store();
         // The first record of a run defines everything, and makes durable what the tail brought back.
         // A failure is shown by health() and repeated like any other.
         drop(shared.flush());
@@ -334,6 +335,12 @@ impl Shared {
             lock: Mutex::new(files.lock),
         };
         (shared, replayed, appends)
+    }
+
+    /// Gives a new store its number.
+    fn name_store(&self) {
+        let number = || new_lineage(&self.clock).to_le_bytes().to_vec();
+        self.write_head().notes.entry(STORE_NOTE.to_owned()).or_insert_with(number);
     }
 
     fn read_head(&self) -> RwLockReadGuard<'_, Head> {
