@@ -12,9 +12,6 @@ use hashbrown::HashTable;
 use super::{GroupId, SeriesId};
 use crate::model::Labels;
 
-/// Below so small a part of the pairs, ranks for all of them cost more than they spare.
-const RANKED_SHARE: usize = 16;
-
 /// A column that has not been given yet.
 pub(super) const NO_COLUMN: u32 = u32::MAX;
 
@@ -146,33 +143,9 @@ impl Dictionary {
         Labels::from_sorted_in(self.pairs_of(record), buffer)
     }
 
-    /// Known series in the order of their [`Labels`]. Texts are compared once per pair and not once per series: then
-    /// series compare by the ranks of their pairs.
-    pub fn in_label_order(&self, mut ids: Vec<SeriesId>) -> Vec<SeriesId> {
-        let pairs_of = |id: &SeriesId| {
-            let position = self.position(*id);
-            position.map_or(&[][..], |position| slice_of(&self.arena, &self.records, position))
-        };
-        if ids.len() < self.pairs.len() / RANKED_SHARE {
-            ids.sort_unstable_by(|a, b| {
-                let (a, b) = (pairs_of(a), pairs_of(b));
-                let text = |pairs: &[u32], at: usize| pairs.get(at).map(|pair| self.pair_text(*pair));
-                let first = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
-                text(a, first).cmp(&text(b, first))
-            });
-            return ids;
-        }
-        let (mut ranks, mut used) = (vec![0u32; self.pairs.len()], Vec::new());
-        for pair in ids.iter().flat_map(pairs_of) {
-            if std::mem::replace(&mut ranks[*pair as usize], 1) == 0 {
-                used.push(*pair);
-            }
-        }
-        crate::model::sort_by(&mut used, |a, b| self.pair_text(*a).cmp(&self.pair_text(*b)));
-        (1..).zip(used).for_each(|(rank, pair)| ranks[pair as usize] = rank);
-        let ranks_of = |id: &SeriesId| pairs_of(id).iter().map(|pair| ranks[*pair as usize]);
-        ids.sort_unstable_by(|a, b| ranks_of(a).cmp(ranks_of(b)));
-        ids
+    /// The labels of a series in name order, as numbers: the same for the same pair until series are dropped.
+    pub fn pair_ids(&self, record: &Record) -> &[u32] {
+        self.position(record.id).map_or(&[], |position| slice_of(&self.arena, &self.records, position))
     }
 
     /// The label names in use, with the values of each and the series of each value.
@@ -285,10 +258,6 @@ impl Dictionary {
         self.by_name.iter().position(|(known, _)| *known == symbol)
     }
 
-    fn pair_ids(&self, record: &Record) -> &[u32] {
-        self.position(record.id).map_or(&[], |position| slice_of(&self.arena, &self.records, position))
-    }
-
     fn pair_text(&self, pair: u32) -> (&str, &str) {
         let pair = &self.pairs[pair as usize];
         (self.symbols.text(pair.name), self.symbols.text(pair.value))
@@ -378,33 +347,6 @@ mod tests {
         let record = dictionary.record(b).expect("just inserted");
         assert_eq!((dictionary.labels(record), record.group), (labels("node", "up"), GroupId(1)));
         assert_eq!(dictionary.find(&labels("up", "other")), None);
-    }
-
-    #[test]
-    fn the_order_is_that_of_labels() {
-        let texts = ["", "a", "a\0", "aa", "b", "up", "é", "__name__"];
-        let mut dictionary = Dictionary::default();
-        let mut all = Vec::new();
-        for number in 0..512 {
-            let text = |digit: u32| texts[(number * 37 / 8usize.pow(digit)) % 8];
-            let pairs = [("__name__", text(0)), ("a", text(1)), ("b", text(2))];
-            let labels = Labels::from_pairs(pairs.into_iter().skip(number % 3));
-            all.push((dictionary.insert(GroupId(0), &labels), labels));
-        }
-        all.dedup_by_key(|(id, _)| *id);
-        let mut ids: Vec<SeriesId> = all.iter().map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        all.sort_by(|a, b| a.1.cmp(&b.1));
-        all.dedup();
-        let expected: Vec<SeriesId> = all.iter().map(|(id, _)| *id).collect();
-        assert_eq!(dictionary.in_label_order(ids.clone()), expected);
-        // The same ones as few among many.
-        (0..ids.len() * RANKED_SHARE + RANKED_SHARE).for_each(|number| {
-            dictionary.insert(GroupId(0), &labels(&format!("m{number}"), "x"));
-        });
-        assert!(ids.len() < dictionary.pair_count() / RANKED_SHARE);
-        assert_eq!(dictionary.in_label_order(ids), expected);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod offline;
 mod offline_tests;
 #[cfg(test)]
 mod old_tests;
+mod order;
 mod recall;
 mod repair;
 mod replay;

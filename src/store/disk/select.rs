@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 
 use super::fetch::{Fetcher, Piece, Places};
 use super::metrics::describe;
+use super::order::LabelOrder;
 use super::{DiskStore, Shared};
 use crate::codec::CodecError;
 use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_marker};
@@ -156,10 +157,12 @@ impl Shared {
     fn select(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<DiskSeriesSet<'_>, StoreError> {
         let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
         let mut series: Vec<(Labels, Sources)> = Vec::new();
+        let mut order;
         {
             let head = self.read_head();
             let mut buffer = Vec::new();
-            let ids = head.dictionary.in_label_order(matching_any(&head.dictionary, sets));
+            let ids = matching_any(&head.dictionary, sets);
+            order = LabelOrder::of(ids.len(), head.dictionary.pair_count());
             for (index, id) in ids.into_iter().enumerate() {
                 if index.is_multiple_of(CHECK_INTERVAL) {
                     options.check()?;
@@ -173,6 +176,7 @@ impl Shared {
                 if newest.is_some() || view.is_some() {
                     let sources = Sources { head: view, newest, ..Sources::default() };
                     series.push((head.dictionary.labels_in(record, &mut buffer), sources));
+                    order.push(head.dictionary.pair_ids(record));
                 }
             }
         }
@@ -188,6 +192,8 @@ impl Shared {
                 *sources = Sources { blocks, ..found };
             }
             series = merged.into_iter().collect();
+        } else {
+            series = order.sort(series, options)?;
         }
         let series = series.into_iter();
         Ok(DiskSeriesSet {
