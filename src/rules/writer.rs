@@ -127,8 +127,8 @@ fn end_series(store: &dyn Append, group: GroupId, at: Timestamp, series: impl It
     }
 }
 
-/// Appends samples, and stale markers to the series of `ends`, and gives the rejected positions of the samples. A series that the store has dropped since the last
-/// evaluation is asked for anew, once; its id in `samples` is then the new one.
+/// Appends samples, and stale markers to the series of `ends`, and gives the rejected positions of the samples. A series
+/// that the store has dropped since the last evaluation is asked for anew, once; its id in `samples` is then the new one.
 fn append(
     store: &dyn Append,
     group: GroupId,

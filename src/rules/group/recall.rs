@@ -22,6 +22,8 @@ use crate::store::StoreError;
 const UNSEEN_MAX: Duration = Duration::from_secs(120);
 /// At how many times before the restart a rule is evaluated again, the newest first.
 const REPLAYS_MAX: usize = 16;
+/// How often a rule is evaluated again in all: looking for alerts that another rule of its name gave finds nothing.
+const EVALUATIONS_MAX: usize = 300;
 /// In how many steps the time of `keep_firing_for` is looked through.
 const KEEP_STEPS: u32 = 240;
 
@@ -121,8 +123,9 @@ impl Recall<'_> {
             by_slot.entry(alert.seen_at).or_default().insert(labels, alert.fired_at.is_some());
         }
         let mut own = HashMap::new();
+        let mut evaluations = 0..EVALUATIONS_MAX;
         for (seen_at, mut wanted) in by_slot.into_iter().rev().take(REPLAYS_MAX) {
-            for (slot, next) in self.replayed(seen_at) {
+            for ((slot, next), _) in self.replayed(seen_at).zip(evaluations.by_ref()) {
                 for last_seen in self.observations(slot) {
                     if wanted.remove(&last_seen.labels).is_some() {
                         let is_kept = slot < seen_at && !self.alerting.keep_firing_for.is_zero();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::model::{TimeRange, is_stale_marker};
@@ -23,12 +24,14 @@ struct Bench {
     store: MemoryStore,
     results: Mutex<HashMap<String, Results>>,
     evaluated: Mutex<Timestamp>,
+    queries: AtomicUsize,
     sent: Mutex<Vec<Alert>>,
     settings: RuleSettings,
 }
 
 impl Query for Bench {
     fn query(&self, expr: &Expr, at: Timestamp) -> Result<QueryResult, QueryError> {
+        self.queries.fetch_add(1, Ordering::Relaxed);
         let results = self.results.lock().expect("lock");
         let result = results.get(&expr.to_string()).and_then(|results| Some(results.range(..=at).next_back()?.1));
         let result = result.ok_or_else(|| QueryError::Execution("told to fail".to_owned()))?;
@@ -290,6 +293,31 @@ fn alerts_of_another_rule_of_the_same_name_stay_its_own() {
     let told = bench.told();
     assert_eq!(told.iter().filter(|(_, end)| end.is_some()).collect::<Vec<_>>(), [&(slot(1), Some(slot(2)))]);
     assert!(told.iter().all(|(start, _)| *start == slot(1)), "{told:?}");
+}
+
+/// Looking for what `keep_firing_for` may have held costs a bounded number of evaluations, also where the alerts were
+/// another rule's and ended one by one.
+#[test]
+fn a_rule_looks_back_within_a_bound() {
+    let bench = Bench::default();
+    let rules = "{alert: A, expr: x}, {alert: A, expr: z, keep_firing_for: 4h}";
+    let names: Vec<String> = (0..17).map(|number| number.to_string()).collect();
+    let series: Vec<&str> = names.iter().map(String::as_str).collect();
+    bench.tell("z", &[]);
+    let mut group = bench.group(rules, true);
+    for minute in 1..=17 {
+        bench.tell("x", &series[minute - 1..]);
+        bench.evaluate(&mut group, minute as i64);
+    }
+    bench.sent.lock().expect("lock").clear();
+    let before = bench.queries.load(Ordering::Relaxed);
+    let mut restarted = bench.group(rules, true);
+    bench.evaluate(&mut restarted, 18);
+    let queries = bench.queries.load(Ordering::Relaxed) - before;
+    // Two of the slot, two at most for each of the 16 ends of the first rule's alerts, 300 for the second rule.
+    assert!((300..=2 + 2 * 16 + 300).contains(&queries), "{queries}");
+    let per_rule: Vec<String> = restarted.status().rules.into_iter().map(|rule| shown(&rule)).collect();
+    assert_eq!(per_rule, ["16", ""]);
 }
 
 /// The alerts of a rule by their label `i`.
