@@ -678,6 +678,63 @@ mod tests {
         }
     }
 
+    /// In a chain every function is read once; what is kept ahead is no reason to refuse a query.
+    #[test]
+    fn chains_are_read_once() {
+        let store = example();
+        let ask = |samples_max, query: &str| {
+            let settings = EngineSettings { samples_max, ..engine().settings().clone() };
+            let engine = Engine::new(settings);
+            let counting = Leaving { store: &store, cancelled: Arc::default(), reads: AtomicU32::new(0) };
+            let expr = parse(query, Features::default()).expect(query);
+            let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
+            let result = engine.range(&counting, &expr, start, end, STEP, &QueryOptions::default());
+            assert_eq!(engine.memory_held(), 0, "all is given back: {query}");
+            result.map(|result| (shown(&result.value), result.samples_read, counting.reads.into_inner()))
+        };
+        let functions = ["rate", "increase", "delta", "count_over_time"];
+        let call = |function: &str| match function {
+            "delta" => "sum(delta(g[3m]))".to_owned(),
+            _ => format!("sum({function}(c_total[3m]))"),
+        };
+        let calls = functions.map(call);
+        let read = |count: usize| -> u64 { calls[..count].iter().map(|call| ask(1000, call).expect(call).1).sum() };
+        // How the sides hang together, how many functions there are, how often the store is read.
+        let cases = [
+            ("(a + b) + c", 3, 2),
+            ("a + (b + c)", 3, 2),
+            ("a + b + c + d", 4, 3),
+            ("a + (b + (c + d))", 4, 2),
+            ("(a + b) + (c + d)", 4, 2),
+            ("a / (b + c) * d", 4, 3),
+            ("(a and b) or c", 3, 2),
+        ];
+        for (shape, count, reads) in cases {
+            let fill = |wrap: &dyn Fn(&str) -> String| -> String {
+                shape.split(' ').map(|word| fill_word(word, &calls, wrap)).collect::<Vec<_>>().join(" ")
+            };
+            let query = fill(&|call| call.to_owned());
+            let apart = fill(&|call| format!("last_over_time({call}[1m:1m])"));
+            let expected = ask(1000, &apart).expect(&apart);
+            assert_eq!(ask(1000, &query).expect(&query), (expected.0.clone(), read(count), reads), "{query}");
+            // Ranges of other lengths are read apart.
+            let fits = |query: &str| (1..1000).find(|max| ask(*max, query).is_ok()).expect(query);
+            let apart = fill(&|call| {
+                call.replace("[3m]", &format!("[{}m]", 3 + calls.iter().position(|one| one == call).unwrap_or(0)))
+            });
+            assert!(fits(&query) <= fits(&apart), "{query}");
+        }
+    }
+
+    /// A letter of a shape becomes one of the calls.
+    fn fill_word(word: &str, calls: &[String], wrap: &dyn Fn(&str) -> String) -> String {
+        let bare = word.trim_matches(['(', ')']);
+        match ["a", "b", "c", "d"].iter().position(|letter| *letter == bare) {
+            Some(index) => word.replace(bare, &wrap(&calls[index])),
+            None => word.to_owned(),
+        }
+    }
+
     #[test]
     fn odd_ranges_are_answered() {
         let engine = engine();

@@ -108,6 +108,13 @@ pub enum QueryError {
     Storage(StoreError),
 }
 
+impl QueryError {
+    /// Whether it is about what may be held at a time.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooManySamples { .. } | Self::TooMuchMemory { .. } | Self::TooMuchMemoryInAll { .. })
+    }
+}
+
 /// A text that is not PromQL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: parse error: {message}")]

@@ -46,6 +46,11 @@ impl Budget {
         self.read.set(self.read.get().saturating_add(samples));
     }
 
+    /// Counts from the beginning, for another way to the same answer. The peak stays.
+    pub fn restart(&self) {
+        self.read.set(0);
+    }
+
     /// Fails once the time is up or nobody waits any more. Called between series.
     pub fn check_time(&self) -> Result<(), QueryError> {
         if self.cancelled.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {

@@ -140,6 +140,16 @@ impl<'q> Query<'q> {
 
     /// Evaluates an expression of any type.
     pub fn evaluate(&self, expr: &Expr) -> Result<Evaluated> {
+        let outcome = self.evaluate_once(expr);
+        // What was kept ahead of its turn is no reason to refuse a query: read apart, it may fit.
+        if outcome.as_ref().is_err_and(QueryError::is_too_large) && self.together.read_apart() {
+            self.budget.restart();
+            return self.evaluate_once(expr);
+        }
+        outcome
+    }
+
+    fn evaluate_once(&self, expr: &Expr) -> Result<Evaluated> {
         let evaluator = Evaluator { query: self, steps: self.steps, reads: 1 };
         match value_type(expr) {
             ValueType::Scalar => {

@@ -6,7 +6,7 @@
 //! columns here: one value per step, up to [`KEPT_WEIGHT_MAX`] in all. Beyond that they are given up, and read when
 //! their turn comes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::column::Series;
@@ -19,7 +19,13 @@ const KEPT_WEIGHT_MAX: u64 = 1 << 20;
 
 /// The pairs of a query, innermost last.
 #[derive(Default)]
-pub(super) struct Together(RefCell<Vec<Pair>>);
+pub(super) struct Together {
+    pairs: RefCell<Vec<Pair>>,
+    /// Something was read ahead.
+    is_used: Cell<bool>,
+    /// Nothing is any more.
+    is_off: Cell<bool>,
+}
 
 struct Pair {
     calls: [Side; 2],
@@ -54,39 +60,63 @@ impl Kept {
 }
 
 impl Together {
+    /// Reads every function in its turn from now on; false if that changes nothing.
+    pub fn read_apart(&self) -> bool {
+        self.is_used.get() && !self.is_off.replace(true)
+    }
+
     /// Notes the functions of an operator's sides, if they can be read together; whether that is so.
     pub fn begin(&self, evaluator: &Evaluator<'_>, binary: &BinaryExpr) -> Result<bool> {
+        if self.is_off.get() {
+            return Ok(false);
+        }
         let (Some(lhs), Some(rhs)) = (range_call(&binary.lhs), range_call(&binary.rhs)) else { return Ok(false) };
         if !reads_like(evaluator, lhs, rhs)? {
             return Ok(false);
         }
+        // In `a + (b + c)`, `b` may have been read with `a`.
+        let is_kept =
+            |call| self.find(evaluator, address(call), |pair, side| pair.calls[side].kept.is_some().then_some(()));
+        let is_begun = is_kept(lhs).or_else(|| is_kept(rhs)).is_some();
         let side = |call: &Call| Side { address: address(call), call: Rc::new(call.clone()), kept: None };
-        let pair =
-            Pair { calls: [side(lhs), side(rhs)], steps: evaluator.steps, reads: evaluator.reads, is_begun: false };
-        self.0.borrow_mut().push(pair);
+        let pair = Pair { calls: [side(lhs), side(rhs)], steps: evaluator.steps, reads: evaluator.reads, is_begun };
+        self.pairs.borrow_mut().push(pair);
         Ok(true)
     }
 
     /// Forgets the pair that was noted last.
     pub fn end(&self, evaluator: &Evaluator<'_>) {
-        let pair = self.0.borrow_mut().pop();
+        let pair = self.pairs.borrow_mut().pop();
         for kept in pair.into_iter().flat_map(|pair| pair.calls).filter_map(|side| side.kept) {
             evaluator.query.budget.give_back(kept.weight);
         }
     }
 
-    /// The function to be read together with this one.
+    /// The function to be read together with this one. All pairs of either are begun then: in `(a + b) + c`, `c` is
+    /// read for itself, and not `a` once more with it.
     pub fn partner(&self, evaluator: &Evaluator<'_>, call: &Call) -> Option<Rc<Call>> {
-        self.find(evaluator, call, |pair, side| {
-            let is_begun = std::mem::replace(&mut pair.is_begun, true);
-            (!is_begun).then(|| Rc::clone(&pair.calls[1 - side].call))
-        })
+        let partner = self.find(evaluator, address(call), |pair, side| {
+            let partner = &pair.calls[1 - side];
+            (!pair.is_begun).then(|| (partner.address, Rc::clone(&partner.call)))
+        });
+        let read = partner.iter().map(|(address, _)| *address).chain([address(call)]);
+        read.for_each(|address| self.note_read(evaluator, address));
+        self.is_used.set(self.is_used.get() || partner.is_some());
+        partner.map(|(_, call)| call)
+    }
+
+    /// Begins all pairs of a call.
+    fn note_read(&self, evaluator: &Evaluator<'_>, address: usize) {
+        self.find(evaluator, address, |pair, _| {
+            pair.is_begun = true;
+            None::<()>
+        });
     }
 
     /// Keeps what the partner of a function gave.
     pub fn keep(&self, evaluator: &Evaluator<'_>, call: &Call, kept: Kept) {
         let mut kept = Some(kept);
-        self.find(evaluator, call, |pair, side| {
+        self.find(evaluator, address(call), |pair, side| {
             pair.calls[1 - side].kept = kept.take();
             Some(())
         });
@@ -94,20 +124,20 @@ impl Together {
 
     /// What was kept of a function.
     pub fn take(&self, evaluator: &Evaluator<'_>, call: &Call) -> Option<Kept> {
-        self.find(evaluator, call, |pair, side| pair.calls[side].kept.take())
+        self.find(evaluator, address(call), |pair, side| pair.calls[side].kept.take())
     }
 
     /// The innermost pair with this call, evaluated as it was noted, for which something is found.
     fn find<T>(
         &self,
         evaluator: &Evaluator<'_>,
-        call: &Call,
+        address: usize,
         mut found: impl FnMut(&mut Pair, usize) -> Option<T>,
     ) -> Option<T> {
-        let mut pairs = self.0.borrow_mut();
+        let mut pairs = self.pairs.borrow_mut();
         pairs.iter_mut().rev().filter(|pair| pair.steps == evaluator.steps && pair.reads == evaluator.reads).find_map(
             |pair| {
-                let side = pair.calls.iter().position(|side| side.address == address(call))?;
+                let side = pair.calls.iter().position(|side| side.address == address)?;
                 found(pair, side)
             },
         )
