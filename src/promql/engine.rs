@@ -702,6 +702,7 @@ mod tests {
         // How the sides hang together, how many functions there are, how often the store is read.
         let cases = [
             ("(a + b) + c", 3, 2),
+            ("(a + b) * on () group_right () c", 3, 2),
             ("a + (b + c)", 3, 2),
             ("a + b + c + d", 4, 3),
             ("a + (b + (c + d))", 4, 2),
