@@ -566,6 +566,8 @@ mod tests {
         store: &'a MemoryStore,
         cancelled: Arc<AtomicBool>,
         reads: AtomicU32,
+        /// How many selectors were read: several in one read are so many.
+        selectors: AtomicU32,
     }
 
     impl Select for Leaving<'_> {
@@ -577,6 +579,7 @@ mod tests {
             let found = self.store.select_any(sets, options);
             self.cancelled.store(true, Ordering::Relaxed);
             self.reads.fetch_add(1, Ordering::Relaxed);
+            self.selectors.fetch_add(sets.len() as u32, Ordering::Relaxed);
             found
         }
 
@@ -632,7 +635,12 @@ mod tests {
         }
         for (store, query) in [(&store, "g"), (&long, "stddev_over_time(long[5h])")] {
             let cancelled = Arc::new(AtomicBool::new(false));
-            let leaving = Leaving { store, cancelled: Arc::clone(&cancelled), reads: AtomicU32::new(0) };
+            let leaving = Leaving {
+                store,
+                cancelled: Arc::clone(&cancelled),
+                reads: AtomicU32::new(0),
+                selectors: AtomicU32::new(0),
+            };
             let options = QueryOptions { cancelled: Some(cancelled), ..QueryOptions::default() };
             let settings = EngineSettings { samples_max: 1_000_000, ..engine().settings().clone() };
             let expr = parse(query, Features::default()).expect(query);
@@ -648,7 +656,12 @@ mod tests {
         let store = example();
         let engine = engine();
         let ask = |query: &str| {
-            let counting = Leaving { store: &store, cancelled: Arc::default(), reads: AtomicU32::new(0) };
+            let counting = Leaving {
+                store: &store,
+                cancelled: Arc::default(),
+                reads: AtomicU32::new(0),
+                selectors: AtomicU32::new(0),
+            };
             let expr = parse(query, Features::default()).expect(query);
             let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
             let result = engine.range(&counting, &expr, start, end, STEP, &QueryOptions::default()).expect(query);
@@ -685,12 +698,18 @@ mod tests {
         let ask = |samples_max, query: &str| {
             let settings = EngineSettings { samples_max, ..engine().settings().clone() };
             let engine = Engine::new(settings);
-            let counting = Leaving { store: &store, cancelled: Arc::default(), reads: AtomicU32::new(0) };
+            let counting = Leaving {
+                store: &store,
+                cancelled: Arc::default(),
+                reads: AtomicU32::new(0),
+                selectors: AtomicU32::new(0),
+            };
             let expr = parse(query, Features::default()).expect(query);
             let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
             let result = engine.range(&counting, &expr, start, end, STEP, &QueryOptions::default());
             assert_eq!(engine.memory_held(), 0, "all is given back: {query}");
-            result.map(|result| (shown(&result.value), result.samples_read, counting.reads.into_inner()))
+            let (reads, selectors) = (counting.reads.into_inner(), counting.selectors.into_inner());
+            result.map(|result| (shown(&result.value), result.samples_read, (reads, selectors)))
         };
         let functions = ["rate", "increase", "delta", "count_over_time"];
         let call = |function: &str| match function {
@@ -717,7 +736,11 @@ mod tests {
             let query = fill(&|call| call.to_owned());
             let apart = fill(&|call| format!("last_over_time({call}[1m:1m])"));
             let expected = ask(1000, &apart).expect(&apart);
-            assert_eq!(ask(1000, &query).expect(&query), (expected.0.clone(), read(count), reads), "{query}");
+            assert_eq!(
+                ask(1000, &query).expect(&query),
+                (expected.0.clone(), read(count), (reads, count as u32)),
+                "{query}"
+            );
             // Ranges of other lengths are read apart.
             let fits = |query: &str| (1..1000).find(|max| ask(*max, query).is_ok()).expect(query);
             let apart = fill(&|call| {
