@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest name in its text form.
 const NAME_BYTES_MAX: usize = 253;
+/// Pointers of one name that are followed: a name has no more labels. Backwards alone they would end too, but a message
+/// can hold thousands of them, and thousands of names that follow all of them.
+const JUMPS_MAX: usize = 127;
 const CLASS_IN: u16 = 1;
 /// In a multicast question: please answer to my address alone (RFC 6762, section 5.4).
 const UNICAST_RESPONSE: u16 = 0x8000;
@@ -235,7 +238,7 @@ impl<'a> Reader<'a> {
     pub(super) fn labels(&mut self, give: &mut dyn FnMut(&[u8]) -> Option<()>) -> Option<()> {
         let mut at = self.at;
         let mut limit = self.message.len();
-        let mut jumped = false;
+        let mut jumps = 0;
         let mut total = 0;
         loop {
             let len = usize::from(*self.message.get(at).filter(|_| at < limit)?);
@@ -245,12 +248,16 @@ impl<'a> Reader<'a> {
                 if target >= at || target >= limit {
                     return None;
                 }
-                self.at = if jumped { self.at } else { at + 2 };
-                (jumped, limit, at) = (true, at, target);
+                self.at = if jumps > 0 { self.at } else { at + 2 };
+                jumps += 1;
+                if jumps > JUMPS_MAX {
+                    return None;
+                }
+                (limit, at) = (at, target);
                 continue;
             }
             if len == 0 {
-                self.at = if jumped { self.at } else { at + 1 };
+                self.at = if jumps > 0 { self.at } else { at + 1 };
                 return Some(());
             }
             let label = self.message.get(at + 1..at + 1 + len).filter(|_| len < 64)?;
@@ -267,6 +274,26 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chains_of_pointers_are_cut() {
+        // A header, the root at 12, then pointers that each lead to the one before.
+        let chain = |len: usize| {
+            let mut message = vec![0; 13];
+            let mut target = 12_u16;
+            for _ in 0..len {
+                let at = message.len() as u16;
+                message.extend_from_slice(&(0xc000 | target).to_be_bytes());
+                target = at;
+            }
+            message
+        };
+        for (len, is_read) in [(1, true), (JUMPS_MAX, true), (JUMPS_MAX + 1, false)] {
+            let message = chain(len);
+            let mut reader = Reader { message: &message, at: message.len() - 2, answers: 0 };
+            assert_eq!(reader.labels(&mut |_| Some(())).is_some(), is_read, "{len}");
+        }
+    }
 
     fn reply(id: u16, question: &str, answers: &[(u16, &[u8])]) -> Vec<u8> {
         let mut message = encode_query(id, question, RecordType::A).expect("a valid name");

@@ -51,9 +51,10 @@ fn http(settings: &HttpProbe) -> Pairs {
     pairs.put("valid_status_codes", list(settings.valid_status_codes.iter().map(|code| u64::from(*code))));
     pairs.put("valid_http_versions", list(settings.valid_http_versions.iter().cloned()));
     pairs.put("method", settings.method.as_str());
-    let headers = settings.headers.iter().map(|(name, value)| (name.clone(), shown_header(name, value).into()));
+    // Bodies, headers and what is sent over TCP are where logins stand.
+    let headers = settings.headers.iter().map(|(name, value)| (name.clone(), hidden(value.is_empty()).into()));
     pairs.put("headers", Tree::Map(headers.collect()));
-    pairs.put("body", settings.body.as_str());
+    pairs.put("body", hidden(settings.body.is_empty()));
     if let Some(path) = &settings.body_file {
         pairs.put("body_file", path.as_path());
     }
@@ -71,11 +72,8 @@ fn http(settings: &HttpProbe) -> Pairs {
     pairs
 }
 
-/// Some headers are passwords.
-fn shown_header<'v>(name: &str, value: &'v str) -> &'v str {
-    let name = name.to_ascii_lowercase();
-    let is_secret = ["authorization", "cookie", "token", "key", "secret"].iter().any(|word| name.contains(word));
-    if is_secret { super::show::HIDDEN } else { value }
+fn hidden(is_empty: bool) -> &'static str {
+    if is_empty { "" } else { super::show::HIDDEN }
 }
 
 fn encoding(encoding: Encoding) -> &'static str {
@@ -114,7 +112,7 @@ fn query_response(step: &QueryResponse) -> Pairs {
         pairs
     });
     pairs.put("labels", list(labels));
-    pairs.put("send", bytes(&step.send));
+    pairs.put("send", hidden(step.send.is_empty()));
     pairs.put_on("starttls", step.starttls);
     pairs
 }

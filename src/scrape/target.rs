@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{JobSettings, JobSource};
-use crate::client::url::{encode_path, encode_query, split_host_port};
+use crate::client::url::{encode_path, encode_query, split_host_port, without_password};
 use crate::collect::probe::{DEFAULT_MODULE, ProbeTarget};
 use crate::discovery::TargetGroup;
 use crate::model::{Labels, LabelsBuilder, Timestamp, format_duration, parse_duration, relabel};
@@ -112,7 +112,8 @@ fn probe_target(labels: &LabelsBuilder, address: &str) -> ProbeTarget {
 
 fn probe_url(probe: &ProbeTarget) -> String {
     let hostname = probe.hostname.as_deref().map(|name| ("hostname", name));
-    let pairs = [("module", probe.module.as_str()), ("target", probe.target.as_str())];
+    let target = without_password(&probe.target);
+    let pairs = [("module", probe.module.as_str()), ("target", target.as_str())];
     format!("collector://probe?{}", encode_query(pairs.into_iter().chain(hostname)))
 }
 
@@ -131,6 +132,10 @@ impl Target {
         let mut hash = Fnv1a::new();
         hash.update(format!("{:016}", self.labels.prometheus_hash()).as_bytes());
         hash.update(self.url.as_bytes());
+        if let Some(probe) = &self.probe {
+            // The password that the URL leaves out tells targets apart, too.
+            hash.update(probe.target.as_bytes());
+        }
         hash.0
     }
 

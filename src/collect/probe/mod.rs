@@ -32,6 +32,7 @@ pub use settings::{
 };
 
 use super::{CollectError, CollectFuture, Collector};
+use crate::client::url::without_password;
 use crate::client::{ClientError, Deadline};
 use dns::DnsProber;
 use http::HttpProber;
@@ -156,7 +157,7 @@ impl ProbeCollector {
     fn tell(&self, verdict: &Result<(), String>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let before = last.replace(verdict.is_ok());
-        let (module, target) = (&self.target.module, &self.target.target);
+        let (module, target) = (&self.target.module, without_password(&self.target.target));
         match verdict {
             Err(reason) if before != Some(false) => tracing::info!(module, target, reason, "a probe fails"),
             Ok(()) if before == Some(false) => tracing::info!(module, target, "a probe succeeds again"),

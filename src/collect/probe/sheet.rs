@@ -3,6 +3,10 @@
 use crate::collect::page::Page;
 use crate::model::MetricType;
 
+/// A label's text is a stranger's at times (names of a certificate, what a server greets with), and a series that is too
+/// long costs the whole page: beyond this it is cut.
+const LABEL_BYTES_MAX: usize = 2048;
+
 /// A gauge's name and help.
 pub(super) type Gauge = (&'static str, &'static str);
 type Sample = (Vec<(String, String)>, f64);
@@ -23,7 +27,10 @@ impl Sheet {
     }
 
     /// Sets a gauge's sample.
-    pub(super) fn set_with(&mut self, gauge: Gauge, labels: Vec<(String, String)>, value: f64) {
+    pub(super) fn set_with(&mut self, gauge: Gauge, mut labels: Vec<(String, String)>, value: f64) {
+        for (_, text) in &mut labels {
+            text.truncate(text.floor_char_boundary(LABEL_BYTES_MAX));
+        }
         let index = self.0.iter().position(|(known, _)| known.0 == gauge.0).unwrap_or_else(|| {
             self.0.push((gauge, Vec::new()));
             self.0.len() - 1
@@ -46,5 +53,21 @@ impl Sheet {
                 family.sample(&labels, *value);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_labels_are_cut_at_a_letter() {
+        let mut sheet = Sheet::default();
+        sheet.set_of(("a", "A."), "b", &format!("a{}", "é".repeat(5000)), 1.0);
+        let mut page = Vec::new();
+        sheet.write(&mut page);
+        let page = String::from_utf8(page).expect("text");
+        let line = page.lines().last().expect("a sample");
+        assert_eq!(line, format!("a{{b=\"a{}\"}} 1", "é".repeat(1023)));
     }
 }

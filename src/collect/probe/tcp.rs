@@ -115,6 +115,7 @@ impl TcpProber {
             read += line.len() + 1;
             let Some(mut expanded) = pattern.expand(&String::from_utf8_lossy(&line), &templates) else {
                 if read > EXPECT_BYTES_MAX {
+                    sheet.set(FAILED_DUE_TO_REGEX, 1.0);
                     return Err(format!("no line matches {pattern:?} within {EXPECT_BYTES_MAX} bytes"));
                 }
                 continue;
