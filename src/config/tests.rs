@@ -159,7 +159,6 @@ fn yaml_hides_secrets_and_reads_back() {
         "password: p",
         "a: b",
         "EHLO",
-        "nas.lan",
         "hidden-key",
         "client_secret: s",
         "word@",
