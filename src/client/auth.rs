@@ -5,6 +5,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use super::file::{SecretText, read_text};
 use super::oauth2::TokenSource;
 use super::{ClientError, ClientSettings, Deadline, HeaderValues, Url};
+use crate::model::encode_base64;
 
 /// The credentials of one client.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Credentials {
 
 /// The value of an `Authorization: Basic` header.
 pub(super) fn basic_credentials(user: &str, password: &str) -> String {
-    format!("Basic {}", base64(format!("{user}:{password}").as_bytes()))
+    format!("Basic {}", encode_base64(format!("{user}:{password}").as_bytes()))
 }
 
 /// A header value that logs do not show.
@@ -95,32 +96,4 @@ fn append_values(headers: &mut HeaderMap, name: &HeaderName, values: &HeaderValu
 
 fn header_name(name: &str) -> Result<HeaderName, ClientError> {
     name.parse().map_err(|_| ClientError::Settings(format!("{name:?} is not a valid header name")))
-}
-
-/// Bytes in RFC 4648's alphabet, section 4.
-pub fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            let index = (group >> (18 - 6 * position) & 63) as usize;
-            text.push(if position <= chunk.len() { char::from(ALPHABET[index]) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_of_rfc_4648() {
-        let cases =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
-        for (text, expected) in cases {
-            assert_eq!(base64(text.as_bytes()), expected, "{text}");
-        }
-    }
 }

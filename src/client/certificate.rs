@@ -1,4 +1,5 @@
-//! Certificates as bytes (X.509 in DER, RFC 5280): what monitoring shows of them, and nothing that trust rests on.
+//! Certificates as bytes (X.509 in DER, RFC 5280): what monitoring shows of them. Nothing that trust rests on
+//! goes through here but the dates of a certificate that stands itself in the `ca_file`.
 //!
 //! A certificate comes from the network: every length is checked, only what is asked for is looked at, and no value
 //! refers to another, so that reading takes time in proportion to the bytes. Names are spelled as Go's crypto/x509 does.

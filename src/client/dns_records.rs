@@ -4,8 +4,8 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::auth::base64;
 use super::dns_message::{RECURSION_DESIRED, Reader, encode, open_sections};
+use crate::model::encode_base64;
 
 /// Names and numbers of record types: IANA's registry of DNS parameters.
 const TYPES: &str = "A 1 NS 2 MD 3 MF 4 CNAME 5 SOA 6 MB 7 MG 8 MR 9 NULL 10 PTR 12 HINFO 13 MINFO 14 MX 15 TXT 16 \
@@ -187,7 +187,7 @@ impl Record<'_> {
                 write!(text, "{} {} {}", numbers[0], numbers[1], hexadecimal(fingerprint).to_uppercase()).ok()?;
             }
             // DNSKEY and CDNSKEY
-            48 | 60 => push_numbers_and(text, data, true, &base64)?,
+            48 | 60 => push_numbers_and(text, data, true, &encode_base64)?,
             // TLSA and SMIMEA
             52 | 53 => push_numbers_and(text, data, false, &hexadecimal)?,
             257 => {

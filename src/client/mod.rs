@@ -31,7 +31,6 @@ mod trust;
 pub mod url;
 mod wire;
 
-pub use auth::base64;
 pub use connect::Stream;
 pub use deadline::Deadline;
 pub use error::ClientError;

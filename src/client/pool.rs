@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::wire::Requests;
+use super::connect::Connected;
+use super::wire::{Requests, WAITING, http_error, shake_hands};
+use super::{ClientError, Deadline};
 
 /// How long an idle connection is kept, as in Prometheus: longer than any usual scrape interval.
 const IDLE_MAX: Duration = Duration::from_secs(300);
@@ -18,6 +20,16 @@ pub(super) struct Sender {
     pub(super) requests: Requests,
     /// `Some` where requests carry whole addresses: the proxy's `Proxy-Authorization`, perhaps empty.
     pub(super) forward_proxy: Option<String>,
+}
+
+impl Sender {
+    /// Begins HTTP on a connection.
+    pub(super) async fn begin(connected: Connected, deadline: &Deadline) -> Result<Self, ClientError> {
+        let forward_proxy = connected.forward_proxy.clone();
+        let began = async { shake_hands(connected).await.map_err(|error| http_error(&error)) };
+        let requests = deadline.within(WAITING, began).await?;
+        Ok(Self { requests, forward_proxy })
+    }
 }
 
 /// Idle connections by server, each with the time of its last use.

@@ -8,6 +8,8 @@ use hyper::{HeaderMap, Method, StatusCode};
 use super::body::Body;
 use super::{ClientError, Url};
 
+/// The `User-Agent` of requests that set none.
+pub(super) const USER_AGENT: &str = concat!("outpost/", env!("CARGO_PKG_VERSION"));
 /// The time of a request that names none.
 const TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -12,15 +12,13 @@ use hyper::{Method, StatusCode};
 use super::auth::{Credentials, secret_value};
 use super::body::{Body, Inflater};
 use super::connect::Connector;
-use super::error::http_reason;
 use super::pool::{Lease, Pool, Sender};
-use super::wire::shake_hands;
+use super::request::USER_AGENT;
+use super::wire::{WAITING, http_error};
 use super::{ClientError, ClientSettings, Deadline, Request, Response, Scheme, Url};
 
 /// How many redirects are followed, as in Prometheus.
 pub const REDIRECTS_MAX: usize = 10;
-const USER_AGENT: &str = concat!("outpost/", env!("CARGO_PKG_VERSION"));
-const WAITING: &str = "waiting for the response";
 
 /// An HTTP client with its own connections. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -143,10 +141,7 @@ impl Inner {
 
     async fn open(&self, url: &Url, deadline: &Deadline) -> Result<Sender, ClientError> {
         let connected = self.connector.connect(url, deadline).await?;
-        let forward_proxy = connected.forward_proxy.clone();
-        let began = async { shake_hands(connected).await.map_err(|error| http_error(&error)) };
-        let requests = deadline.within(WAITING, began).await?;
-        Ok(Sender { requests, forward_proxy })
+        Sender::begin(connected, deadline).await
     }
 
     async fn headers(&self, request: &Request, trusted: bool, deadline: &Deadline) -> Result<HeaderMap, ClientError> {
@@ -222,8 +217,4 @@ fn wire_request(
         message.headers_mut().insert(header::PROXY_AUTHORIZATION, secret_value("Proxy-Authorization", authorization)?);
     }
     Ok(message)
-}
-
-fn http_error(error: &hyper::Error) -> ClientError {
-    ClientError::Http { step: WAITING, reason: http_reason(error) }
 }

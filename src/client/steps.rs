@@ -13,16 +13,13 @@ use tokio_rustls::client::TlsStream;
 use super::auth::{Credentials, secret_value};
 use super::body::{Body, Inflater};
 use super::connect::{Connected, Connector, Stream, connect_first};
-use super::error::http_reason;
 use super::pool::{Lease, Pool, Sender};
+use super::request::USER_AGENT;
 use super::resolve::ask_now;
 use super::tls::Tls;
 use super::url::host_address;
-use super::wire::shake_hands;
+use super::wire::{WAITING, http_error};
 use super::{ClientError, ClientSettings, Deadline, Request, Response, Scheme, TlsSettings};
-
-const USER_AGENT: &str = concat!("outpost/", env!("CARGO_PKG_VERSION"));
-const WAITING: &str = "waiting for the response";
 
 /// Whether a connection to an address may be made.
 pub type MayReach<'a> = &'a (dyn Fn(IpAddr) -> bool + Sync);
@@ -119,10 +116,7 @@ impl Dialer {
         let headers = self.headers(exchange, deadline).await?;
         let connected = self.connect(exchange, may_reach, deadline, times).await?;
         let (connected, session) = self.secure(exchange, connected, deadline, times).await?;
-        let forward_proxy = connected.forward_proxy.clone();
-        let began = async { shake_hands(connected).await.map_err(|error| http_error(&error)) };
-        let requests = deadline.within(WAITING, began).await?;
-        let mut sender = Sender { requests, forward_proxy };
+        let mut sender = Sender::begin(connected, deadline).await?;
         let message = wire_request(exchange, headers, &sender)?;
         let sending = async {
             sender.requests.ready().await.map_err(|error| http_error(&error))?;
@@ -289,8 +283,4 @@ fn wire_request(
 fn refused(host: &str) -> ClientError {
     let reason = "link-local and metadata addresses are asked only if allowed_networks lists them".to_owned();
     ClientError::Connect { address: host.to_owned(), reason }
-}
-
-fn http_error(error: &hyper::Error) -> ClientError {
-    ClientError::Http { step: WAITING, reason: http_reason(error) }
 }

@@ -4,7 +4,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -12,7 +11,7 @@ use rustls::{ClientConfig, SupportedProtocolVersion};
 use tokio_rustls::client::TlsStream;
 
 use super::file::{SecretText, Stamp};
-use super::trust::{AnyCertificate, Roots};
+use super::trust::{Roots, Verifier};
 use super::url::bracketed;
 use super::{ClientError, Deadline, Stream, TlsSettings, TlsVersion};
 
@@ -121,10 +120,7 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&self.versions()?)
             .map_err(|error| ClientError::Settings(error.to_string()))?;
-        let verifier: Arc<dyn ServerCertVerifier> = match roots {
-            Some(roots) => roots.verifier(&provider).map_err(|error| ClientError::Settings(error.to_string()))?,
-            None => Arc::new(AnyCertificate(provider)),
-        };
+        let verifier = Arc::new(Verifier::new(roots, provider)?);
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
             return Ok(builder.with_no_client_auth());

@@ -71,16 +71,6 @@ impl Roots {
         roots
     }
 
-    /// Checks servers' certificates against these roots.
-    pub(super) fn verifier(
-        &self,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Arc<dyn ServerCertVerifier>, rustls::client::VerifierBuilderError> {
-        let usual =
-            WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.store), Arc::clone(provider)).build()?;
-        Ok(if self.own.is_empty() { usual } else { Arc::new(OwnCertificates { usual, own: self.own.clone() }) })
-    }
-
     /// When the longest-lived chain from a server's certificate to a root ends, in seconds since the epoch. What has
     /// ended before `now` is in no chain, but for the server's certificate itself.
     pub(super) fn chain_end(&self, presented: &[CertificateDer<'_>], now: i64) -> Option<i64> {
@@ -141,15 +131,36 @@ fn read_system_roots() -> Roots {
     Roots { ends: ends.collect(), store: Arc::new(RootCertStore { roots: roots.to_vec() }), own: Vec::new() }
 }
 
-/// Also takes a server's certificate that stands itself in the `ca_file`: what `openssl req -x509` makes calls itself an
-/// authority, and webpki would refuse it as a server's. Go takes it.
+/// How servers' certificates are checked.
 #[derive(Debug)]
-struct OwnCertificates {
+pub(super) struct Verifier {
+    provider: Arc<CryptoProvider>,
+    checks: Option<Checks>,
+}
+
+#[derive(Debug)]
+struct Checks {
     usual: Arc<WebPkiServerVerifier>,
+    /// What `openssl req -x509` makes calls itself an authority, and webpki would refuse it as a server's. Where it stands
+    /// itself in the `ca_file`, it is taken, as by Go.
     own: Vec<CertificateDer<'static>>,
 }
 
-impl OwnCertificates {
+impl Verifier {
+    /// Against roots; without them, every certificate is taken (`insecure_skip_verify`).
+    pub(super) fn new(roots: Option<&Roots>, provider: Arc<CryptoProvider>) -> Result<Self, ClientError> {
+        let checks = |roots: &Roots| {
+            let store = Arc::clone(&roots.store);
+            let usual = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider)).build();
+            let usual = usual.map_err(|error| ClientError::Settings(error.to_string()))?;
+            Ok(Checks { usual, own: roots.own.clone() })
+        };
+        let checks = roots.map(checks).transpose()?;
+        Ok(Self { provider, checks })
+    }
+}
+
+impl Checks {
     fn check_own(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -170,7 +181,7 @@ impl OwnCertificates {
     }
 }
 
-impl ServerCertVerifier for OwnCertificates {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -179,9 +190,10 @@ impl ServerCertVerifier for OwnCertificates {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let checked = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let Some(checks) = &self.checks else { return Ok(ServerCertVerified::assertion()) };
+        let checked = checks.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match checked {
-            Err(_) if self.own.contains(end_entity) => self.check_own(end_entity, server_name, now),
+            Err(_) if checks.own.contains(end_entity) => checks.check_own(end_entity, server_name, now),
             other => other,
         }
     }
@@ -192,7 +204,7 @@ impl ServerCertVerifier for OwnCertificates {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -201,50 +213,11 @@ impl ServerCertVerifier for OwnCertificates {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.usual.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
-    }
-}
-
-/// Takes every certificate: `insecure_skip_verify`.
-#[derive(Debug)]
-pub(super) struct AnyCertificate(pub(super) Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

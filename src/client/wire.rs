@@ -6,12 +6,22 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
+use super::ClientError;
 use super::connect::Connected;
+use super::error::http_reason;
 
 /// The buffer of a connection, and with it the bound of a response's headers.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 /// What a server may send in HTTP/2 before it is read: the default of 5 MiB is much for a box with many targets.
 const HTTP2_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The step of an exchange that all of this is, in error texts.
+pub(super) const WAITING: &str = "waiting for the response";
+
+/// What went wrong on a connection.
+pub(super) fn http_error(error: &hyper::Error) -> ClientError {
+    ClientError::Http { step: WAITING, reason: http_reason(error) }
+}
 
 /// A connection's sending half, in the version that was negotiated.
 pub(super) enum Requests {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::node::NodeFlags;
 use crate::client::{BasicAuth, ClientSettings};
+use crate::model::SearchRegex;
 
 /// One built-in collector.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,10 +66,10 @@ pub struct SmartCollectorSettings {
     /// `devices`: `/dev/sda` or, with a type, `/dev/bus/0;megaraid,1`. None: those that smartctl finds.
     pub devices: Vec<String>,
     /// `device_include`: of the found ones only those whose `device` label this pattern matches
-    /// somewhere. The configuration has checked it.
-    pub device_include: Option<String>,
+    /// somewhere.
+    pub device_include: Option<SearchRegex>,
     /// `device_exclude`: not those, likewise.
-    pub device_exclude: Option<String>,
+    pub device_exclude: Option<SearchRegex>,
 }
 
 impl Default for SmartCollectorSettings {

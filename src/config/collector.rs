@@ -85,13 +85,9 @@ fn smart(section: &Section<'_>) -> SmartCollectorSettings {
     settings
 }
 
-fn pattern(section: &Section<'_>, key: &'static str) -> Option<String> {
+fn pattern(section: &Section<'_>, key: &'static str) -> Option<SearchRegex> {
     let pattern = section.text(key).filter(|pattern| !pattern.is_empty())?;
-    if let Err(error) = SearchRegex::new(&pattern) {
-        section.problem(key, error.to_string());
-        return None;
-    }
-    Some(pattern)
+    SearchRegex::new(&pattern).map_err(|error| section.problem(key, error.to_string())).ok()
 }
 
 fn nut(section: &Section<'_>, folder: &Folder) -> NutCollectorSettings {

@@ -11,8 +11,8 @@ use super::{client, discovery, size};
 use crate::client::Encoding;
 use crate::client::dns_records::{class_number, code_number, type_number};
 use crate::collect::probe::{
-    BODY_BYTES_MAX, DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, MATCHED_BYTES_MAX, Module, Network,
-    PAYLOAD_BYTES_MAX, ProbeSettings, ProberSettings, QueryResponse, RecordRules, TcpProbe,
+    DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, Module, Network, PAYLOAD_BYTES_MAX, ProbeSettings,
+    ProberSettings, QueryResponse, RecordRules, TcpProbe,
 };
 use crate::model::{SearchRegex, is_legacy_label_name};
 use crate::scrape::{JobSettings, JobSource};
@@ -276,8 +276,7 @@ fn body_size_limit(section: &Section<'_>, settings: &HttpProbe) -> Option<u64> {
     let field = section.get("body_size_limit")?;
     let text = field.text().filter(|text| !text.is_empty())?;
     let limit = size::parse_size(&text).map_err(|error| field.problem(error.to_string())).ok()?;
-    let keeps = !(settings.fail_if_body_matches.is_empty() && settings.fail_if_body_not_matches.is_empty());
-    let bound = if keeps { MATCHED_BYTES_MAX } else { BODY_BYTES_MAX };
+    let bound = settings.body_bytes_max();
     if limit > bound {
         field.warning(format!("is above what outpost reads of a body anyway, {bound}B: that bound holds"));
     }

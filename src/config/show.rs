@@ -14,7 +14,7 @@ use crate::client::{Authorization, BasicAuth, ClientSettings, HeaderValues, OAut
 use crate::client::{TlsSettings, TlsVersion};
 use crate::collect::CollectorSettings;
 use crate::discovery::{DiscoverySettings, DnsRecordType, DockerFilter, SwarmRole, TargetGroup};
-use crate::model::{AnchoredRegex, Labels, RelabelRule, format_duration};
+use crate::model::{AnchoredRegex, Labels, RelabelRule, SearchRegex, format_duration};
 use crate::notify::{AlertmanagerSettings, NotifySettings};
 use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol};
 use crate::store::RetentionRule;
@@ -231,8 +231,8 @@ fn put_collector(pairs: &mut Pairs, collector: &CollectorSettings) {
             pairs.put("smartctl", smart.smartctl.as_str());
             pairs.put("smartctl_interval", smart.interval);
             pairs.put("devices", list(smart.devices.iter().cloned()));
-            pairs.put("device_include", smart.device_include.as_deref().unwrap_or(""));
-            pairs.put("device_exclude", smart.device_exclude.as_deref().unwrap_or(""));
+            pairs.put("device_include", smart.device_include.as_ref().map_or("", SearchRegex::as_str));
+            pairs.put("device_exclude", smart.device_exclude.as_ref().map_or("", SearchRegex::as_str));
         }
         CollectorSettings::Nut(nut) => {
             pairs.put("collector", "nut");

@@ -1,12 +1,12 @@
 //! A job's modules as YAML, secrets hidden.
 
 use super::show::{Pairs, client_keys, list, size, tls};
-use crate::client::{Encoding, base64};
+use crate::client::Encoding;
 use crate::collect::probe::{
     DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, Module, ProbeSettings, ProberSettings, QueryResponse,
     RecordRules, TcpProbe,
 };
-use crate::model::SearchRegex;
+use crate::model::{SearchRegex, encode_base64};
 use crate::yaml::Tree;
 
 /// Adds the keys of a job that probes, but for its targets.
@@ -120,7 +120,7 @@ fn query_response(step: &QueryResponse) -> Pairs {
 fn bytes(bytes: &[u8]) -> Tree {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
-        Err(_) => Tree::Plain(format!("!!binary {}", base64(bytes))),
+        Err(_) => Tree::Plain(format!("!!binary {}", encode_base64(bytes))),
     }
 }
 

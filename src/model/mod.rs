@@ -2,6 +2,7 @@
 //! metadata, alerts. Nothing here does I/O, reads a clock or spawns a task.
 
 mod alert;
+mod base64;
 mod duration;
 mod histogram;
 mod labels;
@@ -18,6 +19,7 @@ mod time;
 mod value;
 
 pub use alert::Alert;
+pub use base64::{decode_base64_digits, encode_base64};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use histogram::{Bucket, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, HistogramError, Span};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};

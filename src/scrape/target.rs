@@ -93,8 +93,7 @@ pub fn check_group(job: &JobSettings, group: &TargetGroup) -> Result<(), String>
             (outcome, &job.source)
             && !settings.modules.contains_key(&probe.module)
         {
-            let known = settings.modules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(format!("target {index}: there is no module {:?}; known are {known}", probe.module));
+            return Err(format!("target {index}: {}", settings.unknown_module(&probe.module)));
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
 use super::{Entry, Node, Position, Value, YamlError};
+use crate::model::decode_base64_digits;
 
 /// More than any sane configuration, far less than what hurts: about 100 MiB at worst.
 const NODES_MAX: usize = 500_000;
@@ -189,28 +190,11 @@ fn is_binary(tag: &Tag) -> bool {
     tag.handle() == "tag:yaml.org,2002:" && tag.suffix() == "binary"
 }
 
-/// RFC 4648, section 4; white space may stand between.
+/// Base64, between whose digits white space may stand.
 fn binary(text: &str, span: &Span) -> Result<Value, YamlError> {
-    let mut bytes = Vec::new();
-    let (mut group, mut bits) = (0_u32, 0);
-    for byte in text.trim_end_matches(|c: char| c == '=' || c.is_whitespace()).bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ if byte.is_ascii_whitespace() => continue,
-            _ => return Err(error(span, "`!!binary` needs base64")),
-        };
-        group = group << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((group >> bits) as u8);
-        }
-    }
-    Ok(Value::Binary(bytes))
+    let digits = text.trim_end_matches(|c: char| c == '=' || c.is_whitespace()).bytes();
+    let bytes = decode_base64_digits(digits.filter(|byte| !byte.is_ascii_whitespace()));
+    bytes.map(Value::Binary).ok_or_else(|| error(span, "`!!binary` needs base64"))
 }
 
 fn scalar(text: &str, plain: bool) -> Value {

@@ -208,7 +208,7 @@ pub fn answers(data: &[u8]) {
     assert!(verdict.is_ok(), "{verdict:?}: {}", String::from_utf8_lossy(&page));
 }
 
-/// A reply of a name server: each record of one that is taken has a text on one line, and all readers end.
+/// A reply of a name server: each record of one that is taken has a text, and all readers end.
 pub fn dns(message: &[u8]) {
     let id = message.first_chunk().map_or(0, |id| u16::from_be_bytes(*id));
     for record_type in [RecordType::A, RecordType::Srv, RecordType::Mx] {
@@ -220,6 +220,7 @@ pub fn dns(message: &[u8]) {
     for record in sections.into_iter().flatten() {
         let text = record.text().expect("it was read before");
         assert!(text.split('\t').count() >= 5, "{text:?}");
+        // The tag of a CAA record stands in its text as it came.
         assert!(!text.contains('\n') || text.contains("\tCAA\t"), "{text:?}");
         let _ = record.zone_serial();
     }

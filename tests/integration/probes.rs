@@ -254,7 +254,7 @@ scrape_configs:
         });
     }
     let output = outpost.process.output();
-    // Nobody is asked there: by name, by address or by a redirect.
+    // Nobody is asked there: by address or by a redirect.
     let refused = output.lines().filter(|line| line.contains("only if allowed_networks lists"));
     assert_eq!(refused.count(), 2, "{output}");
     let targets = get(&outpost.address, "/api/v1/targets").unwrap().body;

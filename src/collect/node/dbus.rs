@@ -1,7 +1,7 @@
 //! A client of the system's D-Bus that calls methods and reads their answers: as much as asking systemd takes.
 //!
 //! Source: the D-Bus Specification 0.43, "Message Protocol" and "Authentication Protocol". Libraries for it bring an
-//! event loop or code generation of their own, of ten times the size. Blocking, with one time limit for a connection.
+//! event loop or code generation of their own. Blocking, with one time limit for a connection.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// What all questions of a connection together may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A list of a thousand units has some 300 kB.
+/// The longest body or header that is read.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 /// Questions that are sent before their answers are read: together they fit into a socket's buffer.
 const PIPELINE_LEN: usize = 64;
@@ -118,7 +118,7 @@ impl Bus {
         Ok(self.serial)
     }
 
-    /// The next message: the call that it answers, and the body or the error's name.
+    /// The next message: the serial of the call that it answers, if it answers one, and the body or the error's words.
     fn receive(&mut self) -> Result<(Option<u32>, Answer), String> {
         let mut fixed = [0; 16];
         self.fill(&mut fixed)?;

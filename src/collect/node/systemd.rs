@@ -1,7 +1,7 @@
 //! Units of systemd, through the system's D-Bus; by setting, since every unit is asked for.
 
 use super::super::page::Page;
-use super::dbus::{Bus, Call, Reader, Variant};
+use super::dbus::{Answer, Bus, Call, Reader, Variant};
 use super::host::{Host, NodeError};
 use super::table::Tally;
 use crate::model::MetricType::{Counter, Gauge};
@@ -167,11 +167,15 @@ fn write_manager(bus: &mut Bus, page: &mut Page<'_>) -> Result<(), String> {
 /// A property of systemd itself; `None` if this one has none of that name.
 fn manager_text(bus: &mut Bus, arguments: &[&str; 2]) -> Result<Option<String>, String> {
     let answer = bus.call_all(&[get(MANAGER_PATH, arguments)])?.pop();
-    let value = answer.and_then(Result::ok).and_then(|body| Reader::new(&body).variant());
-    Ok(value.and_then(|value| match value {
+    Ok(answer.and_then(text_of))
+}
+
+/// The text that a property holds.
+fn text_of(answer: Answer) -> Option<String> {
+    match Reader::new(&answer.ok()?).variant()? {
         Variant::Text(text) => Some(text),
         Variant::Number(_) => None,
-    }))
+    }
 }
 
 fn list(bus: &mut Bus) -> Result<Vec<Unit>, String> {
@@ -211,24 +215,16 @@ fn write_counts(page: &mut Page<'_>, units: &[Unit]) {
 }
 
 fn write_states(bus: &mut Bus, page: &mut Page<'_>, units: &[&Unit]) -> Result<(), String> {
-    let typed: Vec<(&Unit, [&str; 2])> = units.iter().filter_map(|unit| Some((*unit, typed_by(&unit.name)?))).collect();
-    let calls: Vec<Call<'_>> = typed.iter().map(|(unit, arguments)| get(&unit.path, arguments)).collect();
-    let answers = bus.call_all(&calls)?;
-    let types: Vec<Option<Variant>> =
-        answers.into_iter().map(|answer| answer.ok().and_then(|body| Reader::new(&body).variant())).collect();
-    let type_of = |unit: &Unit| {
-        let at = typed.iter().position(|(of, _)| std::ptr::eq(*of, unit))?;
-        match &types[at] {
-            Some(Variant::Text(text)) => Some(text.as_str()),
-            _ => None,
-        }
-    };
+    let typed: Vec<Option<[&str; 2]>> = units.iter().map(|unit| typed_by(&unit.name)).collect();
+    let asked = units.iter().zip(&typed).filter_map(|(unit, by)| Some(get(&unit.path, by.as_ref()?)));
+    // In the order of the units; those without a type were not asked.
+    let mut answers = bus.call_all(&asked.collect::<Vec<Call<'_>>>())?.into_iter();
     let mut family = page.family("node_systemd_unit_state", Gauge, "The state that a unit is in.");
-    for unit in units {
-        let unit_type = type_of(unit).unwrap_or_default();
+    for (unit, by) in units.iter().zip(&typed) {
+        let unit_type = by.and_then(|_| answers.next()).and_then(text_of).unwrap_or_default();
         for state in STATES {
             let is = f64::from(u8::from(unit.active_state == state));
-            family.sample(&[("name", &unit.name), ("state", state), ("type", unit_type)], is);
+            family.sample(&[("name", &unit.name), ("state", state), ("type", &unit_type)], is);
         }
     }
     Ok(())

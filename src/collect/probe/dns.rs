@@ -23,6 +23,7 @@ const ADDITIONAL: Gauge =
     ("probe_dns_additional_rrs", "Returns number of entries in the additional resource record list");
 const SUCCEEDED: Gauge = ("probe_dns_query_succeeded", "Displays whether or not the query was executed successfully");
 const SERIAL: Gauge = ("probe_dns_serial", "Returns the serial number of the zone");
+const WAITING: &str = "waiting for the answer";
 /// The record type of a zone's head.
 const SOA: u16 = 6;
 
@@ -85,8 +86,6 @@ impl DnsProber {
             recursion_desired: self.settings.recursion_desired,
         };
         let query = encode_question(id, &question).ok_or("query_name cannot be asked for")?;
-        let failed =
-            |error: std::io::Error| ClientError::Http { step: "waiting for the answer", reason: error.to_string() };
         if !self.settings.over_tcp {
             let bound = async {
                 let socket = UdpSocket::bind(local_address(address, self.settings.source)).await?;
@@ -95,8 +94,7 @@ impl DnsProber {
             };
             let socket = bound.await.map_err(|error| error.to_string())?;
             *sent = Some(Instant::now());
-            let talk = async { ask_udp(&socket, &query, id).await.map_err(failed) };
-            return asked.deadline.within("waiting for the answer", talk).await.map_err(|error| error.to_string());
+            return asked.within(WAITING, ask_udp(&socket, &query, id)).await;
         }
         let stream = connect_tcp(address, self.settings.source, &asked.deadline).await?;
         let mut stream: Box<dyn Stream> = Box::new(stream);
@@ -105,8 +103,7 @@ impl DnsProber {
             stream = secured.map_err(|error| error.to_string())?.0;
         }
         *sent = Some(Instant::now());
-        let talk = async { ask_stream(&mut stream, &query).await.map_err(failed) };
-        asked.deadline.within("waiting for the answer", talk).await.map_err(|error| error.to_string())
+        asked.within(WAITING, ask_stream(&mut stream, &query)).await
     }
 
     fn judge(&self, message: &Message<'_>, sheet: &mut Sheet) -> Result<(), String> {

@@ -275,14 +275,10 @@ impl HttpProber {
         }
     }
 
-    fn has_body_patterns(&self) -> bool {
-        !(self.settings.fail_if_body_matches.is_empty() && self.settings.fail_if_body_not_matches.is_empty())
-    }
-
     /// Reads the body to its end or its bound; keeps it for patterns alone.
     async fn read_body(&self, response: &mut Response) -> Body {
-        let keeps = self.has_body_patterns();
-        let bound = if keeps { MATCHED_BYTES_MAX } else { BODY_BYTES_MAX };
+        let keeps = self.settings.has_body_patterns();
+        let bound = self.settings.body_bytes_max();
         let limit = self.settings.body_size_limit.map_or(bound, |limit| limit.min(bound));
         let mut body = Body::default();
         loop {
@@ -311,7 +307,7 @@ impl HttpProber {
     }
 
     async fn judge_body(&self, asked: &Asked<'_>, body: Body, verdict: &mut Verdict, sheet: &mut Sheet) {
-        if !verdict.is_good() || !self.has_body_patterns() {
+        if !verdict.is_good() || !self.settings.has_body_patterns() {
             return;
         }
         let bad = match body.error {

@@ -10,7 +10,6 @@ use super::icmp_socket::{EchoSocket, NoSocket, Packet};
 use super::probe::{Asked, local_address};
 use super::settings::IcmpProbe;
 use super::sheet::{Gauge, Sheet};
-use crate::client::ClientError;
 use crate::collect::CollectError;
 
 /// The usual payload has as many bytes as blackbox_exporter's.
@@ -68,15 +67,13 @@ async fn echo(
     let waiting = async {
         let mut buffer = vec![0; message.len() + 128];
         loop {
-            let packet = socket.receive(&mut buffer).await;
-            let step = "waiting for the reply";
-            let packet = packet.map_err(|error| ClientError::Http { step, reason: error.to_string() })?;
+            let packet = socket.receive(&mut buffer).await?;
             if packet.from == address.ip() && request.is_answered_by(&packet, socket.is_raw) {
                 return Ok(packet);
             }
         }
     };
-    let packet = asked.deadline.within("waiting for the reply", waiting).await.map_err(|error| error.to_string())?;
+    let packet = asked.within("waiting for the reply", waiting).await?;
     sheet.set_of(DURATION, "phase", "rtt", sent.elapsed().as_secs_f64());
     if let Some(hop_limit) = packet.hop_limit {
         sheet.set(HOP_LIMIT, hop_limit.into());

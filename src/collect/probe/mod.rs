@@ -24,7 +24,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-pub use http::{BODY_BYTES_MAX, MATCHED_BYTES_MAX};
 pub use icmp::PAYLOAD_BYTES_MAX;
 pub use settings::{
     DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, Module, Network, ProbeSettings, ProberSettings,
@@ -127,7 +126,9 @@ impl Collector for ProbeCollector {
 
 impl ProbeCollector {
     async fn probe(&self, page: &mut Vec<u8>) -> Result<(), CollectError> {
-        let Some(module) = &self.module else { return Err(self.unknown_module()) };
+        let Some(module) = &self.module else {
+            return Err(self.settings.unknown_module(&self.target.module));
+        };
         let waiting = Instant::now();
         let budget = budget(self.scrape_timeout);
         let Ok(Ok(_place)) = timeout(budget, PLACES.acquire()).await else { return Err(CollectError::ProbesFull) };
@@ -146,11 +147,6 @@ impl ProbeCollector {
         sheet.write(page);
         self.tell(&verdict);
         Ok(())
-    }
-
-    fn unknown_module(&self) -> CollectError {
-        let known = self.settings.modules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        CollectError::Module { name: self.target.module.clone(), known }
     }
 
     /// Logs a verdict that is not the one before.

@@ -1,5 +1,6 @@
 //! What all probers are given and what they say.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -17,6 +18,18 @@ pub(super) struct Asked<'a> {
     pub(super) deadline: Deadline,
     /// Addresses that are not refused.
     pub(super) allowed: &'a [Network],
+}
+
+impl Asked<'_> {
+    /// Runs `work` within the probe's time; errors name the step.
+    pub(super) async fn within<T>(
+        &self,
+        step: &'static str,
+        work: impl Future<Output = io::Result<T>>,
+    ) -> Result<T, String> {
+        let named = async { work.await.map_err(|error| ClientError::Http { step, reason: error.to_string() }) };
+        self.deadline.within(step, named).await.map_err(|error| error.to_string())
+    }
 }
 
 /// A verdict under way: the first thing that is wrong stays.
@@ -62,8 +75,7 @@ pub(super) async fn connect_tcp(
         stream.set_nodelay(true)?;
         Ok(stream)
     };
-    let failed =
-        |error: std::io::Error| ClientError::Connect { address: address.to_string(), reason: error.to_string() };
+    let failed = |error: io::Error| ClientError::Connect { address: address.to_string(), reason: error.to_string() };
     let connected = deadline.within("connecting", async { connecting.await.map_err(failed) });
     connected.await.map_err(|error| error.to_string())
 }

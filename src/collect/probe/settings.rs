@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http::{BODY_BYTES_MAX, MATCHED_BYTES_MAX};
 use crate::client::{ClientSettings, Encoding, TlsSettings, in_network};
+use crate::collect::CollectError;
 use crate::model::SearchRegex;
 
 /// The modules of a job with `collector: probe`.
@@ -233,6 +235,26 @@ pub struct RecordRules {
     pub fail_if_not_matches: Vec<SearchRegex>,
     /// `fail_if_none_matches_regexp`
     pub fail_if_none_matches: Vec<SearchRegex>,
+}
+
+impl ProbeSettings {
+    /// What to say of a module that is not there.
+    pub fn unknown_module(&self, name: &str) -> CollectError {
+        let known = self.modules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        CollectError::Module { name: name.to_owned(), known }
+    }
+}
+
+impl HttpProbe {
+    /// Whether the body is matched against patterns.
+    pub fn has_body_patterns(&self) -> bool {
+        !(self.fail_if_body_matches.is_empty() && self.fail_if_body_not_matches.is_empty())
+    }
+
+    /// What is read of a body at most, whatever `body_size_limit` says.
+    pub fn body_bytes_max(&self) -> u64 {
+        if self.has_body_patterns() { MATCHED_BYTES_MAX } else { BODY_BYTES_MAX }
+    }
 }
 
 impl Network {

@@ -81,7 +81,7 @@ impl TcpProber {
             None => step.send.clone(),
         };
         if !step.expect_bytes.is_empty() {
-            let found = within(asked, "reading bytes", talk.read_bytes(step.expect_bytes.len())).await?;
+            let found = asked.within("reading bytes", talk.read_bytes(step.expect_bytes.len())).await?;
             let is_equal = found == step.expect_bytes;
             sheet.set(FAILED_DUE_TO_BYTES, f64::from(u8::from(!is_equal)));
             if !is_equal {
@@ -89,7 +89,7 @@ impl TcpProber {
             }
         }
         if !send.is_empty() {
-            within(asked, "sending", talk.send(&send)).await?;
+            asked.within("sending", talk.send(&send)).await?;
         }
         if step.starttls {
             let session = self.secure(talk, host, asked).await?;
@@ -111,7 +111,7 @@ impl TcpProber {
         let mut templates = vec![send.as_ref()];
         templates.extend(step.labels.iter().map(|(_, template)| template.as_str()));
         let mut read = 0;
-        while let Some(line) = within(asked, "waiting for a line", talk.read_line()).await? {
+        while let Some(line) = asked.within("waiting for a line", talk.read_line()).await? {
             read += line.len() + 1;
             let Some(mut expanded) = pattern.expand(&String::from_utf8_lossy(&line), &templates) else {
                 if read > EXPECT_BYTES_MAX {
@@ -133,15 +133,6 @@ impl TcpProber {
         sheet.set(FAILED_DUE_TO_REGEX, 1.0);
         Err(format!("the connection ended, and no line matched {pattern:?}"))
     }
-}
-
-async fn within<T>(
-    asked: &Asked<'_>,
-    step: &'static str,
-    work: impl Future<Output = std::io::Result<T>>,
-) -> Result<T, String> {
-    let named = async { work.await.map_err(|error| ClientError::Http { step, reason: error.to_string() }) };
-    asked.deadline.within(step, named).await.map_err(|error| error.to_string())
 }
 
 /// A connection that is read in lines.

@@ -20,7 +20,7 @@ use self::smartctl::{Answer, Device, Smartctl};
 use super::page::Page;
 use super::{CollectError, CollectFuture, Collector, SmartCollectorSettings};
 use crate::clock::Clock;
-use crate::model::{MetricType, SearchRegex, Timestamp};
+use crate::model::{MetricType, Timestamp};
 
 /// Disks of one job; more are left out with a log line.
 pub const DISKS_MAX: usize = 64;
@@ -32,8 +32,7 @@ type State = Option<Result<Arc<[u8]>, String>>;
 pub struct SmartCollector {
     settings: SmartCollectorSettings,
     clock: Clock,
-    state: watch::Receiver<State>,
-    sender: watch::Sender<State>,
+    state: watch::Sender<State>,
     /// Runs from the first scrape on.
     poll: OnceLock<JoinHandle<()>>,
 }
@@ -41,12 +40,11 @@ pub struct SmartCollector {
 impl SmartCollector {
     /// A collector that asks smartctl as `settings` say, from its first collection on.
     pub fn new(settings: SmartCollectorSettings, clock: Clock) -> Self {
-        let (sender, state) = watch::channel(None);
-        Self { settings, clock, state, sender, poll: OnceLock::new() }
+        Self { settings, clock, state: watch::Sender::new(None), poll: OnceLock::new() }
     }
 
     async fn page(&self) -> Result<Arc<[u8]>, String> {
-        let mut state = self.state.clone();
+        let mut state = self.state.subscribe();
         let state = state.wait_for(Option::is_some).await.map_err(|_| "the polling has ended".to_owned())?;
         state.clone().expect("there is one")
     }
@@ -64,9 +62,8 @@ pub(super) fn write_answer(page: &mut Page<'_>, answer: &[u8]) {
 
 impl Collector for SmartCollector {
     fn collect<'a>(&'a self, page: &'a mut Vec<u8>) -> CollectFuture<'a> {
-        self.poll.get_or_init(|| {
-            tokio::spawn(Poll::new(self.settings.clone(), self.clock.clone()).run(self.sender.clone()))
-        });
+        self.poll
+            .get_or_init(|| tokio::spawn(Poll::new(self.settings.clone(), self.clock.clone()).run(self.state.clone())));
         Box::pin(async move {
             let known = self.page().await.map_err(|reason| CollectError::Smart { reason })?;
             page.extend_from_slice(&known);
@@ -87,9 +84,6 @@ impl Drop for SmartCollector {
 /// Asks the disks in turn, again and again.
 struct Poll {
     settings: SmartCollectorSettings,
-    /// The patterns of the settings.
-    include: Option<SearchRegex>,
-    exclude: Option<SearchRegex>,
     clock: Clock,
     scan: Smartctl,
     /// By label; those of the last scan that was answered.
@@ -112,12 +106,7 @@ struct Disk {
 
 impl Poll {
     fn new(settings: SmartCollectorSettings, clock: Clock) -> Self {
-        let compile = |pattern: &Option<String>| {
-            pattern.as_ref().map(|pattern| SearchRegex::new(pattern).expect("the configuration has checked it"))
-        };
-        let (include, exclude) = (compile(&settings.device_include), compile(&settings.device_exclude));
-        let (scan, disks) = (Smartctl::default(), BTreeMap::new());
-        Self { settings, include, exclude, clock, scan, disks, scan_failure: None }
+        Self { settings, clock, scan: Smartctl::default(), disks: BTreeMap::new(), scan_failure: None }
     }
 
     async fn run(mut self, sender: watch::Sender<State>) {
@@ -169,8 +158,8 @@ impl Poll {
     }
 
     fn is_wanted(&self, label: &str) -> bool {
-        self.include.as_ref().is_none_or(|pattern| pattern.is_match(label))
-            && !self.exclude.as_ref().is_some_and(|pattern| pattern.is_match(label))
+        self.settings.device_include.as_ref().is_none_or(|pattern| pattern.is_match(label))
+            && !self.settings.device_exclude.as_ref().is_some_and(|pattern| pattern.is_match(label))
     }
 
     async fn round(&mut self, sender: &watch::Sender<State>) {

@@ -15,7 +15,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::model::Secret;
+use crate::model::{Secret, decode_base64_digits};
 
 /// Passwords that are checked at a time: the other cores belong to queries.
 const CHECKS_MAX: usize = 2;
@@ -167,25 +167,7 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;
     }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    Some(bytes)
+    decode_base64_digits(digits.bytes())
 }
 
 #[cfg(test)]
