@@ -76,3 +76,27 @@ pub(super) fn to_ordinal(value: f64) -> i64 {
 pub(super) fn from_ordinal(ordinal: i64) -> f64 {
     f64::from_bits((ordinal ^ ((ordinal >> 63) as u64 >> 1) as i64) as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_rounds_as_the_library_does() {
+        let half = 4_503_599_627_370_496.0 / 2.0;
+        let cases =
+            [0.0, 0.25, 0.5, 0.75, 1.5, 2.5, 1e9 + 0.499, half - 0.5, half + 0.5, 2.0 * half, 1e300, f64::INFINITY];
+        for value in cases.into_iter().flat_map(|value: f64| [value.next_down(), value, value.next_up()]) {
+            if value == 0.5f64.next_down() {
+                continue;
+            }
+            for value in [value, -value] {
+                assert_eq!(nearest(value), value.round(), "{value}");
+            }
+        }
+        assert!(nearest(f64::NAN).is_nan());
+        // The one that differs: neither of both comes back from an integer, so that it is told as it is.
+        let below = 0.5f64.next_down();
+        assert_eq!((nearest(below), below.round(), to_decimal(below, 0)), (1.0, 0.0, None));
+    }
+}

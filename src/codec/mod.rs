@@ -18,7 +18,7 @@ mod varint;
 
 pub use decimal::{from_decimal, to_decimal};
 pub use presence::{Presences, PresencesWriter};
-pub use segment::{Effort, Integers, Packer, Segment, SegmentReader, Unpacker, encode_segment, encode_sharing};
+pub use segment::{Effort, Integers, Packer, Segment, SegmentReader, Unpacker, encode_segment};
 pub use varint::{read_signed, read_unsigned, write_signed, write_unsigned};
 
 /// The bits that stand for "no sample at this time" in a column. A signalling NaN next to the stale

@@ -77,18 +77,6 @@ pub fn encode_segment(timestamps: &[Timestamp], columns: &[&[f64]], effort: Effo
     Packer::new(effort).encode(timestamps, columns, None, out);
 }
 
-/// The same for one of several segments with as many rows, which share a list of presences: it is
-/// needed to open the segment.
-pub fn encode_sharing(
-    timestamps: &[Timestamp],
-    columns: &[&[f64]],
-    presences: &mut PresencesWriter,
-    effort: Effort,
-    out: &mut Vec<u8>,
-) {
-    Packer::new(effort).encode(timestamps, columns, Some(presences), out);
-}
-
 /// Encodes one segment after the other with the same working memory: making zstd's anew costs about as much as packing
 /// a small segment does.
 pub struct Packer {
@@ -104,7 +92,8 @@ impl Packer {
         Self { effort, context: None, body: Vec::new(), packed: Vec::new() }
     }
 
-    /// As [`encode_segment`], or [`encode_sharing`] where there are `presences`.
+    /// As [`encode_segment`]; where there are `presences`, as one of several segments with as many rows, which share that list:
+    /// it is needed to open the segment.
     pub fn encode(
         &mut self,
         timestamps: &[Timestamp],
@@ -403,7 +392,7 @@ mod tests {
         let segments = [halves.0, halves.1].map(|half| {
             let slices: Vec<&[f64]> = half.iter().map(Vec::as_slice).collect();
             let mut bytes = Vec::new();
-            encode_sharing(timestamps, &slices, &mut writer, Effort::Usual, &mut bytes);
+            Packer::new(Effort::Usual).encode(timestamps, &slices, Some(&mut writer), &mut bytes);
             bytes
         });
         let mut list = Vec::new();

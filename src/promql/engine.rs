@@ -570,6 +570,26 @@ mod tests {
         selectors: AtomicU32,
     }
 
+    impl<'a> Leaving<'a> {
+        fn of(store: &'a MemoryStore) -> Self {
+            let (reads, selectors) = (AtomicU32::new(0), AtomicU32::new(0));
+            Self { store, cancelled: Arc::default(), reads, selectors }
+        }
+    }
+
+    type Counted = Result<(String, u64, (u32, u32)), QueryError>;
+
+    /// What a query over ten minutes gives, how many samples it has read, and in how many reads of how many selectors.
+    fn ask_counting(engine: &Engine, store: &MemoryStore, query: &str) -> Counted {
+        let counting = Leaving::of(store);
+        let expr = parse(query, Features::default()).expect(query);
+        let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
+        let result = engine.range(&counting, &expr, start, end, STEP, &QueryOptions::default());
+        assert_eq!(engine.memory_held(), 0, "all is given back: {query}");
+        let counts = (counting.reads.into_inner(), counting.selectors.into_inner());
+        result.map(|result| (shown(&result.value), result.samples_read, counts))
+    }
+
     impl Select for Leaving<'_> {
         fn select_any<'a>(
             &'a self,
@@ -634,14 +654,9 @@ mod tests {
             long.append_float(&labels, Timestamp(second * 1000), second as f64).expect("in order");
         }
         for (store, query) in [(&store, "g"), (&long, "stddev_over_time(long[5h])")] {
-            let cancelled = Arc::new(AtomicBool::new(false));
-            let leaving = Leaving {
-                store,
-                cancelled: Arc::clone(&cancelled),
-                reads: AtomicU32::new(0),
-                selectors: AtomicU32::new(0),
-            };
-            let options = QueryOptions { cancelled: Some(cancelled), ..QueryOptions::default() };
+            let leaving = Leaving::of(store);
+            let cancelled = Some(Arc::clone(&leaving.cancelled));
+            let options = QueryOptions { cancelled, ..QueryOptions::default() };
             let settings = EngineSettings { samples_max: 1_000_000, ..engine().settings().clone() };
             let expr = parse(query, Features::default()).expect(query);
             let (start, end) = (Timestamp(0), Timestamp(20_000_000));
@@ -656,17 +671,8 @@ mod tests {
         let store = example();
         let engine = engine();
         let ask = |query: &str| {
-            let counting = Leaving {
-                store: &store,
-                cancelled: Arc::default(),
-                reads: AtomicU32::new(0),
-                selectors: AtomicU32::new(0),
-            };
-            let expr = parse(query, Features::default()).expect(query);
-            let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
-            let result = engine.range(&counting, &expr, start, end, STEP, &QueryOptions::default()).expect(query);
-            assert_eq!(engine.memory_held(), 0, "all is given back: {query}");
-            (shown(&result.value), result.samples_read, counting.reads.into_inner())
+            let (value, samples_read, (reads, _)) = ask_counting(&engine, &store, query).expect(query);
+            (value, samples_read, reads)
         };
         let cases = [
             ("sum(rate(c_total{i=\"1\"}[3m]))", "sum(rate(c_total[3m]))", 1),
@@ -697,19 +703,7 @@ mod tests {
         let store = example();
         let ask = |samples_max, query: &str| {
             let settings = EngineSettings { samples_max, ..engine().settings().clone() };
-            let engine = Engine::new(settings);
-            let counting = Leaving {
-                store: &store,
-                cancelled: Arc::default(),
-                reads: AtomicU32::new(0),
-                selectors: AtomicU32::new(0),
-            };
-            let expr = parse(query, Features::default()).expect(query);
-            let (start, end) = (Timestamp(0), Timestamp(9 * 60_000));
-            let result = engine.range(&counting, &expr, start, end, STEP, &QueryOptions::default());
-            assert_eq!(engine.memory_held(), 0, "all is given back: {query}");
-            let (reads, selectors) = (counting.reads.into_inner(), counting.selectors.into_inner());
-            result.map(|result| (shown(&result.value), result.samples_read, (reads, selectors)))
+            ask_counting(&Engine::new(settings), &store, query)
         };
         let functions = ["rate", "increase", "delta", "count_over_time"];
         let call = |function: &str| match function {

@@ -63,14 +63,14 @@ pub trait Append: Send + Sync {
     }
 }
 
-/// Bytes of a note: each flush writes all of them.
+/// Bytes of a note: each is written with every flush.
 pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 
 /// The note that says which store it is: 8 bytes, a number that no other one has.
 pub const STORE_NOTE: &str = "store";
 
-/// Keeps small things of others beside the samples. They cost the disk nothing of their own: a flush that has
-/// samples to write writes them too. A power cut takes what is newer than the flush before.
+/// Keeps small things of others beside the samples. All of them are written with each flush that has samples to write,
+/// and cause none of their own but when the store is closed. A power cut takes what is newer than the flush before.
 pub trait Notes: Send + Sync {
     /// What was kept last under a name.
     fn note(&self, name: &str) -> Option<Vec<u8>>;

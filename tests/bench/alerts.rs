@@ -7,12 +7,16 @@
 //! and a quarter of a second at most. Another outpost is taken from `OUTPOST_BINARY`.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench reports on stdout and times itself")]
 
+#[path = "scrape/process.rs"]
+mod process;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use process::{Process, job};
 
 /// For how many scrapes a target repeats what it has said.
 const SAID_FOR: usize = 3;
@@ -39,22 +43,11 @@ fn main() {
     let address = listen(&book);
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("rules.yml"), rules(groups)).expect("a writable folder");
-    std::fs::write(folder.path().join("outpost.yml"), config(interval, targets, address)).expect("a writable folder");
-    let program = std::env::var("OUTPOST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_outpost").to_owned());
-    let log = std::fs::File::create(folder.path().join("log")).expect("a writable folder");
-    let mut outpost = Command::new(program)
-        .current_dir(folder.path())
-        .args(["--config.file=outpost.yml", "--storage.path=data", "--web.listen-address=127.0.0.1:0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("outpost starts");
+    let outpost = Process::start("outpost", folder.path(), &config(interval, targets, address));
     // The last ones have an interval and a bit to arrive.
     std::thread::sleep(Duration::from_secs((interval * (scrapes + 2)) as u64));
-    outpost.kill().expect("it runs");
-    outpost.wait().expect("it ends");
-    let log = std::fs::read_to_string(folder.path().join("log")).expect("readable");
+    drop(outpost);
+    let log = std::fs::read_to_string(folder.path().join("outpost.log")).expect("readable");
     report(&book.lock().expect("lock"), interval, scrapes, groups, &log);
 }
 
@@ -90,15 +83,13 @@ fn rules(groups: usize) -> String {
 }
 
 fn config(interval: usize, targets: usize, address: SocketAddr) -> String {
-    let target = |target| {
-        format!("  - {{targets: ['{address}'], labels: {{__metrics_path__: /{target}, instance: '{target}'}}}}\n")
-    };
+    let targets: Vec<String> = (0..targets).map(|target| target.to_string()).collect();
     format!(
         "global: {{scrape_interval: {interval}s, scrape_timeout: {interval}s, evaluation_interval: {interval}s}}\n\
          rule_files: [rules.yml]\n\
          alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{address}']}}]}}]}}\n\
-         scrape_configs:\n- job_name: said\n  static_configs:\n{}",
-        (0..targets).map(target).collect::<String>()
+         {}",
+        job(address, &targets)
     )
 }
 

@@ -1,13 +1,11 @@
 //! Outpost as the central: it pulls from another outpost and from a Prometheus, and fills its own holes.
 
-use std::time::{Duration, Instant};
-
 use tempfile::TempDir;
 
 use super::compare::{count, difference, samples};
 use super::faults::outage;
 use super::relay::{Harm, Relay};
-use super::scene::{FEDERATED, PAGE, Site, now_ms};
+use super::scene::{FEDERATED, PAGE, Site, now_ms, wait_for_failed_pull};
 use super::support::{Outpost, PATIENCE, PageServer, eventually, prometheus, query_value};
 
 /// Pulls as a central does.
@@ -25,24 +23,14 @@ fn hub(site: &str, params: &str) -> Outpost {
 
 fn check_complete(site: &Outpost, hub: &Outpost, began: i64, what: &str) {
     let until = now_ms();
-    let deadline = Instant::now() + PATIENCE;
-    let compare = || {
+    let number = eventually(PATIENCE, what, || {
         let expected = samples(&site.address, FEDERATED, "1h", until, "site")?;
         let there = samples(&hub.address, &FEDERATED.replace('}', ",site=\"garage\"}"), "1h", until, "site")?;
         difference(&expected, &there, began)?;
-        Ok::<usize, String>(count(&there))
-    };
-    loop {
-        match compare() {
-            Ok(number) => {
-                eprintln!("{what}: {number} samples in {} s are all there", (until - began) / 1000);
-                assert!(number as i64 > 3 * (until - began) / 1000, "{number} samples");
-                return;
-            }
-            Err(reason) => assert!(Instant::now() < deadline, "{what}: {reason}"),
-        }
-        std::thread::sleep(Duration::from_millis(300));
-    }
+        Ok(count(&there))
+    });
+    eprintln!("{what}: {number} samples in {} s are all there", (until - began) / 1000);
+    assert!(number as i64 > 3 * (until - began) / 1000, "{number} samples");
 }
 
 #[test]
@@ -57,10 +45,7 @@ fn an_outpost_fills_its_holes_from_another_one() {
     assert_eq!(site.own("outpost_resync_resent_samples_total"), 0.0, "each reply is confirmed by the next request");
 
     relay.set(Harm::StopHalfWay);
-    eventually(PATIENCE, "a scrape fails", || match query_value(&hub.address, "up{job=\"federate\"}")? {
-        0.0 => Ok(()),
-        value => Err(format!("{value}")),
-    });
+    wait_for_failed_pull(&hub.address);
     std::thread::sleep(outage());
     relay.set(Harm::None);
     check_complete(&site.outpost, &hub, began, "after an outage");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::link::Link;
-use super::scene::{Central, FEDERATED, REACH, Setting, Site, now_ms};
+use super::scene::{Central, FEDERATED, REACH, Setting, Site, now_ms, wait_for_failed_pull};
 use super::support::{PATIENCE, eventually, query_value};
 use super::together;
 
@@ -52,7 +52,7 @@ fn check(seconds: i64, programs: &[&str]) {
         links.iter().zip(&settings).map(|(link, setting)| Central::start_unpulled(link, setting)).collect();
     centrals.iter().for_each(Central::wait_for_pulls);
     links.iter().for_each(Link::cut);
-    centrals.iter().for_each(Central::wait_for_failure);
+    centrals.iter().for_each(|central| wait_for_failed_pull(&central.address));
 
     // Samples of now, or the end of a series, would make the older ones come too late.
     site.target.set("");

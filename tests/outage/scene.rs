@@ -2,13 +2,15 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
 use super::compare::{AllSamples, count, difference, samples};
 use super::link::Link;
-use super::support::{Outpost, PATIENCE, PageServer, Process, WrongClock, eventually, get, program, query_value};
+use super::support::{
+    Outpost, PATIENCE, PageServer, Process, WrongClock, eventually, get, metric, program, query_value,
+};
 
 /// How far behind its newest sample a Prometheus without an out-of-order window takes samples: half its head's span.
 pub const REACH: Duration = Duration::from_secs(3600);
@@ -197,31 +199,16 @@ impl<'a> Central<'a> {
     /// Cuts the link and waits until a scrape has failed.
     pub fn cut(&self) {
         self.link.cut();
-        self.wait_for_failure();
-    }
-
-    /// Waits until a scrape has failed.
-    pub fn wait_for_failure(&self) {
-        eventually(PATIENCE, "a scrape fails", || match query_value(&self.address, "up{job=\"federate\"}")? {
-            0.0 => Ok(()),
-            value => Err(format!("{value}")),
-        });
+        wait_for_failed_pull(&self.address);
     }
 
     /// Waits until the central has every sample of the site's series of `selector` up to now, and nothing else. What is older
     /// than `oldest` need not be there.
     pub fn check_complete(&self, site: &Site, selector: &str, oldest: Duration) -> Found {
         let until = now_ms();
-        let deadline = Instant::now() + PATIENCE * 2;
-        loop {
-            // The site's series have been read before the central's: what comes in meanwhile is too much there, and
-            // known at the next look.
-            match self.compare(site, selector, until, oldest) {
-                Ok(found) => return found,
-                Err(reason) => assert!(Instant::now() < deadline, "{reason}"),
-            }
-            std::thread::sleep(Duration::from_millis(300));
-        }
+        // The site's series have been read before the central's: what comes in meanwhile is too much there, and
+        // known at the next look.
+        eventually(PATIENCE * 2, "all is there", || self.compare(site, selector, until, oldest))
     }
 
     fn compare(&self, site: &Site, selector: &str, until: i64, oldest: Duration) -> Result<Found, String> {
@@ -282,6 +269,14 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
+/// Waits until a pull of job `federate` has failed at the program of this address.
+pub fn wait_for_failed_pull(address: &str) {
+    eventually(PATIENCE, "a scrape fails", || match query_value(address, "up{job=\"federate\"}")? {
+        0.0 => Ok(()),
+        value => Err(format!("{value}")),
+    });
+}
+
 fn configuration(link: &Link, setting: &Setting<'_>) -> String {
     let Setting { resync, params, interval, selectors, job, .. } = setting;
     let selectors: Vec<String> = selectors.iter().map(|selector| format!("'{selector}'")).collect();
@@ -319,11 +314,4 @@ fn launch(link: &Link, folder: &Path, name: &str) -> Process {
         "--scrape.discovery-reload-interval=100ms",
     ]);
     Process::start(name, &mut command)
-}
-
-/// The sum of a metric's series; 0 without any.
-fn metric(address: &str, name: &str) -> Result<f64, String> {
-    let page = get(address, "/metrics")?.body;
-    let values = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
-    Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }

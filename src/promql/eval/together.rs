@@ -75,12 +75,13 @@ impl Together {
             return Ok(false);
         }
         // In `a + (b + c)`, `b` may have been read with `a`.
-        let is_kept =
-            |call| self.find(evaluator, address(call), |pair, side| pair.calls[side].kept.is_some().then_some(()));
-        let is_begun = is_kept(lhs).or_else(|| is_kept(rhs)).is_some();
+        let mut pairs = self.pairs.borrow_mut();
+        let is_begun = [lhs, rhs].into_iter().any(|call| {
+            pairs_of(&mut pairs, evaluator, address(call)).any(|(pair, side)| pair.calls[side].kept.is_some())
+        });
         let side = |call: &Call| Side { address: address(call), call: Rc::new(call.clone()), kept: None };
         let pair = Pair { calls: [side(lhs), side(rhs)], steps: evaluator.steps, reads: evaluator.reads, is_begun };
-        self.pairs.borrow_mut().push(pair);
+        pairs.push(pair);
         Ok(true)
     }
 
@@ -95,53 +96,42 @@ impl Together {
     /// The function to be read together with this one. All pairs of either are begun then: in `(a + b) + c`, `c` is
     /// read for itself, and not `a` once more with it.
     pub fn partner(&self, evaluator: &Evaluator<'_>, call: &Call) -> Option<Rc<Call>> {
-        let partner = self.find(evaluator, address(call), |pair, side| {
-            let partner = &pair.calls[1 - side];
-            (!pair.is_begun).then(|| (partner.address, Rc::clone(&partner.call)))
-        });
-        let read = partner.iter().map(|(address, _)| *address).chain([address(call)]);
-        read.for_each(|address| self.note_read(evaluator, address));
+        let mut pairs = self.pairs.borrow_mut();
+        let partner = pairs_of(&mut pairs, evaluator, address(call))
+            .find(|(pair, _)| !pair.is_begun)
+            .map(|(pair, side)| (pair.calls[1 - side].address, Rc::clone(&pair.calls[1 - side].call)));
+        for address in partner.iter().map(|(address, _)| *address).chain([address(call)]) {
+            pairs_of(&mut pairs, evaluator, address).for_each(|(pair, _)| pair.is_begun = true);
+        }
         self.is_used.set(self.is_used.get() || partner.is_some());
         partner.map(|(_, call)| call)
     }
 
-    /// Begins all pairs of a call.
-    fn note_read(&self, evaluator: &Evaluator<'_>, address: usize) {
-        self.find(evaluator, address, |pair, _| {
-            pair.is_begun = true;
-            None::<()>
-        });
-    }
-
     /// Keeps what the partner of a function gave.
     pub fn keep(&self, evaluator: &Evaluator<'_>, call: &Call, kept: Kept) {
-        let mut kept = Some(kept);
-        self.find(evaluator, address(call), |pair, side| {
-            pair.calls[1 - side].kept = kept.take();
-            Some(())
-        });
+        if let Some((pair, side)) = pairs_of(&mut self.pairs.borrow_mut(), evaluator, address(call)).next() {
+            pair.calls[1 - side].kept = Some(kept);
+        }
     }
 
     /// What was kept of a function.
     pub fn take(&self, evaluator: &Evaluator<'_>, call: &Call) -> Option<Kept> {
-        self.find(evaluator, address(call), |pair, side| pair.calls[side].kept.take())
+        pairs_of(&mut self.pairs.borrow_mut(), evaluator, address(call))
+            .find_map(|(pair, side)| pair.calls[side].kept.take())
     }
+}
 
-    /// The innermost pair with this call, evaluated as it was noted, for which something is found.
-    fn find<T>(
-        &self,
-        evaluator: &Evaluator<'_>,
-        address: usize,
-        mut found: impl FnMut(&mut Pair, usize) -> Option<T>,
-    ) -> Option<T> {
-        let mut pairs = self.pairs.borrow_mut();
-        pairs.iter_mut().rev().filter(|pair| pair.steps == evaluator.steps && pair.reads == evaluator.reads).find_map(
-            |pair| {
-                let side = pair.calls.iter().position(|side| side.address == address)?;
-                found(pair, side)
-            },
-        )
-    }
+/// The pairs with this call, evaluated as they were noted, and on which side it stands: innermost first.
+fn pairs_of<'p>(
+    pairs: &'p mut [Pair],
+    evaluator: &Evaluator<'_>,
+    address: usize,
+) -> impl Iterator<Item = (&'p mut Pair, usize)> {
+    let (steps, reads) = (evaluator.steps, evaluator.reads);
+    pairs.iter_mut().rev().filter(move |pair| pair.steps == steps && pair.reads == reads).filter_map(move |pair| {
+        let side = pair.calls.iter().position(|side| side.address == address)?;
+        Some((pair, side))
+    })
 }
 
 fn address(call: &Call) -> usize {

@@ -40,6 +40,11 @@ impl Plan {
         self.seen.load(Ordering::Relaxed)
     }
 
+    /// The next operation fails.
+    pub fn fail_next(&self) {
+        self.nth.store(self.seen() + 1, Ordering::Relaxed);
+    }
+
     /// The disk is whole again.
     pub fn mend(&self) {
         self.nth.store(0, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use crate::model::{Labels, TimeRange, Timestamp};
 use crate::store::blocks::faults::{self, Op, Plan};
 use crate::store::log::{DiskFolder, Folder, LogFile, count_records, payloads, read_entries};
 use crate::store::mutation::mutate;
-use crate::store::{Append, Batch};
+use crate::store::{Append, Batch, Notes};
 use crate::telemetry::Registry;
 
 /// Steps of the workload: seven hours of two targets, so that blocks are made, merged and replaced.
@@ -212,6 +212,24 @@ fn every_write_to_the_log_fails() {
 #[test]
 fn every_sync_of_the_log_fails() {
     every_operation_fails(Op::Sync, true);
+}
+
+/// The first close fails; no sample comes until the next.
+#[test]
+fn notes_that_a_flush_could_not_write_wait_for_the_next() {
+    let folder = folder();
+    let (path, clock) = (folder.path().join("store"), Clock::manual(Timestamp(START)));
+    let plan = Plan::new(Op::Sync, 0, false);
+    let store = opened_under(&plan, true, &path, &clock);
+    step_to(&store, &clock, 0);
+    store.flush().expect("the disk works");
+    store.set_note("word", b"kept").expect("it is short");
+    plan.fail_next();
+    store.close().expect_err("the disk does not");
+    store.close().expect("it does again");
+    drop(store);
+    let store = DiskStore::open(small(&path), clock, &Registry::new()).expect("opening succeeds");
+    assert_eq!(store.note("word").as_deref(), Some(&b"kept"[..]));
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Shared {
     fn flush_and<T>(&self, also: impl FnOnce(&mut crate::store::head::Head) -> T) -> Result<(T, u64), StoreError> {
         let mut side = self.log.lock().expect("no holder of the lock panics");
         let (began, clock_began) = (Instant::now(), self.clock.now());
-        let (unlogged, value) = {
+        let (unlogged, has_notes, value) = {
             let mut tail = self.tail.lock().expect("no holder of the lock panics");
             let mut head = self.write_head();
             let unlogged = head.unlogged(side.durable);
@@ -77,12 +77,12 @@ impl Shared {
             let has_notes = std::mem::take(&mut head.has_new_notes);
             // Notes alone are worth a record at the end only.
             if unlogged.is_empty() && side.has_begun && !(has_notes && self.is_stopping()) {
-                head.has_new_notes = has_notes;
+                head.has_new_notes |= has_notes;
                 self.metrics.durable_until.set(clock_began.seconds());
                 return Ok((value, side.log.last_sequence()));
             }
             tail.turn();
-            (unlogged, value)
+            (unlogged, has_notes, value)
         };
         let made_bytes = side.log.made_bytes();
         self.metrics.note_flush(Some(clock_began));
@@ -106,7 +106,10 @@ impl Shared {
                 Ok((value, side.log.last_sequence()))
             }
             Err(error) => {
-                self.write_head().restore_unlogged(unlogged.strays);
+                let mut head = self.write_head();
+                head.restore_unlogged(unlogged.strays);
+                head.has_new_notes |= has_notes;
+                drop(head);
                 self.metrics.flush_failures.inc();
                 self.metrics.note_log(Err(describe(&error)), clock_began);
                 Err(error)

@@ -29,10 +29,10 @@ impl LabelOrder {
         Self { is_ranked, pairs: Vec::new(), ends: Vec::new() }
     }
 
-    /// Notes the next series.
-    pub fn push(&mut self, pairs: &[u32]) {
+    /// Notes the next series; its pairs are asked for only if they count.
+    pub fn push<'p>(&mut self, pairs: impl FnOnce() -> &'p [u32]) {
         if self.is_ranked {
-            self.pairs.extend_from_slice(pairs);
+            self.pairs.extend_from_slice(pairs());
             self.ends.push(self.pairs.len());
         }
     }
@@ -103,7 +103,7 @@ mod tests {
             let labels = Labels::from_pairs(pairs.into_iter().skip(number % 3));
             let id = dictionary.insert(GroupId(0), &labels);
             if series.iter().all(|(known, _)| *known != labels) {
-                order.push(dictionary.pair_ids(dictionary.record(id).expect("just inserted")));
+                order.push(|| dictionary.pair_ids(dictionary.record(id).expect("just inserted")));
                 series.push((labels, number));
             }
         }

@@ -158,17 +158,21 @@ impl Shared {
         let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
         let mut series: Vec<(Labels, Sources)> = Vec::new();
         let mut order;
+        // Where blocks have a part, series are merged with theirs and sorted so. Should one be made meanwhile, an order was
+        // noted in vain.
+        let is_merged = self.blocks.overlap(options.range);
         {
             let head = self.read_head();
             let mut buffer = Vec::new();
             let ids = matching_any(&head.dictionary, sets);
-            order = LabelOrder::of(ids.len(), head.dictionary.pair_count());
+            order = LabelOrder::of(if is_merged { 0 } else { ids.len() }, head.dictionary.pair_count());
             for (index, id) in ids.into_iter().enumerate() {
                 if index.is_multiple_of(CHECK_INTERVAL) {
                     options.check()?;
                 }
                 let record = head.dictionary.record(id).expect("the index lists known series");
-                let newest = head.newest_of(id).filter(|(at, _)| options.newest_only && options.range.contains(*at));
+                let newest = if options.newest_only { head.newest_of(id) } else { None };
+                let newest = newest.filter(|(at, _)| options.range.contains(*at));
                 let view = if newest.is_some() { None } else { head.view_series(record, options.range) };
                 if let Some(view) = &view {
                     groups.entry(view.group).or_insert_with(|| head.view_group(view.group, options.range));
@@ -176,7 +180,7 @@ impl Shared {
                 if newest.is_some() || view.is_some() {
                     let sources = Sources { head: view, newest, ..Sources::default() };
                     series.push((head.dictionary.labels_in(record, &mut buffer), sources));
-                    order.push(head.dictionary.pair_ids(record));
+                    order.push(|| head.dictionary.pair_ids(record));
                 }
             }
         }

@@ -25,7 +25,7 @@ mod server;
 use std::time::{Duration, Instant};
 
 use pages::Pages;
-use process::Process;
+use process::{Process, job};
 use puller::{pull, pull_slowly};
 
 /// Ten of fifty targets, a thousand series each.
@@ -58,12 +58,7 @@ fn beside_prometheus(wants: impl Fn(&str) -> bool) {
     let pages = Pages::made(SERIES);
     let names = pages.names();
     let targets = server::start(pages, true);
-    let mut config =
-        "global: {scrape_interval: 15s}\nscrape_configs:\n- job_name: bench\n  static_configs:\n".to_owned();
-    for name in &names {
-        let labels = format!("{{__metrics_path__: /{name}, instance: '{name}'}}");
-        config += &format!("  - {{targets: ['{targets}'], labels: {labels}}}\n");
-    }
+    let config = format!("global: {{scrape_interval: 15s}}\n{}", job(targets, &names));
     let folder = tempfile::tempdir().unwrap();
     let programs: Vec<(&str, Process)> = ["prometheus", "outpost"]
         .into_iter()

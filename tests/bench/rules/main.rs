@@ -28,7 +28,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use pages::Pages;
-use process::Process;
+use process::{Process, job};
 
 /// What is measured, and for how long.
 struct Plan {
@@ -90,17 +90,12 @@ impl Plan {
 
     fn config(&self, address: std::net::SocketAddr, targets: &[String], rules: &Path) -> String {
         let seconds = self.interval_seconds;
-        let mut config = format!(
+        format!(
             "global: {{scrape_interval: {seconds}s, scrape_timeout: {seconds}s, evaluation_interval: {seconds}s}}\n\
-             rule_files: ['{}']\n\
-             scrape_configs:\n- job_name: bench\n  static_configs:\n",
-            rules.display()
-        );
-        for target in targets {
-            let labels = format!("{{__metrics_path__: /{target}, instance: {target}}}");
-            config += &format!("  - {{targets: ['{address}'], labels: {labels}}}\n");
-        }
-        config
+             rule_files: ['{}']\n{}",
+            rules.display(),
+            job(address, targets)
+        )
     }
 
     fn tell(&self) {

@@ -22,7 +22,7 @@ mod server;
 use std::time::Duration;
 
 use pages::Pages;
-use process::{Process, Usage};
+use process::{Process, Usage, job};
 
 /// What is measured, and for how long.
 struct Plan {
@@ -92,15 +92,7 @@ impl Plan {
 
     fn config(&self, address: std::net::SocketAddr, targets: &[String]) -> String {
         let seconds = self.interval.as_secs();
-        let mut config = format!(
-            "global: {{scrape_interval: {seconds}s, scrape_timeout: {seconds}s}}\n\
-             scrape_configs:\n- job_name: bench\n  static_configs:\n"
-        );
-        for target in targets {
-            let labels = format!("{{__metrics_path__: /{target}, instance: {target}}}");
-            config += &format!("  - {{targets: ['{address}'], labels: {labels}}}\n");
-        }
-        config
+        format!("global: {{scrape_interval: {seconds}s, scrape_timeout: {seconds}s}}\n{}", job(address, targets))
     }
 }
 

@@ -144,6 +144,15 @@ impl fmt::Display for Usage {
     }
 }
 
+/// `scrape_configs` with one job: each target is a path at this address, and its `instance` too.
+pub fn job(address: SocketAddr, targets: &[String]) -> String {
+    let target = |target| {
+        format!("  - {{targets: ['{address}'], labels: {{__metrics_path__: '/{target}', instance: '{target}'}}}}\n")
+    };
+    let targets: String = targets.iter().map(target).collect();
+    format!("scrape_configs:\n- job_name: bench\n  static_configs:\n{targets}")
+}
+
 fn program(name: &str) -> String {
     if name == "outpost" {
         return std::env::var("OUTPOST_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_outpost").to_owned());

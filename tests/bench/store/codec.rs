@@ -4,7 +4,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outpost::codec::{Effort, Presences, PresencesWriter, Segment, encode_sharing, is_absent};
+use outpost::codec::{Effort, Packer, Presences, PresencesWriter, Segment, is_absent};
 use outpost::model::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -100,7 +100,7 @@ fn encode(columns: &[Vec<f64>], effort: Effort) -> Encoded {
     let segments = columns.chunks(SEGMENT_SERIES).map(|chunk| {
         let slices: Vec<&[f64]> = chunk.iter().map(Vec::as_slice).collect();
         let mut segment = Vec::new();
-        encode_sharing(&times, &slices, &mut writer, effort, &mut segment);
+        Packer::new(effort).encode(&times, &slices, Some(&mut writer), &mut segment);
         segment
     });
     let segments = segments.collect();

@@ -39,6 +39,14 @@ pub fn query_value(address: &str, expr: &str) -> Result<f64, String> {
     }
 }
 
+/// The sum of the series of one of a program's own metrics.
+pub fn metric(address: &str, name: &str) -> Result<f64, String> {
+    let page = get(address, "/metrics")?.body;
+    let series = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+    let values: Vec<f64> = series.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+    if values.is_empty() { Err(format!("{name}: no series")) } else { Ok(values.iter().sum()) }
+}
+
 /// POSTs `body` to `path` of `address`; `headers` are whole lines, ended by CR LF.
 pub fn post(address: &str, path: &str, headers: &str, body: &[u8]) -> Result<Reply, String> {
     let headers = format!("{headers}Content-Length: {}\r\n", body.len());

@@ -12,7 +12,7 @@ mod wrong_clock;
 
 pub use exchange::{Answer, Ask, exchange};
 pub use hostile::HostileServer;
-pub use http::{Reply, encode, get, get_json, post, query_value};
+pub use http::{Reply, encode, get, get_json, metric, post, query_value};
 pub use peers::{
     alertmanager, alertmanager_within, blackbox_exporter, node_exporter, node_exporter_with, program, prometheus,
     prometheus_with,

@@ -1,11 +1,14 @@
 //! An Alertmanager that takes alerts, or does not, as the test says.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use outpost::model::parse_rfc3339;
 use serde_json::Value;
+
+use super::target::{listen, read_request};
 
 /// Firing alerts are to be believed for four minutes; an alert of a test lives for seconds.
 const LIVES_AT_MOST_MS: i64 = 200_000;
@@ -57,16 +60,9 @@ struct Shared {
 impl AlertRecorder {
     /// Listens, and takes everything for now.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
         let serving = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let shared = Arc::clone(&serving);
-                std::thread::spawn(move || serve(stream, &shared));
-            }
-        });
+        let address = listen("127.0.0.1:0", move |stream| serve(stream, &serving));
         Self { address, shared }
     }
 
@@ -101,7 +97,8 @@ impl AlertRecorder {
 fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
     let mut reader = BufReader::new(stream);
     loop {
-        let (is_post, body) = read_request(&mut reader)?;
+        let (request_line, body) = read_request(&mut reader)?;
+        let is_post = request_line.starts_with("POST /api/v2/alerts ");
         let manner = shared.manner.lock().unwrap().clone();
         let alerts = if is_post { alerts_of(&body) } else { Vec::new() };
         let kept = if manner == Manner::Takes { &shared.taken } else { &shared.refused };
@@ -124,27 +121,6 @@ fn serve(stream: TcpStream, shared: &Shared) -> Option<()> {
     }
 }
 
-/// Whether it is a POST, and the body.
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(bool, Vec<u8>)> {
-    let mut request_line = String::new();
-    reader.read_line(&mut request_line).ok().filter(|read| *read > 0)?;
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let line = line.trim().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some((request_line.starts_with("POST /api/v2/alerts "), body))
-}
-
 fn alerts_of(body: &[u8]) -> Vec<Told> {
     let alerts: Value = serde_json::from_slice(body).expect("JSON");
     let told = |alert: &Value| {
@@ -160,16 +136,7 @@ fn alerts_of(body: &[u8]) -> Vec<Told> {
     alerts.as_array().expect("a list").iter().map(told).collect()
 }
 
-/// A time in RFC 3339 with milliseconds and in UTC, as milliseconds since the epoch.
+/// A time in RFC 3339, as milliseconds since the epoch.
 pub fn milliseconds(text: &str) -> i64 {
-    assert!(text.ends_with('Z') && text.len() >= "2026-01-01T00:00:00Z".len(), "{text}");
-    let part = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
-    // Days since the epoch by the civil calendar: years begin in March, so that the leap day is the last one.
-    let (year, month, day) = (part(0..4), part(5..7), part(8..10));
-    let year = if month <= 2 { year - 1 } else { year };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year - 719_468;
-    let seconds = ((days * 24 + part(11..13)) * 60 + part(14..16)) * 60 + part(17..19);
-    let fraction = format!("0{}", &text[19..text.len() - 1]).parse::<f64>().unwrap();
-    seconds * 1000 + (fraction * 1000.0).round() as i64
+    parse_rfc3339(text).unwrap_or_else(|| panic!("{text:?} is not a time")).0
 }

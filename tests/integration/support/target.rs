@@ -61,26 +61,43 @@ impl WebhookServer {
 
 type Answer = (String, Vec<u8>);
 
-/// Answers every request with `answer(path, body)`; the thread lives as long as the test's process.
+/// Answers every request with `answer(path, body)`.
 fn serve(at: &str, answer: impl Fn(&str, &[u8]) -> Answer + Send + Sync + 'static) -> String {
+    listen(at, move |stream| handle(stream, &answer))
+}
+
+/// Gives each connection to `serve` in a thread of its own; they live as long as the test's process. `None`: a client broke off.
+pub(super) fn listen(at: &str, serve: impl Fn(TcpStream) -> Option<()> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind(at).unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let answer = Arc::new(answer);
+    let serve = Arc::new(serve);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let answer = Arc::clone(&answer);
-            std::thread::spawn(move || handle(stream, answer.as_ref()));
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || serve(stream));
         }
     });
     address
 }
 
 /// One request per connection; a client that breaks off is no matter.
-fn handle(stream: TcpStream, answer: &(impl Fn(&str, &[u8]) -> Answer + ?Sized)) -> Option<()> {
+fn handle(stream: TcpStream, answer: &impl Fn(&str, &[u8]) -> Answer) -> Option<()> {
     let mut reader = BufReader::new(stream);
+    let (request_line, body) = read_request(&mut reader)?;
+    let (content_type, page) = answer(request_line.split_whitespace().nth(1)?, &body);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        page.len()
+    );
+    let mut stream = reader.into_inner();
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(&page).ok()
+}
+
+/// The first line of a request, and its body; nothing where the connection has ended.
+pub(super) fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
     let mut request_line = String::new();
-    reader.read_line(&mut request_line).ok()?;
-    let path = request_line.split_whitespace().nth(1)?.to_owned();
+    reader.read_line(&mut request_line).ok().filter(|read| *read > 0)?;
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -95,12 +112,5 @@ fn handle(stream: TcpStream, answer: &(impl Fn(&str, &[u8]) -> Answer + ?Sized))
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let (content_type, page) = answer(&path, &body);
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        page.len()
-    );
-    let mut stream = reader.into_inner();
-    stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(&page).ok()
+    Some((request_line, body))
 }

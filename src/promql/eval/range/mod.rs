@@ -203,9 +203,7 @@ fn each_column_of_both(
     let function = RangeFunction::named(partner.function.name).ok_or_else(|| execution_error("expected a range"))?;
     let other = RangeReader::of(evaluator, function, partner)?;
     let sets = [reader.source.matchers().to_vec(), other.source.matchers().to_vec()];
-    let is_of = |set: usize, labels: &Labels| {
-        sets[set].iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
-    };
+    let is_of = |set: usize, labels: &Labels| sets[set].iter().all(|matcher| matcher.matches_labels(labels));
     let mut kept = Some(Kept::default());
     let outcome = evaluator.each_series_of_any(&sets, reader.source.read_bounds(evaluator), |labels, samples| {
         let samples = RangeSamples::new(samples);
