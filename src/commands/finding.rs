@@ -77,6 +77,19 @@ pub fn json(findings: &[Finding]) -> String {
     format!("{:#}\n", Value::Array(findings.iter().map(object).collect()))
 }
 
+/// How many are problems.
+pub fn problems(findings: &[Finding]) -> usize {
+    findings.iter().filter(|finding| finding.severity == Severity::Problem).count()
+}
+
+/// Says on stderr how many problems there are, if any.
+pub fn tell_problems(findings: &[Finding]) {
+    match problems(findings) {
+        0 => {}
+        count => super::print_error(&format!("{count} to mend\n")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -72,7 +72,7 @@ pub trait CursorStore: Send + Sync {
     fn load(&self) -> Vec<CursorRecord>;
 
     /// Replaces what is kept. Called after each pull: what it costs the disk must be next to nothing.
-    fn keep(&self, cursors: &[CursorRecord]) -> Result<(), CursorError>;
+    fn keep(&self, cursors: Vec<CursorRecord>) -> Result<(), CursorError>;
 }
 
 /// What the file holds.
@@ -134,7 +134,7 @@ impl CursorStore for KeptCursors {
         newest.into_values().collect()
     }
 
-    fn keep(&self, cursors: &[CursorRecord]) -> Result<(), CursorError> {
+    fn keep(&self, cursors: Vec<CursorRecord>) -> Result<(), CursorError> {
         let short: Vec<CursorRecord> = cursors.iter().map(CursorRecord::without_positions).collect();
         self.notes.set_note(NAME, &serde_json::to_vec(&short)?)?;
         if let Some(file) = &self.file {
@@ -145,19 +145,16 @@ impl CursorStore for KeptCursors {
 }
 
 /// The cursors, with positions as far as the bound allows.
-fn bounded(cursors: &[CursorRecord]) -> Vec<CursorRecord> {
-    let mut newest_first: Vec<&CursorRecord> = cursors.iter().collect();
-    crate::model::sort_by(&mut newest_first, |a, b| b.last_used_ms.cmp(&a.last_used_ms));
+fn bounded(mut cursors: Vec<CursorRecord>) -> Vec<CursorRecord> {
+    crate::model::sort_by(&mut cursors, |a, b| b.last_used_ms.cmp(&a.last_used_ms));
     let mut room = POSITIONS_MAX;
-    let bounded = newest_first.into_iter().map(|record| {
-        let count = record.given.as_ref().map_or(0, |(_, positions)| positions.len());
-        if count > room {
-            return record.without_positions();
+    for record in &mut cursors {
+        match record.given.as_ref().map_or(0, |(_, positions)| positions.len()) {
+            count if count > room => record.given = None,
+            count => room -= count,
         }
-        room -= count;
-        record.clone()
-    });
-    bounded.collect()
+    }
+    cursors
 }
 
 #[cfg(test)]
@@ -194,11 +191,11 @@ mod tests {
             ..CursorRecord::default()
         };
         let whole = record(7, Some((6, vec![(u64::MAX, 6)])));
-        kept.keep(std::slice::from_ref(&whole)).expect("a writable folder");
+        kept.keep(vec![whole.clone()]).expect("a writable folder");
         assert_eq!(kept.load(), [whole], "as it was, after a kill");
         // A power cut empties the tmpfs.
         assert_eq!(KeptCursors::new(notes.clone(), None).load(), [record(7, None)]);
-        KeptCursors::new(notes, None).keep(&[record(8, None)]).expect("nothing fails");
+        KeptCursors::new(notes, None).keep(vec![record(8, None)]).expect("nothing fails");
         assert_eq!(kept.load(), [record(8, None)], "the file is of an earlier run");
     }
 
@@ -208,7 +205,7 @@ mod tests {
         let notes = Arc::new(MemoryNotes::default());
         let kept = KeptCursors::new(notes.clone(), Some(folder.path().to_owned()));
         let record = CursorRecord { name: "home".to_owned(), last_used_ms: 1, ..CursorRecord::default() };
-        kept.keep(std::slice::from_ref(&record)).expect("a writable folder");
+        kept.keep(vec![record.clone()]).expect("a writable folder");
         std::fs::write(folder.path().join(NAME), "[{").expect("a writable folder");
         assert_eq!(kept.load(), [record]);
         notes.set_note(NAME, b"?").expect("nothing fails");
@@ -225,7 +222,7 @@ mod tests {
         };
         let all = [record("old", 1, 2), record("big", 2, POSITIONS_MAX), record("new", 3, 1), record("fits", 0, 3)];
         let kept: Vec<(String, bool)> =
-            bounded(&all).into_iter().map(|record| (record.name, record.given.is_some())).collect();
+            bounded(all.to_vec()).into_iter().map(|record| (record.name, record.given.is_some())).collect();
         let expected = [("new", true), ("big", false), ("old", true), ("fits", true)];
         assert_eq!(kept, expected.map(|(name, is_whole)| (name.to_owned(), is_whole)));
     }
@@ -239,7 +236,7 @@ mod tests {
             notes.set_note(STORE_NOTE, &number.to_le_bytes()).expect("nothing fails");
             KeptCursors::new(notes, Some(folder.path().to_owned()))
         };
-        kept(1).keep(std::slice::from_ref(&record)).expect("a writable folder");
+        kept(1).keep(vec![record.clone()]).expect("a writable folder");
         assert_eq!(kept(1).load(), [record], "the note was not flushed");
         assert!(kept(2).load().is_empty(), "the store was begun anew");
     }

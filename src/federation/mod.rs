@@ -20,7 +20,7 @@ mod cursor_store;
 mod resync;
 
 pub use connection::{ConnectionFacts, ConnectionId};
-pub use cursor::{RESYNC_BYTES_MAX, Receipt, ResyncOrder};
+pub use cursor::{Progress, RESYNC_BYTES_MAX, Receipt, ResyncOrder};
 pub use cursor_store::{CursorError, CursorRecord, CursorStore, KeptCursors};
 pub use page::FederationPage;
 pub use resync::{

@@ -14,9 +14,7 @@ use crate::store::{ReadOptions, Select, StoreError};
 use crate::telemetry::{Emit, Registry};
 
 use super::connection::ConnectionFacts;
-use super::cursor::{
-    Cursor, FIRST_SPAN, Given, LATENESS_MAX, LATENESS_MIN, Progress, Receipt, ResyncOrder, Turn, backlog_ms,
-};
+use super::cursor::{Cursor, FIRST_SPAN, Given, LATENESS_MAX, LATENESS_MIN, Progress, Receipt, ResyncOrder, Turn};
 use super::cursor_store::{CursorRecord, CursorStore};
 
 /// Samples per reply, unless set otherwise. Must stay below the central's `sample_limit`: a reply that
@@ -116,28 +114,15 @@ pub struct PullerStatus {
     pub name: String,
     /// A hash of its selectors: one name may pull several sets.
     pub selectors: String,
-    /// Everything up to this has been given and received, but for the holes; what may still come late apart.
-    pub settled: Timestamp,
-    /// What was passed over and will still be given.
-    pub holes: Vec<TimeRange>,
-    /// When it asked last.
-    pub last_used: Timestamp,
-    /// How it is known that it has read a reply.
-    pub receipt: Receipt,
-    /// Whether its last request confirmed the reply before.
-    pub is_confirmed: bool,
-    /// How late samples may come into the store: the newest of so long are not counted as a backlog.
-    pub lateness: Duration,
-    /// Samples given since the start, repeats included.
-    pub given_total: u64,
-    /// Samples given in vain since the start.
-    pub resent_total: u64,
+    /// How far it has been given samples.
+    pub progress: Progress,
+    lateness: Duration,
 }
 
 impl PullerStatus {
     /// Milliseconds of samples that it has not confirmed: at its end, and in holes.
     pub fn backlog_ms(&self, now: Timestamp) -> i64 {
-        backlog_ms(self.settled + self.lateness, &self.holes, now)
+        self.progress.backlog_ms(now, self.lateness)
     }
 }
 
@@ -196,16 +181,17 @@ impl Pullers {
         facts: ConnectionFacts,
         (options, extra_bytes): (&ReadOptions, u64),
     ) -> Result<Given, StoreError> {
-        let puller = self.puller(request, sets, now);
+        let key = (request.name.clone(), selectors_hash(sets));
+        let puller = self.puller(&key, now);
         let seen = if facts.is_relayed { Receipt::Assumed } else { Receipt::Proved };
         let receipt = request.receipt.unwrap_or(seen);
-        let lateness = Duration::from_millis(self.0.lateness_ms.load(Ordering::Relaxed));
+        let lateness = self.lateness();
         let ResyncRequest { order, age_max, .. } = *request;
         let turn = Turn { store, sets, options, now, facts, order, age_max, receipt, lateness, extra_bytes };
         let mut cursor = lock(&puller.cursor);
         let outcome = cursor.next(&turn);
         *lock(&puller.shown) = cursor.progress.clone();
-        *lock(&puller.record) = record(&(request.name.clone(), selectors_hash(sets)), &cursor);
+        *lock(&puller.record) = record(&key, &cursor);
         drop(cursor);
         self.keep();
         outcome
@@ -216,7 +202,7 @@ impl Pullers {
         let mut has_failed = lock(&self.0.has_failed);
         let pullers: Vec<Arc<Puller>> = lock(&self.0.pullers).values().cloned().collect();
         let records: Vec<CursorRecord> = pullers.iter().map(|puller| lock(&puller.record).clone()).collect();
-        let outcome = self.0.kept.keep(&records);
+        let outcome = self.0.kept.keep(records);
         // Each pull tries again: one line is enough.
         if let Err(error) = &outcome
             && !*has_failed
@@ -229,78 +215,67 @@ impl Pullers {
 
     /// Adds the pullers' state to the own metrics.
     pub fn register(&self, registry: &Registry, clock: Clock) {
-        let add = |name, help, metric_type, of: fn(&Progress, Timestamp) -> f64| {
+        let add = |name, help, metric_type, of: fn(&PullerStatus, Timestamp) -> f64| {
             let (pullers, clock) = (self.clone(), clock.clone());
             registry.family(name, help, metric_type, move |emit| pullers.emit(emit, clock.now(), of));
         };
-        add("outpost_resync_lag_seconds", "Seconds since a puller last asked.", MetricType::Gauge, |progress, now| {
-            now.since(progress.last_used).max(0) as f64 / 1000.0
+        add("outpost_resync_lag_seconds", "Seconds since a puller last asked.", MetricType::Gauge, |puller, now| {
+            now.since(puller.progress.last_used).max(0) as f64 / 1000.0
         });
         add(
             "outpost_resync_backlog_seconds",
             "Seconds of samples that a puller has not confirmed.",
             MetricType::Gauge,
-            |progress, now| progress.backlog_ms(now) as f64 / 1000.0,
+            |puller, now| puller.backlog_ms(now) as f64 / 1000.0,
         );
         add(
             "outpost_resync_samples_total",
             "Samples given to a puller, repeats included.",
             MetricType::Counter,
-            |progress, _| progress.given_total as f64,
+            |puller, _| puller.progress.given_total as f64,
         );
         add(
             "outpost_resync_resent_samples_total",
             "Samples whose receipt a puller did not confirm, so that they were given again.",
             MetricType::Counter,
-            |progress, _| progress.resent_total as f64,
+            |puller, _| puller.progress.resent_total as f64,
         );
     }
 
-    fn emit(&self, emit: &mut Emit<'_>, now: Timestamp, of: fn(&Progress, Timestamp) -> f64) {
-        for ((name, selectors), progress) in self.shown() {
-            if is_in_use(&progress, now) {
-                let selectors = format!("{selectors:016x}");
-                emit(&[("name", &name), ("selectors", &selectors)], of(&progress, now));
-            }
+    fn emit(&self, emit: &mut Emit<'_>, now: Timestamp, of: fn(&PullerStatus, Timestamp) -> f64) {
+        for puller in self.status().iter().filter(|puller| is_in_use(&puller.progress, now)) {
+            emit(&[("name", &puller.name), ("selectors", &puller.selectors)], of(puller, now));
         }
     }
 
-    /// The same for others.
-    pub fn status(&self) -> Vec<PullerStatus> {
-        let status = |((name, selectors), progress): (Key, Progress)| PullerStatus {
-            name,
-            selectors: format!("{selectors:016x}"),
-            settled: progress.settled,
-            holes: progress.holes,
-            last_used: progress.last_used,
-            receipt: progress.receipt,
-            is_confirmed: progress.is_confirmed,
-            lateness: progress.lateness,
-            given_total: progress.given_total,
-            resent_total: progress.resent_total,
-        };
-        self.shown().into_iter().map(status).collect()
-    }
-
     /// All pullers as they stood after their last reply, sorted.
-    fn shown(&self) -> Vec<(Key, Progress)> {
-        let mut shown: Vec<(Key, Progress)> =
-            lock(&self.0.pullers).iter().map(|(key, puller)| (key.clone(), lock(&puller.shown).clone())).collect();
-        crate::model::sort_by(&mut shown, |a, b| a.0.cmp(&b.0));
-        shown
+    pub fn status(&self) -> Vec<PullerStatus> {
+        let lateness = self.lateness();
+        let status = |((name, selectors), puller): (&Key, &Arc<Puller>)| PullerStatus {
+            name: name.clone(),
+            selectors: format!("{selectors:016x}"),
+            progress: lock(&puller.shown).clone(),
+            lateness,
+        };
+        let mut all: Vec<PullerStatus> = lock(&self.0.pullers).iter().map(status).collect();
+        crate::model::sort_by(&mut all, |a, b| (&a.name, &a.selectors).cmp(&(&b.name, &b.selectors)));
+        all
     }
 
-    fn puller(&self, request: &ResyncRequest, sets: &[Vec<Matcher>], now: Timestamp) -> Arc<Puller> {
-        let key = (request.name.clone(), selectors_hash(sets));
+    fn lateness(&self) -> Duration {
+        Duration::from_millis(self.0.lateness_ms.load(Ordering::Relaxed))
+    }
+
+    fn puller(&self, key: &Key, now: Timestamp) -> Arc<Puller> {
         let mut pullers = lock(&self.0.pullers);
-        if let Some(puller) = pullers.get(&key) {
+        if let Some(puller) = pullers.get(key) {
             return Arc::clone(puller);
         }
         while pullers.len() >= RESYNC_PULLERS_MAX {
             let shown = pullers.iter().map(|(key, puller)| (key, lock(&puller.shown).clone()));
             let least = shown.min_by_key(|(_, progress)| (progress.was_confirmed, progress.last_used));
             let Some((least, progress)) = least.map(|(key, progress)| (key.clone(), progress)) else { break };
-            let backlog_seconds = progress.backlog_ms(now) / 1000;
+            let backlog_seconds = progress.backlog_ms(now, self.lateness()) / 1000;
             if progress.was_confirmed && backlog_seconds > 0 {
                 warn!(
                     name = least.0,
@@ -311,8 +286,8 @@ impl Pullers {
             }
             pullers.remove(&least);
         }
-        let puller = Puller::new(&key, Cursor::new(Progress::at(now - FIRST_SPAN), self.0.samples_max));
-        pullers.insert(key, Arc::clone(&puller));
+        let puller = Puller::new(key, Cursor::new(Progress::at(now - FIRST_SPAN), self.0.samples_max));
+        pullers.insert(key.clone(), Arc::clone(&puller));
         puller
     }
 }
@@ -371,7 +346,7 @@ fn restored(record: CursorRecord, samples_max: usize, now: Timestamp) -> (Key, A
         cursor.go_on_from(Timestamp(given_until), positions.collect());
     }
     let key = (record.name, record.selectors);
-    if cursor.come_back_to(now) {
+    if cursor.come_back_to(now, LATENESS_MIN) {
         warn!(name = key.0, "a kept resync cursor stands in the future: some samples may be given again");
     }
     let puller = Puller::new(&key, cursor);
@@ -406,14 +381,16 @@ mod tests {
         assert!(ResyncRequest::parse("a", "", "", "hoped").is_err());
     }
 
-    struct Forgotten;
+    /// What was kept before, and nothing that comes.
+    #[derive(Default)]
+    struct Forgetful(Vec<CursorRecord>);
 
-    impl CursorStore for Forgotten {
+    impl CursorStore for Forgetful {
         fn load(&self) -> Vec<CursorRecord> {
-            Vec::new()
+            self.0.clone()
         }
 
-        fn keep(&self, _: &[CursorRecord]) -> Result<(), super::super::CursorError> {
+        fn keep(&self, _: Vec<CursorRecord>) -> Result<(), super::super::CursorError> {
             Ok(())
         }
     }
@@ -421,7 +398,7 @@ mod tests {
     #[test]
     fn names_that_were_only_tried_displace_no_central() {
         let now = Timestamp(1_795_381_062_892);
-        let pullers = Pullers::load(Box::new(Forgotten), 1000, now);
+        let pullers = Pullers::load(Box::<Forgetful>::default(), 1000, now);
         let store = crate::store::MemoryStore::new();
         let sets = [vec![Matcher::equal("__name__", "up")]];
         let options = ReadOptions::over(TimeRange::ALL);
@@ -443,6 +420,16 @@ mod tests {
         assert_eq!(names.len(), RESYNC_PULLERS_MAX);
         assert!(names.contains(&"home".to_owned()), "{names:?}");
         assert!(!names.contains(&"try-1".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn after_a_restart_what_may_come_late_is_no_backlog() {
+        let now = Timestamp(1_795_381_062_892);
+        let settled = now - LATENESS_MAX - Duration::from_secs(10);
+        let record = CursorRecord { name: "home".to_owned(), settled_ms: settled.0, ..CursorRecord::default() };
+        let pullers = Pullers::load(Box::new(Forgetful(vec![record])), 1000, now);
+        pullers.allow_lateness(LATENESS_MAX);
+        assert_eq!(pullers.status()[0].backlog_ms(now), 10_000);
     }
 
     #[test]

@@ -78,6 +78,17 @@ struct Kept {
     fingerprint: tokio::sync::Mutex<u64>,
 }
 
+/// What a look at the waiting alerts has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// The file was written.
+    Anew,
+    /// It says already which ones wait.
+    AsItWas,
+    /// None waits, and it says so; or there is no file.
+    Empty,
+}
+
 struct State {
     external_labels: Labels,
     relabel_rules: Vec<RelabelRule>,
@@ -351,14 +362,14 @@ impl Inner {
         set.fleet = found;
     }
 
-    /// Brings the file up to date; false if it is already, or if there is none.
-    async fn keep(&self) -> bool {
-        let Some(kept) = self.kept.clone() else { return false };
+    /// Brings the file, if there is one, up to date.
+    async fn keep(&self) -> Look {
+        let Some(kept) = self.kept.clone() else { return Look::Empty };
         let mut kept_now = kept.fingerprint.lock().await;
         let waiting = self.state().waiting(self.clock.now());
         let now = fingerprint(&waiting);
         if *kept_now == now {
-            return false;
+            return if waiting.is_empty() { Look::Empty } else { Look::AsItWas };
         }
         let written_by = Arc::clone(&kept);
         let write = move || {
@@ -371,7 +382,7 @@ impl Inner {
             // Panics abort; a cancelled task means that the runtime is ending.
             Err(_) => {}
         }
-        true
+        Look::Anew
     }
 }
 
@@ -409,14 +420,13 @@ async fn keep(notifier: Weak<Inner>) {
     loop {
         sleep(KEEP_LOOK_INTERVAL).await;
         let Some(notifier) = notifier.upgrade() else { return };
-        if notifier.keep().await {
-            drop(notifier);
-            sleep(KEEP_WRITE_INTERVAL).await;
-        } else if notifier.state().waiting(notifier.clock.now()).is_empty() {
-            let arrived = Arc::clone(&notifier.arrived);
-            drop(notifier);
+        let (look, arrived) = (notifier.keep().await, Arc::clone(&notifier.arrived));
+        drop(notifier);
+        match look {
+            Look::Anew => sleep(KEEP_WRITE_INTERVAL).await,
+            Look::AsItWas => {}
             // Out or over, it makes no difference: the next look tells.
-            drop(timeout(KEEP_QUIET_INTERVAL, arrived.notified()).await);
+            Look::Empty => drop(timeout(KEEP_QUIET_INTERVAL, arrived.notified()).await),
         }
     }
 }

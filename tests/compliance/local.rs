@@ -134,7 +134,7 @@ impl CursorStore for Nothing {
         Vec::new()
     }
 
-    fn keep(&self, _: &[CursorRecord]) -> Result<(), CursorError> {
+    fn keep(&self, _: Vec<CursorRecord>) -> Result<(), CursorError> {
         Ok(())
     }
 }

@@ -11,8 +11,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ask;
-use super::finding::{self, Finding, Severity};
-use super::{fail, print, print_error};
+use super::finding::{self, Finding};
+use super::{fail, print};
 use crate::client::ClientSettings;
 
 /// Checks a central or a site; whether nothing is wrong with it.
@@ -26,11 +26,8 @@ pub fn run(url: &str, http_config: Option<&Path>) -> bool {
         Err(reason) => return fail(&reason),
     };
     print(&finding::text(&findings));
-    let problems = findings.iter().filter(|finding| finding.severity == Severity::Problem).count();
-    if problems > 0 {
-        print_error(&format!("{problems} to mend\n"));
-    }
-    problems == 0
+    finding::tell_problems(&findings);
+    finding::problems(&findings) == 0
 }
 
 /// What an endpoint of the API gives under `data`.

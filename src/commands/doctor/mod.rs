@@ -11,8 +11,8 @@ mod listener;
 mod power;
 mod storage;
 
-use super::finding::{self, Finding, Severity};
-use super::{print, print_error};
+use super::finding::{self, Finding};
+use super::print;
 use crate::cli::Doctor;
 use crate::clock::read_kernel_clock;
 use host::Host;
@@ -22,11 +22,10 @@ pub fn run(doctor: &Doctor) -> bool {
     let findings = look(doctor);
     let text = if doctor.as_json { finding::json(&findings) } else { finding::text(&findings) };
     print(&text);
-    let problems = findings.iter().filter(|finding| finding.severity == Severity::Problem).count();
-    if problems > 0 && !doctor.as_json {
-        print_error(&format!("{problems} to mend\n"));
+    if !doctor.as_json {
+        finding::tell_problems(&findings);
     }
-    problems == 0
+    finding::problems(&findings) == 0
 }
 
 fn look(doctor: &Doctor) -> Vec<Finding> {

@@ -120,7 +120,7 @@ pub(super) struct Given {
 
 /// How far one puller has been given samples: what is shown and kept of a cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub struct Progress {
     /// Everything up to this has been given, of all series, but for the holes.
     pub settled: Timestamp,
     /// Spans that were passed over, oldest first, without overlaps. The start is excluded, the end
@@ -140,13 +140,11 @@ pub(super) struct Progress {
     pub was_confirmed: bool,
     /// The age that was asked for with the reply that was confirmed last.
     pub age_max: Duration,
-    /// How late samples may come into the store.
-    pub lateness: Duration,
 }
 
 impl Progress {
     /// Everything up to `settled` has been given.
-    pub fn at(settled: Timestamp) -> Self {
+    pub(super) fn at(settled: Timestamp) -> Self {
         Self {
             settled,
             holes: Vec::new(),
@@ -157,21 +155,15 @@ impl Progress {
             is_confirmed: false,
             was_confirmed: false,
             age_max: Duration::ZERO,
-            lateness: LATENESS_MIN,
         }
     }
 
-    /// Milliseconds of samples that the puller has not confirmed: at its end, and in holes.
-    pub fn backlog_ms(&self, now: Timestamp) -> i64 {
-        let settled = self.settled + self.lateness;
-        backlog_ms(settled, &self.holes, now)
+    /// Milliseconds of samples that the puller has not confirmed: at its end, and in holes. Samples may come into the store so
+    /// late: the newest of that length are no backlog.
+    pub(super) fn backlog_ms(&self, now: Timestamp, lateness: Duration) -> i64 {
+        let behind = now.since(self.settled + lateness).max(0);
+        behind + self.holes.iter().map(|hole| hole.end.since(hole.start)).sum::<i64>()
     }
-}
-
-/// Milliseconds of samples that are neither given up to `given` at the end nor in holes.
-pub(super) fn backlog_ms(given: Timestamp, holes: &[TimeRange], now: Timestamp) -> i64 {
-    let behind = now.since(given).max(0);
-    behind + holes.iter().map(|hole| hole.end.since(hole.start)).sum::<i64>()
 }
 
 /// What one puller is given next.
@@ -278,8 +270,8 @@ impl Cursor {
     }
 
     /// Goes back if the clock was once ahead: by the first span, as for a new puller. Whether it had to.
-    pub fn come_back_to(&mut self, now: Timestamp) -> bool {
-        if self.progress.settled <= now && self.given_until <= now + self.progress.lateness {
+    pub fn come_back_to(&mut self, now: Timestamp, lateness: Duration) -> bool {
+        if self.progress.settled <= now && self.given_until <= now + lateness {
             return false;
         }
         self.progress.settled = self.progress.settled.min(now - FIRST_SPAN);
@@ -298,12 +290,11 @@ impl Cursor {
 
     /// What the puller is given now. Moves the cursor for the reply before if that was read.
     pub fn next(&mut self, turn: &Turn<'_>) -> Result<Given, StoreError> {
-        if self.come_back_to(turn.now) {
+        if self.come_back_to(turn.now, turn.lateness) {
             warn!("a resync cursor stood in the future: the clock was set back, and some samples may be given again");
         }
         self.confirm(turn);
         self.progress.receipt = turn.receipt;
-        self.progress.lateness = turn.lateness;
         self.span_floor_ms = SPAN_MIN_MS;
         if turn.receipt == Receipt::Assumed {
             self.samples_max = self.samples_max.min(self.assumed_samples_max);
@@ -320,7 +311,7 @@ impl Cursor {
             self.ask_for_less();
         }
         let series = outcome?;
-        self.watch_growth(turn.now);
+        self.watch_growth(turn);
         let is_taken = self.pending.last().map(|pending| Arc::clone(&pending.is_taken)).unwrap_or_default();
         Ok(Given { series, is_taken })
     }
@@ -358,8 +349,8 @@ impl Cursor {
     }
 
     /// Warns once when the bound cuts off more than the pulls catch up with.
-    fn watch_growth(&mut self, now: Timestamp) {
-        let backlog_ms = self.progress.backlog_ms(now);
+    fn watch_growth(&mut self, turn: &Turn<'_>) {
+        let backlog_ms = self.progress.backlog_ms(turn.now, turn.lateness);
         let (replies, before_ms) = self.growth;
         let is_cut = self.front_span_ms != i64::MAX || self.hole_span_ms != i64::MAX;
         let replies = if is_cut && backlog_ms > before_ms { replies.saturating_add(1) } else { 0 };

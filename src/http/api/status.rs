@@ -116,26 +116,27 @@ pub(super) fn resync(api: &Api) -> Answer {
 }
 
 fn push_puller(json: &mut Json, puller: &PullerStatus, now: Timestamp) {
+    let progress = &puller.progress;
     json.object(|json| {
         json.key("name").string(&puller.name);
         json.key("selectors").string(&puller.selectors);
-        json.key("cursor").date(Some(puller.settled));
-        json.key("holes").list(&puller.holes, |json, hole| {
+        json.key("cursor").date(Some(progress.settled));
+        json.key("holes").list(&progress.holes, |json, hole| {
             json.object(|json| {
                 json.key("start").date(Some(hole.start));
                 json.key("end").date(Some(hole.end));
             });
         });
-        json.key("lastPull").date(Some(puller.last_used));
-        json.key("lagSeconds").float(now.since(puller.last_used).max(0) as f64 / 1000.0);
+        json.key("lastPull").date(Some(progress.last_used));
+        json.key("lagSeconds").float(now.since(progress.last_used).max(0) as f64 / 1000.0);
         json.key("backlogSeconds").float(puller.backlog_ms(now) as f64 / 1000.0);
-        json.key("receipt").string(match puller.receipt {
+        json.key("receipt").string(match progress.receipt {
             Receipt::Proved => "proved",
             Receipt::Assumed => "assumed",
         });
-        json.key("lastReplyConfirmed").bool(puller.is_confirmed);
-        json.key("samplesGiven").integer(puller.given_total);
-        json.key("samplesResent").integer(puller.resent_total);
+        json.key("lastReplyConfirmed").bool(progress.is_confirmed);
+        json.key("samplesGiven").integer(progress.given_total);
+        json.key("samplesResent").integer(progress.resent_total);
     });
 }
 

@@ -185,7 +185,7 @@ impl CursorStore for ForgottenCursors {
         Vec::new()
     }
 
-    fn keep(&self, _: &[CursorRecord]) -> Result<(), CursorError> {
+    fn keep(&self, _: Vec<CursorRecord>) -> Result<(), CursorError> {
         Ok(())
     }
 }

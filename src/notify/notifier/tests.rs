@@ -183,9 +183,9 @@ async fn what_nobody_has_taken_is_told_after_a_restart() {
         tokio::task::yield_now().await;
     }
     before.send(vec![alert("Disk"), down.clone()]);
-    assert!(before.0.keep().await, "alerts have come");
+    assert_eq!(before.0.keep().await, Look::Anew, "alerts have come");
     before.send(vec![alert("Disk"), down]);
-    assert!(!before.0.keep().await, "they were told again");
+    assert_eq!(before.0.keep().await, Look::AsItWas, "they were told again");
     // Neither is told to stop: the process is killed.
     drop(before);
 
