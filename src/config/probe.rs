@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::paths::Folder;
 use super::{client, discovery, size};
 use crate::client::Encoding;
-use crate::client::dns_records::{class_number, code_number, type_number};
+use crate::client::dns_records::{Question, class_number, code_number, encode_question, type_number};
 use crate::collect::probe::{
     DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, Module, Network, PAYLOAD_BYTES_MAX, ProbeSettings,
     ProberSettings, QueryResponse, RecordRules, TcpProbe,
@@ -25,7 +25,7 @@ const BUILT_IN: &str = include_str!("probe.yml");
 const PARAMS: [&str; 3] = ["module", "target", "hostname"];
 
 /// Keys of a client, which a job has for its exporter.
-const CLIENT_KEYS: [&str; 12] = [
+const CLIENT_KEYS: [&str; 13] = [
     "basic_auth",
     "authorization",
     "bearer_token",
@@ -38,6 +38,7 @@ const CLIENT_KEYS: [&str; 12] = [
     "proxy_connect_header",
     "follow_redirects",
     "http_headers",
+    "enable_http2",
 ];
 
 const PROBERS: [&str; 4] = ["http", "tcp", "icmp", "dns"];
@@ -367,9 +368,13 @@ fn icmp(section: Section<'_>) -> IcmpProbe {
 
 fn dns(field: &Field<'_>, folder: &Folder) -> Option<DnsProbe> {
     let section = field.section();
-    let query_name = section.text("query_name");
-    if query_name.is_none() {
-        section.problem("query_name", "a query_name is needed; `.` is the root");
+    let query_name = section.text("query_name").filter(|name| !name.is_empty());
+    match &query_name {
+        None => section.problem("query_name", "a query_name is needed; `.` is the root"),
+        Some(name) if !is_askable(name) => {
+            section.problem("query_name", "is not a name: at most 253 bytes in parts of 1 to 63 between dots");
+        }
+        Some(_) => {}
     }
     let over_tcp = section.get("transport_protocol").and_then(|field| transport_is_tcp(&field)).unwrap_or(false);
     let over_tls = section.boolean("dns_over_tls").unwrap_or(false);
@@ -401,6 +406,11 @@ fn dns(field: &Field<'_>, folder: &Folder) -> Option<DnsProbe> {
     };
     section.finish(|_| None);
     query_name.map(|_| settings)
+}
+
+/// Whether a name fits into a question.
+fn is_askable(name: &str) -> bool {
+    encode_question(0, &Question { name, record_type: 1, class: 1, recursion_desired: false }).is_some()
 }
 
 fn transport_is_tcp(field: &Field<'_>) -> Option<bool> {
