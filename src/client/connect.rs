@@ -14,7 +14,7 @@ use super::proxy::{Proxies, Proxy, ProxyKind};
 use super::resolve::Resolver;
 use super::socks;
 use super::tls::{ALPN_HTTP2, Tls};
-use super::url::Url;
+use super::url::{Url, without_zone};
 use super::{ClientError, ClientSettings, Deadline, ProxySettings, Scheme};
 
 /// The longest reply of a proxy to CONNECT.
@@ -97,6 +97,10 @@ impl Connector {
     /// A way through the proxy: to the server, or for `http` to a proxy that is given whole addresses.
     pub(super) async fn tunnel(&self, proxy: &Proxy, url: &Url, deadline: &Deadline) -> Result<Connected, ClientError> {
         let address = &proxy.url;
+        if without_zone(&url.host) != url.host {
+            let reason = format!("{} is behind an interface of this machine; list it in no_proxy", url.host);
+            return Err(ClientError::Proxy { proxy: address.host_and_port(), reason });
+        }
         let mut stream = self.open(address, deadline).await?;
         if proxy.kind == ProxyKind::Socks5 {
             let asked = socks::ask(&mut stream, address, url);

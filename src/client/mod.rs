@@ -34,11 +34,11 @@ mod wire;
 pub use connect::Stream;
 pub use deadline::Deadline;
 pub use error::ClientError;
-pub use file::SecretText;
+pub use file::{SecretText, read_file};
 pub use proxy::in_network;
 pub use request::{Request, Response};
 pub use resolve::Resolver;
-pub use send::{Client, REDIRECTS_MAX, may_have_credentials};
+pub use send::{Client, REDIRECTS_MAX, is_credential_header, may_have_credentials};
 pub use settings::{
     Authorization, BasicAuth, ClientSettings, HeaderValues, OAuth2, ProxySettings, SecretSource, TlsSettings,
     TlsVersion,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::url::{Url, host_address, split_host_port};
+use super::url::{Url, host_address, split_host_port, without_zone};
 use super::{ClientError, ProxySettings, Scheme};
 
 /// The way out, checked.
@@ -108,7 +108,7 @@ impl Exceptions {
 
     fn contain(&self, url: &Url) -> bool {
         let host = url.host.trim_end_matches('.').to_ascii_lowercase();
-        let address = host_address(&host);
+        let address = host_address(without_zone(&host));
         if self.all || host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
             return true;
         }
@@ -183,6 +183,7 @@ mod tests {
             ("10.0.0.0/8", "http://11.1.2.3", false),
             ("0.0.0.0/0", "http://11.1.2.3", true),
             ("fd00::/8", "http://[fd12::1]", true),
+            ("fe80::/10", "http://[fe80::1%25eth0]", true),
             ("10.0.0.1", "http://10.0.0.1:9100", true),
             ("10.0.0.1:9", "http://10.0.0.1:9100", false),
             ("x", "http://localhost", true),

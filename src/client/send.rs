@@ -149,8 +149,7 @@ impl Inner {
         if trusted {
             self.credentials.apply(&mut headers, &request.url, deadline).await?;
         } else {
-            headers.remove(header::AUTHORIZATION);
-            headers.remove(header::COOKIE);
+            CREDENTIAL_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
         }
         headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
         let encoding = if request.accept_gzip { "gzip" } else { "identity" };
@@ -185,6 +184,15 @@ impl Inner {
         let url = request.url.join(&String::from_utf8_lossy(location))?;
         Ok(Some(Request { url, ..request.clone() }))
     }
+}
+
+/// Headers that may hold credentials: those of Go's client.
+const CREDENTIAL_HEADERS: [&str; 6] =
+    ["authorization", "cookie", "cookie2", "proxy-authenticate", "proxy-authorization", "www-authenticate"];
+
+/// Whether a header may hold credentials, which go where [`may_have_credentials`] says.
+pub fn is_credential_header(name: &str) -> bool {
+    CREDENTIAL_HEADERS.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Credentials go to the host they are meant for, and never from an encrypted connection to one in the clear.

@@ -17,7 +17,7 @@ use super::pool::{Lease, Pool, Sender};
 use super::request::USER_AGENT;
 use super::resolve::ask_now;
 use super::tls::Tls;
-use super::url::host_address;
+use super::url::addresses_meant;
 use super::wire::{WAITING, http_error};
 use super::{ClientError, ClientSettings, Deadline, Request, Response, Scheme, TlsSettings};
 
@@ -71,7 +71,7 @@ pub struct Exchange<'a> {
     pub authority: &'a str,
     /// The name that the certificate must be for.
     pub server_name: &'a str,
-    /// Whether credentials are sent.
+    /// Whether the settings' credentials are sent. What the request itself carries goes in any case.
     pub trusted: bool,
     /// How the body is decoded.
     pub encoding: Encoding,
@@ -141,10 +141,15 @@ impl Dialer {
         times: &mut Times,
     ) -> Result<Connected, ClientError> {
         let url = &exchange.request.url;
-        if host_address(&url.host).is_some_and(|address| !may_reach(address)) {
+        if addresses_meant(&url.host).into_iter().any(|address| !may_reach(address)) {
             return Err(refused(&url.host));
         }
         if let Some(proxy) = self.connector.proxy_for(url) {
+            if !url.host.is_ascii() {
+                // A proxy may take other alphabets' digits for an address.
+                let reason = "towards a proxy, a name is to be written in ASCII (`xn--…`)";
+                return Err(ClientError::Url { url: url.to_string(), reason });
+            }
             times.looked_up = times.started;
             let connected = self.connector.tunnel(proxy, url, deadline).await?;
             times.connected = Some(Instant::now());
@@ -182,8 +187,6 @@ impl Dialer {
         let mut headers = exchange.request.headers.clone();
         if exchange.trusted {
             self.credentials.apply(&mut headers, &exchange.request.url, deadline).await?;
-        } else {
-            headers.remove(header::AUTHORIZATION);
         }
         headers.entry(header::USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT));
         Ok(headers)

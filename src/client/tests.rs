@@ -387,3 +387,44 @@ fn settings_that_contradict_each_other() {
         assert!(error.starts_with(expected), "{error}");
     }
 }
+
+/// What a proxy might take for a forbidden address is not handed to it.
+#[tokio::test]
+async fn steps_through_a_proxy_refuse_addresses_in_disguise() {
+    let proxy = fixed(response("", b"proxied")).await;
+    let proxy = ProxySettings { url: Some(Secret::new(proxy)), ..ProxySettings::default() };
+    let dialer = Dialer::new(&ClientSettings { proxy, ..ClientSettings::default() }).expect("valid");
+    let may_reach = |address: std::net::IpAddr| match address {
+        std::net::IpAddr::V4(v4) => !v4.is_link_local(),
+        std::net::IpAddr::V6(v6) => v6.segments()[0] != 0xfe80,
+    };
+    let (forbidden, spelling) = ("only if allowed_networks lists them", "is to be written in ASCII");
+    let cases = [
+        ("a.lan", ""),
+        ("10.0.0.1", ""),
+        ("167772161", ""),
+        ("169.254.169.254", forbidden),
+        ("2852039166", forbidden),
+        ("0xa9fea9fe", forbidden),
+        ("169.254.43518", forbidden),
+        ("0251.0376.0251.0376", forbidden),
+        ("0169.0254.0169.0254", forbidden),
+        ("[fe80::1%25lo]", forbidden),
+        ("[fd00::1%25lo]", "fd00::1%lo is behind an interface of this machine; list it in no_proxy"),
+        ("\u{ff11}69.254.169.254", spelling),
+    ];
+    for (host, expected) in cases {
+        let request = Request::get(Url::parse(&format!("http://{host}/")).expect(host));
+        let exchange = Exchange {
+            request: &request,
+            authority: &request.url.authority(),
+            server_name: &request.url.host,
+            trusted: true,
+            encoding: Encoding::Identity,
+        };
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let answer = dialer.exchange(&exchange, &may_reach, &deadline, &mut Times::default()).await;
+        let found = answer.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(found.contains(expected) && found.is_empty() == expected.is_empty(), "{host}: {found:?}");
+    }
+}

@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::file::{SecretText, Stamp};
 use super::trust::{Roots, Verifier};
-use super::url::bracketed;
+use super::url::{bracketed, without_zone};
 use super::{ClientError, Deadline, Stream, TlsSettings, TlsVersion};
 
 /// What a server answers in the handshake if it is to be spoken to in HTTP/2.
@@ -59,7 +59,7 @@ impl Tls {
 
     /// The name that the server's certificate must be for.
     pub(super) fn server_name(&self, host: &str) -> Result<ServerName<'static>, ClientError> {
-        let name = self.settings.server_name.as_deref().unwrap_or(host);
+        let name = self.settings.server_name.as_deref().unwrap_or(without_zone(host));
         ServerName::try_from(name.to_owned())
             .map_err(|_| ClientError::Tls { host: name.to_owned(), reason: "it is not a valid server name".to_owned() })
     }

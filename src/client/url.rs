@@ -4,7 +4,7 @@
 //! request line may not hold are percent-encoded, the host is checked, user and password are taken out.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ClientError;
 use crate::model::Secret;
@@ -73,7 +73,9 @@ impl Url {
             Some((user, host_port)) => (Some(parse_user(user)), host_port),
             None => (None, authority),
         };
-        let (host, port) = split_host_port(host_port).ok_or_else(|| malformed("its host or port is not valid"))?;
+        // RFC 6874: an address spells the percent sign in front of an interface as every other one.
+        let host_port = host_port.replacen("%25", "%", usize::from(host_port.starts_with('[')));
+        let (host, port) = split_host_port(&host_port).ok_or_else(|| malformed("its host or port is not valid"))?;
         Ok(Self { scheme, host, port, path_and_query: request_target(tail), user })
     }
 
@@ -107,7 +109,7 @@ impl Url {
 
     /// Host and port as the `Host` header has them: the interface of a link-local address is this machine's own.
     pub fn authority(&self) -> String {
-        let host = bracketed(self.host.split('%').next().unwrap_or(""));
+        let host = bracketed(without_zone(&self.host));
         match self.port {
             Some(port) => format!("{host}:{port}"),
             None => host,
@@ -155,7 +157,11 @@ pub fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
-            host.split('%').next()?.parse::<Ipv6Addr>().ok()?;
+            let (address, zone) = host.split_once('%').unwrap_or((host, "-"));
+            address.parse::<Ipv6Addr>().ok()?;
+            if zone.is_empty() || !zone.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return None;
+            }
             (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
         }
         None => match text.split_once(':') {
@@ -175,9 +181,44 @@ pub fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
     Some((host.to_owned(), port))
 }
 
-/// The host as an address, if it is one.
+/// The host as an address, if it is one without an interface.
 pub fn host_address(host: &str) -> Option<IpAddr> {
     host.parse().ok()
+}
+
+/// A host without the interface of a link-local address, which means something on this machine alone.
+pub fn without_zone(host: &str) -> &str {
+    host.split('%').next().unwrap_or(host)
+}
+
+/// The addresses that somebody may take a host for, beside the address that it spells: others read numbers as
+/// inet_aton(3) does, a number behind zeros in base 8 or 10.
+pub fn addresses_meant(host: &str) -> Vec<IpAddr> {
+    if let Some(address) = host_address(without_zone(host)) {
+        return vec![address];
+    }
+    [8, 10].into_iter().filter_map(|radix| number_address(host, radix)).map(IpAddr::V4).collect()
+}
+
+/// One to four numbers between dots, of which the last fills what is left.
+fn number_address(host: &str, radix_behind_zero: u32) -> Option<Ipv4Addr> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let parts: Vec<u32> = host.split('.').map(|part| number(part, radix_behind_zero)).collect::<Option<_>>()?;
+    let (last, front) = parts.split_last()?;
+    let room = 32_u32.checked_sub(8 * u32::try_from(front.len()).ok()?).filter(|room| *room > 0)?;
+    let fits = front.iter().all(|part| *part < 256) && u64::from(*last) < 1 << room;
+    let bits = front.iter().enumerate().fold(*last, |bits, (index, part)| bits | (part & 255) << (24 - 8 * index));
+    fits.then_some(Ipv4Addr::from_bits(bits))
+}
+
+fn number(text: &str, radix_behind_zero: u32) -> Option<u32> {
+    let (digits, radix) = match (text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")), text.strip_prefix('0')) {
+        (Some(""), _) => ("0", 16),
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, radix_behind_zero),
+        _ => (text, 10),
+    };
+    u32::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))
 }
 
 /// Appends `text` as one part of a query or a form: everything but letters, digits and `-._~` encoded, a space as `+`.
@@ -317,14 +358,29 @@ mod tests {
             ("https://[::1]:9/p q/ü#f", "https://[::1]:9/p%20q/%C3%BC"),
             ("http://u:p%40@h/x", "http://h/x"),
             ("http://h:/x", "http://h/x"),
+            ("http://[fe80::1%25eth0]:9/x", "http://[fe80::1]:9/x"),
         ];
         for (text, expected) in cases {
             assert_eq!(Url::parse(text).expect(text).to_string(), expected, "{text}");
         }
-        let bad =
-            ["", "a", "ftp://a", "http://", "http://a:b", "http://a:70000", "http://[::1", "http://a b", "http://::1"];
+        let bad = [
+            "",
+            "a",
+            "ftp://a",
+            "http://",
+            "http://a:b",
+            "http://a:70000",
+            "http://[::1",
+            "http://a b",
+            "http://::1",
+            "http://[fe80::1%]",
+            "http://[fe80::1%a\r\nb]",
+        ];
         for text in bad {
             assert!(Url::parse(text).is_err(), "{text}");
+        }
+        for text in ["http://[fe80::1%25eth0.7]/", "http://[fe80::1%eth0.7]/"] {
+            assert_eq!(Url::parse(text).expect(text).host, "fe80::1%eth0.7");
         }
         let user = Url::parse("http://u:p%40@h").expect("valid").user.expect("written");
         assert_eq!((user.0.as_str(), user.1.expose()), ("u", "p@"));
@@ -346,6 +402,32 @@ mod tests {
         ];
         for (reference, expected) in cases {
             assert_eq!(base.join(reference).expect(reference).to_string(), expected, "{reference}");
+        }
+    }
+
+    #[test]
+    fn numbers_may_be_taken_for_addresses() {
+        let cases: [(&str, &[&str]); 16] = [
+            ("10.0.0.1", &["10.0.0.1"]),
+            ("fe80::1%eth0", &["fe80::1"]),
+            ("2852039166", &["169.254.169.254", "169.254.169.254"]),
+            ("0xa9fea9fe", &["169.254.169.254", "169.254.169.254"]),
+            ("0XA9FE.0xa9fe", &[]),
+            ("169.254.43518", &["169.254.169.254", "169.254.169.254"]),
+            ("169.16689662", &["169.254.169.254", "169.254.169.254"]),
+            ("169.254.169.254.", &["169.254.169.254", "169.254.169.254"]),
+            ("0251.0376.0xa9.254", &["169.254.169.254"]),
+            ("0169.0254.0169.0254", &["169.254.169.254"]),
+            ("010.1", &["8.0.0.1", "10.0.0.1"]),
+            ("0x.1", &["0.0.0.1", "0.0.0.1"]),
+            ("4294967296", &[]),
+            ("1.2.3.4.5", &[]),
+            ("256.1", &[]),
+            ("a.lan", &[]),
+        ];
+        for (host, expected) in cases {
+            let found: Vec<String> = addresses_meant(host).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{host}");
         }
     }
 

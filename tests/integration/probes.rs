@@ -319,7 +319,10 @@ fn stored(address: &str, case: &str) -> Result<Values, String> {
 fn echo_requests_need_a_right() {
     let forbidden = "this process may not send ICMP echo requests: widen net.ipv4.ping_group_range";
     for (range, expected, error) in [("0 0", 1.0, ""), ("1 0", 0.0, forbidden)] {
-        let Some(site) = Namespaced::start(range) else { return };
+        let config = "global: {scrape_interval: 1s}\nscrape_configs: [{job_name: p, collector: probe, \
+                      params: {module: [icmp]}, static_configs: [{targets: [127.0.0.1, '127.0.0.2']}]}]\n";
+        let range = format!("echo {range} >/proc/sys/net/ipv4/ping_group_range");
+        let Some(site) = Namespaced::start(&range, config, "127.0.0.1:9090") else { return };
         for (family, value) in [("up", expected), ("probe_success", expected)] {
             let query = format!("min({family}) or vector(0)");
             eventually(PATIENCE, &query, || {
@@ -334,23 +337,46 @@ fn echo_requests_need_a_right() {
     }
 }
 
+/// A link-local address means something together with an interface alone, which every prober is told.
+#[test]
+fn link_local_addresses_come_with_their_interface() {
+    let config = "
+global: {scrape_interval: 1s}
+scrape_configs:
+  - job_name: p
+    collector: probe
+    allowed_networks: ['fe80::/10']
+    static_configs:
+      - targets: ['http://[fe80::1%25here]:9090/-/healthy', 'http://[fe80::1%here]:9090/-/healthy']
+      - {targets: ['[fe80::1%here]:9090'], labels: {__param_module: tcp_connect}}
+      - {targets: ['fe80::1%here'], labels: {__param_module: icmp}}
+";
+    let preparation = "echo 0 0 >/proc/sys/net/ipv4/ping_group_range && ip link add here type veth peer name there && \
+                       ip link set here up && ip link set there up && ip addr add fe80::1/64 dev here nodad";
+    if !Path::new("/proc/net/if_inet6").exists() {
+        return;
+    }
+    let Some(site) = Namespaced::start(preparation, config, "[::]:9090") else { return };
+    eventually(PATIENCE, "all succeed", || {
+        let found = site.ask(&["query", "instant", &site.url(), "sum(probe_success)"]);
+        if found.contains("=> 4 @") { Ok(()) } else { Err(format!("{found}\n{}", site.process.output())) }
+    });
+}
+
 /// An outpost in a network namespace of its own that probes it.
 struct Namespaced {
     process: Process,
-    address: String,
     _folder: tempfile::TempDir,
 }
 
 impl Namespaced {
-    fn start(range: &str) -> Option<Self> {
+    fn start(preparation: &str, config: &str, listen_address: &str) -> Option<Self> {
         let folder = tempfile::TempDir::new().unwrap();
-        let config = "global: {scrape_interval: 1s}\nscrape_configs: [{job_name: p, collector: probe, \
-                      params: {module: [icmp]}, static_configs: [{targets: [127.0.0.1, '127.0.0.2']}]}]\n";
         std::fs::write(folder.path().join("outpost.yml"), config).unwrap();
         let set_up = format!(
-            "ip link set lo up && echo {range} >/proc/sys/net/ipv4/ping_group_range && exec setpriv \
+            "ip link set lo up && {preparation} && exec setpriv \
              --bounding-set=-net_raw --inh-caps=-net_raw {} --config.file=outpost.yml --storage.path=data \
-             --web.listen-address=127.0.0.1:0 --log.level=debug",
+             --web.listen-address={listen_address} --log.level=debug",
             env!("CARGO_BIN_EXE_outpost")
         );
         let trial = "unshare -n sh -c 'echo 1 0 >/proc/sys/net/ipv4/ping_group_range'";
@@ -362,12 +388,12 @@ impl Namespaced {
         let mut command = Command::new("unshare");
         command.current_dir(folder.path()).args(["-n", "sh", "-c", &set_up]);
         let mut process = Process::start("outpost", &mut command);
-        let address = process.wait_for_field("listening", "address=");
-        Some(Self { process, address, _folder: folder })
+        process.wait_for_field("listening", "address=");
+        Some(Self { process, _folder: folder })
     }
 
     fn url(&self) -> String {
-        format!("http://{}", self.address)
+        "http://127.0.0.1:9090".to_owned()
     }
 
     /// What a command of outpost says in there.

@@ -73,11 +73,16 @@ fn pick(addresses: &[SocketAddr], choice: IpChoice) -> Option<SocketAddr> {
     preferred.or_else(|| addresses.first().filter(|_| choice.fallback)).copied()
 }
 
-/// The address itself, where IPv6 only carries one of IPv4: `::ffff:…`, `::…`, or through NAT64's usual prefix.
+/// The address itself, where IPv6 only carries one of IPv4: `::ffff:…`, `::ffff:0:…`, `::…`, or through NAT64's prefixes.
 fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] if high != 0 => {
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+            if high != 0 =>
+        {
             IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
         }
         _ => address,
@@ -112,6 +117,8 @@ mod tests {
             ("::ffff:169.254.7.9", true),
             ("::169.254.169.254", false),
             ("64:ff9b::a9fe:a9fe", false),
+            ("64:ff9b:1:2::a9fe:a9fe", false),
+            ("::ffff:0:169.254.169.254", false),
             ("100.100.100.200", false),
             ("168.63.129.16", false),
             ("192.0.0.192", false),

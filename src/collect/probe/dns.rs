@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::time::Instant;
 
 use super::address::choose;
-use super::probe::{Asked, connect_tcp, local_address};
+use super::probe::{Asked, MATCHES, connect_tcp, local_address, on_thread};
 use super::settings::{DnsProbe, RecordRules};
 use super::sheet::{Gauge, Sheet};
 use crate::client::dns_records::{Message, Question, Record, code_name, encode_question, parse_message};
@@ -67,7 +67,7 @@ impl DnsProber {
         sheet.set_of(DURATION, "phase", "request", request);
         let reply = reply?;
         let message = parse_message(&reply, id).ok_or("the answer is malformed")?;
-        self.judge(&message, sheet)
+        self.judge(asked, &message, sheet).await
     }
 
     /// The bytes of the reply. `sent` is set once there is a connection.
@@ -106,7 +106,7 @@ impl DnsProber {
         asked.within(WAITING, ask_stream(&mut stream, &query)).await
     }
 
-    fn judge(&self, message: &Message<'_>, sheet: &mut Sheet) -> Result<(), String> {
+    async fn judge(&self, asked: &Asked<'_>, message: &Message<'_>, sheet: &mut Sheet) -> Result<(), String> {
         let sections = [
             (ANSWERS, &message.answers, &self.settings.answer, "answer"),
             (AUTHORITY, &message.authority, &self.settings.authority, "authority"),
@@ -127,25 +127,35 @@ impl DnsProber {
         if !is_valid {
             return Err(format!("the response code is {}", code_name(message.code)));
         }
-        for (_, records, rules, section) in sections {
-            check_records(records, rules).map_err(|reason| format!("{section} records: {reason}"))?;
+        let checks: Vec<(Vec<String>, RecordRules, &str)> = sections
+            .into_iter()
+            .filter(|(_, _, rules, _)| **rules != RecordRules::default())
+            .map(|(_, records, rules, section)| {
+                (records.iter().filter_map(Record::text).collect(), rules.clone(), section)
+            })
+            .collect();
+        if checks.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let check = |(texts, rules, section): (Vec<String>, RecordRules, &str)| {
+            check_texts(&texts, &rules).map_err(|reason| format!("{section} records: {reason}"))
+        };
+        let matching = on_thread(&MATCHES, move || checks.into_iter().try_for_each(check));
+        asked.within("matching the records", matching).await?
     }
 }
 
-fn check_records(records: &[Record<'_>], rules: &RecordRules) -> Result<(), String> {
+/// Checks the records of a section.
+fn check_texts(texts: &[String], rules: &RecordRules) -> Result<(), String> {
     for (patterns, key) in [
         (&rules.fail_if_not_matches, "fail_if_not_matches_regexp"),
         (&rules.fail_if_none_matches, "fail_if_none_matches_regexp"),
     ] {
-        if records.is_empty() && !patterns.is_empty() {
+        if texts.is_empty() && !patterns.is_empty() {
             return Err(format!("there are none for {key}"));
         }
     }
-    let has_rules = *rules != RecordRules::default();
-    let texts: Vec<String> = records.iter().filter(|_| has_rules).filter_map(Record::text).collect();
-    for text in &texts {
+    for text in texts {
         if let Some(pattern) = rules.fail_if_matches.iter().find(|pattern| pattern.is_match(text)) {
             return Err(format!("{text:?} matches {pattern:?}"));
         }

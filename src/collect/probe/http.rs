@@ -1,6 +1,6 @@
 //! `prober: http`. Source of the rules and of the order of the checks: blackbox_exporter/prober/http.go.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::address::{choose, may_reach};
 use super::chain;
 use super::cookies::Cookies;
-use super::probe::{Asked, Verdict};
+use super::probe::{Asked, MATCHES, Verdict, on_thread};
 use super::settings::{HeaderMatch, HttpProbe};
 use super::sheet::{Gauge, Sheet};
 use crate::client::{
     Answer, ClientError, Dialer, Encoding, Exchange, REDIRECTS_MAX, Request, Response, Scheme, Session, Times, Url,
-    may_have_credentials,
+    is_credential_header, may_have_credentials, read_file,
 };
 use crate::model::SearchRegex;
 
@@ -27,8 +27,8 @@ pub const BODY_BYTES_MAX: u64 = 64 << 20;
 pub const MATCHED_BYTES_MAX: u64 = 2 << 20;
 /// The longest `body_file`.
 const BODY_FILE_BYTES_MAX: u64 = 1 << 20;
-/// Bodies that are matched at a time, each on a thread.
-static MATCHES: Semaphore = Semaphore::const_new(2);
+/// Body files that are read at a time, each on a thread.
+static BODY_FILES: Semaphore = Semaphore::const_new(2);
 /// How much of a body is read before it is looked at.
 const STEP_BYTES: usize = 64 * 1024;
 
@@ -64,7 +64,7 @@ struct Hop {
 
 #[derive(Clone)]
 struct FirstServer {
-    address: Option<IpAddr>,
+    address: Option<SocketAddr>,
     authority: String,
     server_name: String,
 }
@@ -105,9 +105,9 @@ impl HttpProber {
             let chosen = choose(&url.host, self.settings.ip, asked.allowed, sheet, &asked.deadline).await;
             sheet.set_of(DURATION, "phase", "resolve", chosen.1);
             resolve = Some(chosen.1);
-            address = Some(chosen.0?.ip());
+            address = Some(chosen.0?);
         }
-        let body = self.body().await?;
+        let body = self.body(asked).await?;
         let hop = self.first_hop(asked, url, address, body);
         let mut course = Course::default();
         let last = self.follow(asked, hop, &mut course).await;
@@ -125,17 +125,15 @@ impl HttpProber {
         proxy.url.is_some() || proxy.from_environment
     }
 
-    async fn body(&self) -> Result<Bytes, String> {
+    async fn body(&self, asked: &Asked<'_>) -> Result<Bytes, String> {
         let Some(path) = &self.settings.body_file else { return Ok(self.settings.body.clone().into()) };
-        let failed = |reason: String| format!("body_file {}: {reason}", path.display());
-        let len = tokio::fs::metadata(path).await.map_err(|error| failed(error.to_string()))?.len();
-        if len > BODY_FILE_BYTES_MAX {
-            return Err(failed(format!("{len} bytes are more than {BODY_FILE_BYTES_MAX}")));
-        }
-        tokio::fs::read(path).await.map(Bytes::from).map_err(|error| failed(error.to_string()))
+        let own = path.clone();
+        let reading = on_thread(&BODY_FILES, move || read_file(&own, BODY_FILE_BYTES_MAX));
+        let read = asked.within("reading body_file", reading).await?;
+        read.map(Bytes::from).map_err(|reason| format!("body_file {}: {reason}", path.display()))
     }
 
-    fn first_hop(&self, asked: &Asked<'_>, url: Url, address: Option<IpAddr>, body: Bytes) -> Hop {
+    fn first_hop(&self, asked: &Asked<'_>, url: Url, address: Option<SocketAddr>, body: Bytes) -> Hop {
         let configured = self.settings.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
         let host = configured.map(|(_, host)| host.clone()).or_else(|| asked.hostname.map(str::to_owned));
         let server_name = self.settings.client.tls.server_name.clone().or_else(|| host.clone());
@@ -201,7 +199,7 @@ impl HttpProber {
     fn headers(&self, hop: &Hop, trusted: bool, cookies: &Cookies) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.settings.headers {
-            if name.eq_ignore_ascii_case("host") || (!trusted && is_secret_header(name)) {
+            if name.eq_ignore_ascii_case("host") || (!trusted && is_credential_header(name)) {
                 continue;
             }
             let parsed = (name.parse::<HeaderName>(), HeaderValue::from_str(value));
@@ -315,9 +313,8 @@ impl HttpProber {
             None => {
                 let (matches, not) =
                     (self.settings.fail_if_body_matches.clone(), self.settings.fail_if_body_not_matches.clone());
-                let step = "matching the body";
-                let matched = asked.deadline.within(step, async { Ok(match_body(body.bytes, matches, not).await) });
-                matched.await.unwrap_or_else(|error| Some(error.to_string()))
+                let matching = on_thread(&MATCHES, move || match_body(&body.bytes, &matches, &not));
+                asked.within("matching the body", matching).await.unwrap_or_else(Some)
             }
         };
         sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(bad.is_some())));
@@ -342,7 +339,7 @@ impl Hop {
     /// The address to connect to in place of the name.
     fn address_url(&self) -> Url {
         match self.first_server.as_ref().and_then(|first| first.address) {
-            Some(address) => Url { host: address.to_string(), ..self.url.clone() },
+            Some(address) => Url { host: written(address), ..self.url.clone() },
             None => self.url.clone(),
         }
     }
@@ -392,6 +389,14 @@ struct Body {
     error: Option<String>,
 }
 
+/// An address as a host, with the interface that a link-local one is behind.
+fn written(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        other => other.ip().to_string(),
+    }
+}
+
 fn between(start: Option<Instant>, end: Option<Instant>) -> f64 {
     start.zip(end).map_or(0.0, |(start, end)| end.saturating_duration_since(start).as_secs_f64())
 }
@@ -401,10 +406,6 @@ fn redirect_location(response: &Response) -> Option<String> {
     let is_redirect = matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308);
     let location = response.headers.get(header::LOCATION).filter(|_| is_redirect)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned()).filter(|location| !location.is_empty())
-}
-
-fn is_secret_header(name: &str) -> bool {
-    ["authorization", "cookie", "proxy-authorization", "www-authenticate"].contains(&name.to_ascii_lowercase().as_str())
 }
 
 /// As Go's `Response.ContentLength`: -1 where it is not known.
@@ -440,17 +441,72 @@ fn header_problem(headers: &HeaderMap, rule: &HeaderMatch, fails_if_it_matches: 
     (matches == fails_if_it_matches).then(|| format!("the header {name} {verb} {:?}", rule.regexp))
 }
 
-/// Matches on a thread: the event loop goes on meanwhile.
-async fn match_body(bytes: Vec<u8>, matches: Vec<SearchRegex>, not: Vec<SearchRegex>) -> Option<String> {
-    let place = MATCHES.acquire().await.ok()?;
-    let work = tokio::task::spawn_blocking(move || {
-        let text = String::from_utf8_lossy(&bytes);
-        let bad = matches.iter().find(|pattern| pattern.is_match(&text));
-        let bad = bad.map(|pattern| format!("the body matches {pattern:?}"));
-        let missing = not.iter().find(|pattern| !pattern.is_match(&text));
-        let found = bad.or_else(|| missing.map(|pattern| format!("the body does not match {pattern:?}")));
-        drop(place);
-        found
-    });
-    work.await.unwrap_or_else(|error| Some(error.to_string()))
+/// What is wrong with a body.
+fn match_body(bytes: &[u8], matches: &[SearchRegex], not: &[SearchRegex]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let bad = matches.iter().find(|pattern| pattern.is_match(&text));
+    let bad = bad.map(|pattern| format!("the body matches {pattern:?}"));
+    let missing = not.iter().find(|pattern| !pattern.is_match(&text));
+    bad.or_else(|| missing.map(|pattern| format!("the body does not match {pattern:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::client::{ClientSettings, Deadline, ProxySettings};
+    use crate::model::Secret;
+
+    /// Answers every request with a redirect, as a server or as a proxy.
+    async fn redirecting(location: &str) -> String {
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        format!("http://{address}")
+    }
+
+    async fn probe(settings: HttpProbe, target: &str) -> String {
+        let prober = HttpProber::new(&settings).expect("valid");
+        let deadline = Deadline::after(Duration::from_secs(10));
+        let asked = Asked { target, hostname: None, deadline, allowed: &[] };
+        prober.probe(&asked, &mut Sheet::default()).await.err().unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn redirects_to_numbers_are_refused_as_addresses_are() {
+        for location in ["http://169.254.169.254/", "http://2852039166/", "//0xa9fea9fe/", "http://169.254.43518/x"] {
+            let server = redirecting(location).await;
+            let proxy = ProxySettings { url: Some(Secret::new(&server)), ..ProxySettings::default() };
+            let client = ClientSettings { proxy, ..ClientSettings::default() };
+            for client in [ClientSettings::default(), client] {
+                let settings = HttpProbe { client, skip_resolve_phase_with_proxy: true, ..HttpProbe::default() };
+                let reason = probe(settings, &server).await;
+                assert!(reason.contains("asked only if allowed_networks lists them"), "{location}: {reason:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_file_has_an_end() {
+        let settings = HttpProbe { body_file: Some("/dev/zero".into()), ..HttpProbe::default() };
+        assert_eq!(probe(settings, "127.0.0.1:1").await, "body_file /dev/zero: it has more than 1048576 bytes");
+    }
+
+    #[test]
+    fn interfaces_stay_with_their_addresses() {
+        for (address, expected) in
+            [("10.0.0.1:0", "10.0.0.1"), ("[fd00::1]:0", "fd00::1"), ("[fe80::1%3]:0", "fe80::1%3")]
+        {
+            assert_eq!(written(address.parse().expect(address)), expected);
+        }
+    }
 }

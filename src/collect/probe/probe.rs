@@ -4,9 +4,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::settings::Network;
 use crate::client::{ClientError, Deadline};
+
+/// Matches at a time of patterns against what is long, each on a thread.
+pub(super) static MATCHES: Semaphore = Semaphore::const_new(2);
 
 /// One probe.
 pub(super) struct Asked<'a> {
@@ -30,6 +34,20 @@ impl Asked<'_> {
         let named = async { work.await.map_err(|error| ClientError::Http { step, reason: error.to_string() }) };
         self.deadline.within(step, named).await.map_err(|error| error.to_string())
     }
+}
+
+/// A thread for what would hold up the event loop. Who is waited for no longer keeps his place until he is done.
+pub(super) async fn on_thread<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let place = places.acquire().await.map_err(io::Error::other)?;
+    let done = tokio::task::spawn_blocking(move || {
+        let result = work();
+        drop(place);
+        result
+    });
+    done.await.map_err(io::Error::other)
 }
 
 /// A verdict under way: the first thing that is wrong stays.
@@ -84,4 +102,31 @@ pub(super) async fn connect_tcp(
 pub(super) fn local_address(address: SocketAddr, source: Option<IpAddr>) -> SocketAddr {
     let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     SocketAddr::new(source.unwrap_or(any), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// One thread for everything that is awaited: what runs there keeps all others waiting.
+    #[tokio::test]
+    async fn what_takes_long_holds_up_nobody() {
+        static PLACES: Semaphore = Semaphore::const_new(1);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let long = on_thread(&PLACES, move || receiver.recv_timeout(Duration::from_secs(10)));
+        let other = async { sender.send(7).expect("somebody waits") };
+        let (found, ()) = tokio::join!(long, other);
+        assert_eq!(found.expect("it ran"), Ok(7));
+        // A place that is given up is free once its work is done, not before.
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let asked = Asked { target: "", hostname: None, deadline: Deadline::after(Duration::ZERO), allowed: &[] };
+        let given_up = asked.within("matching", on_thread(&PLACES, move || receiver.recv())).await;
+        assert!(given_up.expect_err("no time").ends_with("while matching"));
+        assert_eq!(PLACES.available_permits(), 0);
+        sender.send(()).expect("it still waits");
+        assert_eq!(on_thread(&PLACES, || 8).await.expect("a place"), 8);
+    }
 }

@@ -6,18 +6,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::address::choose;
 use super::chain;
 use super::http::FAILED_DUE_TO_REGEX;
-use super::probe::{Asked, connect_tcp};
+use super::probe::{Asked, MATCHES, connect_tcp, on_thread};
 use super::settings::{QueryResponse, TcpProbe};
 use super::sheet::{Gauge, Sheet};
 use crate::client::url::split_host_port;
 use crate::client::{ClientError, Session, Stream, TlsDialer};
+use crate::model::SearchRegex;
 
 /// The longest line that is looked at, as in Go's `bufio.Scanner`.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// What one `expect` reads at most in search of its line.
 pub const EXPECT_BYTES_MAX: usize = 1 << 20;
 
-/// What is read at a time, at least.
+/// What is read at a time, at least; longer lines are matched on a thread.
 const PIECE_BYTES: usize = 4096;
 
 const FAILED_DUE_TO_BYTES: Gauge = ("probe_failed_due_to_bytes", "Indicates if probe failed due to bytes");
@@ -108,12 +109,12 @@ impl TcpProber {
     ) -> Result<Vec<u8>, String> {
         let Some(pattern) = &step.expect else { return Ok(Vec::new()) };
         let send = String::from_utf8_lossy(&step.send);
-        let mut templates = vec![send.as_ref()];
-        templates.extend(step.labels.iter().map(|(_, template)| template.as_str()));
+        let mut templates = vec![send.clone().into_owned()];
+        templates.extend(step.labels.iter().map(|(_, template)| template.clone()));
         let mut read = 0;
         while let Some(line) = asked.within("waiting for a line", talk.read_line()).await? {
             read += line.len() + 1;
-            let Some(mut expanded) = pattern.expand(&String::from_utf8_lossy(&line), &templates) else {
+            let Some(mut expanded) = expand(asked, pattern, line, &templates).await? else {
                 if read > EXPECT_BYTES_MAX {
                     sheet.set(FAILED_DUE_TO_REGEX, 1.0);
                     return Err(format!("no line matches {pattern:?} within {EXPECT_BYTES_MAX} bytes"));
@@ -132,6 +133,25 @@ impl TcpProber {
         }
         sheet.set(FAILED_DUE_TO_REGEX, 1.0);
         Err(format!("the connection ended, and no line matched {pattern:?}"))
+    }
+}
+
+/// The templates with what `pattern` finds in a line; a long line on a thread.
+async fn expand(
+    asked: &Asked<'_>,
+    pattern: &SearchRegex,
+    line: Vec<u8>,
+    templates: &[String],
+) -> Result<Option<Vec<String>>, String> {
+    let (pattern, templates) = (pattern.clone(), templates.to_vec());
+    let is_short = line.len() <= PIECE_BYTES;
+    let matched = move || {
+        let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
+        pattern.expand(&String::from_utf8_lossy(&line), &templates)
+    };
+    match is_short {
+        true => Ok(matched()),
+        false => asked.within("matching a line", on_thread(&MATCHES, matched)).await,
     }
 }
 
