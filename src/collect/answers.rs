@@ -1,7 +1,7 @@
 //! Pages of answers as a stranger may send them, without the stranger: what fuzzing drives.
 
 use super::page::Page;
-use super::{docker, nut, smart};
+use super::{docker, node, nut, smart};
 
 /// Whose answer it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,10 @@ pub enum Stranger {
     Engine,
     /// smartctl.
     Smartctl,
+    /// A network device's driver: the same bytes to every question.
+    Driver,
+    /// The kernel on radios: a part of an answer over netlink, to the first question.
+    Radio,
     /// upsd: the lines behind `BEGIN LIST VAR ups`.
     Upsd,
 }
@@ -20,6 +24,8 @@ pub fn page_of_answer(stranger: Stranger, answer: &[u8]) -> Vec<u8> {
     match stranger {
         Stranger::Engine => docker::write_answers(&mut bytes, answer),
         Stranger::Smartctl => smart::write_answer(&mut Page::new(&mut bytes), answer),
+        Stranger::Driver => node::write_ethtool_answer(&mut Page::new(&mut bytes), answer),
+        Stranger::Radio => node::write_wifi_answer(&mut Page::new(&mut bytes), answer),
         Stranger::Upsd => nut::write_answer(&mut bytes, &String::from_utf8_lossy(answer)),
     }
     bytes

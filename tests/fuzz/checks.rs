@@ -202,7 +202,7 @@ pub fn node(data: &[u8]) {
 /// Answers of programs that collectors ask: the first byte says whose. The page is one that the scraper takes.
 pub fn answers(data: &[u8]) {
     let Some((first, answer)) = data.split_first() else { return };
-    let strangers = [Stranger::Engine, Stranger::Smartctl, Stranger::Upsd];
+    let strangers = [Stranger::Engine, Stranger::Smartctl, Stranger::Upsd, Stranger::Driver, Stranger::Radio];
     let page = page_of_answer(strangers[usize::from(*first) % strangers.len()], answer);
     let (_, verdict) = read(Format::PrometheusText004, &page);
     assert!(verdict.is_ok(), "{verdict:?}: {}", String::from_utf8_lossy(&page));

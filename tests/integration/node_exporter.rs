@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
-use super::support::{Outpost, PATIENCE, eventually, get, get_json, node_exporter_with, query_value};
+use super::support::{Outpost, PATIENCE, Process, eventually, get, get_json, node_exporter_with, program, query_value};
 
 /// The share of node_exporter's series that must be there.
 const SHARE_LEAST: f64 = 0.98;
@@ -114,6 +115,60 @@ fn a_live_node_exporter_reads_the_trees_alike() {
             }
         }
         assert!(wrong.is_empty() && theirs.values.len() > 100, "{tree}:\n{}", wrong.join("\n"));
+    }
+}
+
+/// What drivers say, of devices that nothing else moves: pairs in namespaces of their own, where an outpost
+/// scrapes the exporter and itself.
+#[test]
+fn a_live_node_exporter_hears_the_same_from_drivers() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = "
+global: {scrape_interval: 1s}
+scrape_configs:
+  - {job_name: theirs, static_configs: [{targets: ['127.0.0.1:9100']}]}
+  - {job_name: ours, collector: node, flags: [--collector.disable-defaults, --collector.ethtool, FILTER]}
+";
+    let unshare = ["-n", "-m", "-p", "--fork", "--kill-child", "--mount-proc", "sh", "-c"];
+    let trial = Command::new("unshare").args(unshare).arg("mount -t sysfs none /sys").status();
+    if !trial.is_ok_and(|status| status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "no namespaces");
+        eprintln!("SKIPPED: no namespaces");
+        return;
+    }
+    let filter = "--collector.ethtool.device-exclude=^left$";
+    std::fs::write(folder.path().join("outpost.yml"), config.replace("FILTER", filter)).unwrap();
+    let set_up = format!(
+        "set -e; mount -t sysfs none /sys; ip link set lo up; ip link add here type veth peer name there; \
+         ip link add left type veth peer name right; \
+         {} --web.listen-address=127.0.0.1:9100 --web.disable-exporter-metrics --collector.disable-defaults \
+         --collector.ethtool '{filter}' & exec {} --config.file=outpost.yml --storage.path=data \
+         --web.listen-address=127.0.0.1:9090",
+        program("prometheus-node-exporter").display(),
+        env!("CARGO_BIN_EXE_outpost")
+    );
+    let mut command = Command::new("unshare");
+    command.current_dir(folder.path()).args(unshare).arg(set_up);
+    let mut process = Process::start("outpost", &mut command);
+    process.wait_for_field("listening", "address=");
+    let ask = |query: &str| {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &process.id().to_string(), "-n", env!("CARGO_BIN_EXE_outpost"), "query", "instant"]);
+        let output = command.args(["http://127.0.0.1:9090", query]).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    let names = "node_ethtool_.+|node_network_(supported|advertised|autonegotiate|pause|asymmetricpause).*";
+    let of = |job: &str| format!("{{job='{job}',__name__=~'{names}'}}");
+    let labels = "__name__,device,duplex,mode,type,driver,version,firmware_version,bus_info,expansion_rom_version";
+    eventually(PATIENCE, "both have collected", || {
+        let found = ask(&format!("count({}) > bool 10 and count({}) > bool 10", of("theirs"), of("ours")));
+        if found.contains("=> 1 @") { Ok(()) } else { Err(format!("{found}\n{}", process.output())) }
+    });
+    for (left, operator, right) in
+        [("theirs", "unless", "ours"), ("ours", "unless", "theirs"), ("theirs", "!=", "ours")]
+    {
+        let differing = ask(&format!("{} {operator} on({labels}) {}", of(left), of(right)));
+        assert!(!differing.contains("=>") && !differing.contains("rror"), "{left} {operator} {right}: {differing}");
     }
 }
 

@@ -17,6 +17,9 @@ bcache.priorityStats switch
 cpu.guest switch
 diskstats.device-exclude regex
 diskstats.device-include regex
+ethtool.device-exclude regex
+ethtool.device-include regex
+ethtool.metrics-include regex
 filesystem.fs-types-exclude regex
 filesystem.fs-types-include regex
 filesystem.mount-points-exclude regex

@@ -22,6 +22,8 @@ mod diskstats;
 mod dmi;
 mod edac;
 mod entropy;
+mod ethtool;
+mod ethtool_socket;
 mod fibrechannel;
 mod filefd;
 mod filesystem;
@@ -37,6 +39,7 @@ mod meminfo;
 mod mmc;
 mod netclass;
 mod netdev;
+mod netlink;
 mod netstat;
 mod nfs;
 mod nvme;
@@ -61,6 +64,7 @@ mod udp_queues;
 mod uname;
 mod vmstat;
 mod watchdog;
+mod wifi;
 mod xfs;
 mod zfs;
 
@@ -97,6 +101,7 @@ const SUBSYSTEMS: &[Subsystem] = &[
     ("dmi", Usually::Runs, dmi::collect),
     ("edac", Usually::Runs, edac::collect),
     ("entropy", Usually::Runs, entropy::collect),
+    ("ethtool", Usually::Rests, ethtool::collect),
     ("fibrechannel", Usually::Runs, fibrechannel::collect),
     ("filefd", Usually::Runs, filefd::collect),
     ("filesystem", Usually::Runs, filesystem::collect),
@@ -137,9 +142,20 @@ const SUBSYSTEMS: &[Subsystem] = &[
     ("uname", Usually::Runs, uname::collect),
     ("vmstat", Usually::Runs, vmstat::collect),
     ("watchdog", Usually::Runs, watchdog::collect),
+    ("wifi", Usually::Rests, wifi::collect),
     ("xfs", Usually::Runs, xfs::collect),
     ("zfs", Usually::Runs, zfs::collect),
 ];
+
+/// The page of what a network device's driver answers.
+pub(super) fn write_ethtool_answer(page: &mut Page<'_>, answer: &[u8]) {
+    ethtool::write_answer(page, answer);
+}
+
+/// The page of what the kernel says of a radio.
+pub(super) fn write_wifi_answer(page: &mut Page<'_>, answer: &[u8]) {
+    wifi::write_answer(page, answer);
+}
 
 /// Collects this host.
 pub struct NodeCollector {

@@ -1,0 +1,102 @@
+//! One ioctl, `SIOCETHTOOL`, which answers into the buffer that asks. Layouts: include/uapi/linux/ethtool.h of the kernel.
+
+#![allow(
+    unsafe_code,
+    reason = "no safe crate wraps this ioctl, whose answers only a page that nobody may write into keeps within bounds"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::null_mut;
+
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+const SIOCETHTOOL: u32 = 0x8946;
+
+/// A socket that drivers are asked through. Any will do.
+pub(super) struct EthtoolSocket {
+    socket: OwnedFd,
+    room: Room,
+}
+
+/// Memory with a page behind it that nobody may write into. The kernel writes as many numbers as a device has by then,
+/// not as many as it was asked for: where they do not fit any more, it fails there instead of going on.
+struct Room {
+    start: *mut libc::c_void,
+    usable: usize,
+    whole: usize,
+}
+
+impl EthtoolSocket {
+    /// Opens one for answers of up to `answer_bytes_max`.
+    pub(super) fn open(answer_bytes_max: usize) -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        Ok(Self { socket, room: Room::new(answer_bytes_max)? })
+    }
+
+    /// Asks the driver of a device; `None` where it does not answer, or not in this way.
+    pub(super) fn ask(&mut self, device: &str, question: &[u8], answer_bytes: usize) -> Option<Vec<u8>> {
+        // SAFETY: all zeros is a valid ifreq.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // The name ends in a zero.
+        let name_bytes_max = request.ifr_name.len() - 1;
+        for (to, from) in request.ifr_name.iter_mut().zip(Some(device).filter(|it| it.len() <= name_bytes_max)?.bytes())
+        {
+            *to = from as libc::c_char;
+        }
+        let room = self.room.bytes(question.len().max(answer_bytes))?;
+        room.fill(0);
+        room[..question.len()].copy_from_slice(question);
+        request.ifr_ifru.ifru_data = room.as_mut_ptr().cast();
+        // SAFETY: the kernel reads the name, and writes behind `ifru_data` alone, in order, up to the page that it may not
+        // write into. It keeps no pointer. Nobody else refers to the room.
+        let answer = unsafe { libc::ioctl(self.socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
+        (answer == 0).then(|| self.room.bytes(answer_bytes).map(|bytes| bytes.to_vec()))?
+    }
+}
+
+impl Room {
+    fn new(bytes: usize) -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let usable = bytes.next_multiple_of(page);
+        let whole = usable + page;
+        // SAFETY: a mapping of its own, at a place that the kernel chooses.
+        let start =
+            unsafe { mmap_anonymous(null_mut(), whole, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)? };
+        let room = Self { start, usable, whole };
+        // SAFETY: the last page of the mapping, which nobody refers to.
+        unsafe { mprotect(start.byte_add(usable), page, MprotectFlags::empty())? };
+        Ok(room)
+    }
+
+    fn bytes(&mut self, len: usize) -> Option<&mut [u8]> {
+        // SAFETY: the mapping is readable and writable up to `usable`, lives as long as `self`, and is borrowed whole.
+        (len <= self.usable).then(|| unsafe { std::slice::from_raw_parts_mut(self.start.cast(), len) })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping of `new`, which nobody refers to any more. A failure would leave it where it is.
+        let _ = unsafe { munmap(self.start, self.whole) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_end_at_the_room() {
+        let mut socket = EthtoolSocket::open(100).expect("everybody may have one");
+        // ETHTOOL_GDRVINFO of what is no device, of a name that is none, and into more than there is.
+        let question = 3_u32.to_ne_bytes();
+        for (device, bytes) in [("no-such-device", 196), ("a-name-longer-than-names-are", 196), ("lo", 1 << 20)] {
+            assert_eq!(socket.ask(device, &question, bytes), None, "{device}");
+        }
+        let room = &mut socket.room;
+        assert_eq!(room.bytes(room.usable).map(|bytes| bytes.len()), Some(rustix::param::page_size()));
+        assert!(room.bytes(room.usable + 1).is_none());
+    }
+}
