@@ -416,7 +416,7 @@ node_ethtool_transmitted_packets_total{device="eth0"} 961500"#;
         let mut ask = |question: &[u8], len: usize| {
             let mut answer = answers(question, len)?;
             if word(question, 0) == Some(GET_STATISTICS) {
-                answer[4..8].copy_from_slice(&6_u32.to_ne_bytes());
+                answer[4..8].copy_from_slice(&7_u32.to_ne_bytes());
             }
             Some(answer)
         };
