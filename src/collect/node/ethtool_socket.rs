@@ -40,9 +40,10 @@ impl EthtoolSocket {
         // SAFETY: all zeros is a valid ifreq.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
         // The name ends in a zero.
-        let name_bytes_max = request.ifr_name.len() - 1;
-        for (to, from) in request.ifr_name.iter_mut().zip(Some(device).filter(|it| it.len() <= name_bytes_max)?.bytes())
-        {
+        if device.len() >= request.ifr_name.len() {
+            return None;
+        }
+        for (to, from) in request.ifr_name.iter_mut().zip(device.bytes()) {
             *to = from as libc::c_char;
         }
         let room = self.room.bytes(question.len().max(answer_bytes))?;

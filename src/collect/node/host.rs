@@ -37,10 +37,10 @@ pub enum NodeError {
         /// What was not.
         reason: String,
     },
-    /// A program that was asked gave nothing.
+    /// A program or a part of the kernel that was asked gave nothing.
     #[error("{path}: {reason}")]
     Unanswered {
-        /// Its socket.
+        /// Its socket or name.
         path: PathBuf,
         /// Why.
         reason: String,

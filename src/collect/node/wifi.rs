@@ -85,8 +85,8 @@ struct Station {
     figures: [f64; FIGURES.len()],
 }
 
-pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let told = |error: io::Error| NodeError::Unanswered { path: host.sys_path("class/net"), reason: error.to_string() };
+pub(super) fn collect(_: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
+    let told = |error: io::Error| NodeError::Unanswered { path: FAMILY.into(), reason: error.to_string() };
     let mut kernel = Netlink::open().map_err(told)?;
     let family = match kernel.family(FAMILY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NodeError::Nothing),
