@@ -496,6 +496,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn credentials_stay_with_their_host() {
+        let other = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let port = other.local_addr().expect("bound").port();
+        let server = redirecting(&format!("http://localhost:{port}/")).await;
+        let names = ["Authorization", "Cookie", "Cookie2", "Proxy-Authorization", "X-Other"];
+        let headers = names.map(|name| (name.to_owned(), "value".to_owned()));
+        let mut settings = HttpProbe { headers: headers.into(), ..HttpProbe::default() };
+        settings.ip.prefers_ip6 = false;
+        let heard = async {
+            let (mut stream, _) = other.accept().await.expect("the redirect is followed");
+            let mut request = [0; 4096];
+            let len = stream.read(&mut request).await.expect("a request");
+            String::from_utf8_lossy(&request[..len]).to_ascii_lowercase()
+        };
+        let (_, heard) = tokio::join!(probe(settings, &server), heard);
+        let sent = names.map(|name| heard.contains(&format!("\r\n{}: value", name.to_ascii_lowercase())));
+        assert_eq!(sent, [false, false, false, false, true], "{heard}");
+    }
+
+    #[tokio::test]
     async fn a_body_file_has_an_end() {
         let settings = HttpProbe { body_file: Some("/dev/zero".into()), ..HttpProbe::default() };
         assert_eq!(probe(settings, "127.0.0.1:1").await, "body_file /dev/zero: it has more than 1048576 bytes");
