@@ -1,6 +1,10 @@
 //! What the linker is told: the binary's pages are resident memory on a Pi.
 
+use std::path::Path;
 use std::process::Command;
+
+/// Tables to unwind by, a tenth of the binary: a process that aborts on a panic never reads them.
+const UNWIND_TABLES: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.eh_frame_hdr) *(.gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;\n";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -10,6 +14,12 @@ fn main() {
         // Relocations of pointer tables as a bitmap instead of 24 bytes each. glibc before 2.36 does not load them;
         // a linker that cannot write them warns.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+    // Only the profile that aborts. A C library to be linked statically registers the tables by name.
+    if variable("PROFILE") == "release" && variable("CARGO_CFG_TARGET_ENV") == "gnu" {
+        let script = Path::new(&variable("OUT_DIR")).join("no_unwind_tables.ld");
+        std::fs::write(&script, UNWIND_TABLES).expect("the build's folder can be written");
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
     }
 }
 

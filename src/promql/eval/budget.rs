@@ -8,6 +8,11 @@ use std::time::Instant;
 use crate::promql::QueryError;
 use crate::promql::memory::Memory;
 
+/// Samples and steps between two looks at the clock: well under a millisecond of work.
+const CHECK_WORK: u64 = 1 << 12;
+/// What a series counts as besides its samples and steps.
+const SERIES_WORK: u64 = 1 << 6;
+
 /// Counts samples and watches the clock for one query.
 pub(super) struct Budget {
     samples_max: u64,
@@ -15,6 +20,8 @@ pub(super) struct Budget {
     held: Cell<u64>,
     peak: Cell<u64>,
     read: Cell<u64>,
+    /// Work since the last look at the clock.
+    unchecked: Cell<u64>,
     /// When to give up.
     pub deadline: Option<Instant>,
     /// Set by whoever no longer wants the answer.
@@ -28,7 +35,8 @@ impl Budget {
         deadline: Option<Instant>,
         cancelled: Option<Arc<AtomicBool>>,
     ) -> Self {
-        Self { samples_max, memory, held: Cell::new(0), peak: Cell::new(0), read: Cell::new(0), deadline, cancelled }
+        let [held, peak, read, unchecked] = [const { Cell::new(0) }; 4];
+        Self { samples_max, memory, held, peak, read, unchecked, deadline, cancelled }
     }
 
     /// Samples that were looked at so far.
@@ -60,6 +68,14 @@ impl Budget {
             return Err(QueryError::Timeout);
         }
         Ok(())
+    }
+
+    /// The same before a series of so many samples and steps, as often as is worth a look at the clock.
+    pub fn check_time_before(&self, work: u64) -> Result<(), QueryError> {
+        let unchecked = self.unchecked.get().saturating_add(work).saturating_add(SERIES_WORK);
+        let is_due = unchecked >= CHECK_WORK;
+        self.unchecked.set(if is_due { 0 } else { unchecked });
+        if is_due { self.check_time() } else { Ok(()) }
     }
 
     /// Holds samples until they are given back.
@@ -102,6 +118,9 @@ impl Reservation<'_> {
 
     /// Holds exactly this many samples from now on.
     pub fn resize(&mut self, samples: u64) -> Result<(), QueryError> {
+        if samples == self.samples {
+            return Ok(());
+        }
         self.release();
         self.grow(samples)
     }

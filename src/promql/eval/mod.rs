@@ -331,7 +331,7 @@ impl<'q> Evaluator<'q> {
         let mut samples = Samples::default();
         let mut reservation = self.query.budget.reserve(0)?;
         while let Some(labels) = set.next(&mut samples).map_err(store_failure)? {
-            self.query.budget.check_time()?;
+            self.query.budget.check_time_before((samples.len() + self.steps.count) as u64)?;
             reservation.resize(samples.len() as u64)?;
             visit(labels, &mut samples)?;
         }

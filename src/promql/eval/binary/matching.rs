@@ -59,7 +59,7 @@ pub(super) fn stream(operation: &Operation<'_, '_>, binary: &BinaryExpr, sink: S
     let groups = groups(&signature, many.series, one.series);
     join.check_partners(&groups)?;
     for (number, group) in groups.iter().enumerate() {
-        evaluator.query.budget.check_time()?;
+        evaluator.query.budget.check_time_before(evaluator.steps.count as u64)?;
         join.add_group(number, group)?;
     }
     join.results
