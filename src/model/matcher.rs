@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{AnchoredRegex, Labels, RegexError, is_legacy_label_name, quote_to};
+use super::{AnchoredRegex, Labels, METRIC_NAME, RegexError, is_legacy_label_name, quote_to};
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,4 +119,10 @@ impl fmt::Debug for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+/// The one metric's name that satisfies these matchers, where one of them asks for it by equality.
+pub fn metric_name_of(matchers: &[Matcher]) -> Option<&str> {
+    let asks =
+        |matcher: &&Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal && !matcher.value.is_empty();
+    matchers.iter().find(asks).map(Matcher::value)
 }

@@ -23,7 +23,7 @@ pub use base64::{decode_base64_digits, encode_base64};
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use histogram::{Bucket, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, HistogramError, Span};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
-pub use matcher::{MatchOp, Matcher};
+pub use matcher::{MatchOp, Matcher, metric_name_of};
 pub use metadata::{Metadata, MetadataLookup, MetricType};
 pub use number::{
     format_float, format_float_json, format_general, parse_float, push_float, push_float_json, push_general,

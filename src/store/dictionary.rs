@@ -143,6 +143,21 @@ impl Dictionary {
         Labels::from_sorted_in(self.pairs_of(record), buffer)
     }
 
+    /// The number of a text that is used, as a label's name or as a value.
+    pub fn symbol(&self, text: &str) -> Option<u32> {
+        self.symbols.find(text)
+    }
+
+    /// The number of a pair's name.
+    pub fn name_of(&self, pair: u32) -> u32 {
+        self.pairs[pair as usize].name
+    }
+
+    /// Whether any series has a label of that name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.name_position(name).is_some()
+    }
+
     /// The labels of a series in name order, as numbers: the same for the same pair until series are dropped.
     pub fn pair_ids(&self, record: &Record) -> &[u32] {
         self.position(record.id).map_or(&[], |position| slice_of(&self.arena, &self.records, position))
@@ -258,7 +273,8 @@ impl Dictionary {
         self.by_name.iter().position(|(known, _)| *known == symbol)
     }
 
-    fn pair_text(&self, pair: u32) -> (&str, &str) {
+    /// The name and the value of a pair.
+    pub fn pair_text(&self, pair: u32) -> (&str, &str) {
         let pair = &self.pairs[pair as usize];
         (self.symbols.text(pair.name), self.symbols.text(pair.value))
     }

@@ -236,11 +236,12 @@ impl<S: Append + Select> Select for HeldStore<S> {
     ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
         // Held first: what is stored in between is seen twice rather than not at all.
         let held = self.copies(sets, options.range);
-        let behind = self.behind.select_any(sets, options)?;
-        Ok(match held.is_empty() {
-            true => behind,
-            false => Box::new(Joined { behind, waiting: None, is_over: false, held: held.into_iter().peekable() }),
-        })
+        if held.is_empty() {
+            return self.behind.select_any(sets, options);
+        }
+        // Series are joined by all their labels.
+        let behind = self.behind.select_any(sets, &ReadOptions { labels: None, ..options.clone() })?;
+        Ok(Box::new(Joined { behind, waiting: None, is_over: false, held: held.into_iter().peekable() }))
     }
 
     fn newest(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<NewestSample>, StoreError> {

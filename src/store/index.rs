@@ -28,16 +28,34 @@ pub(super) fn matching(dictionary: &Dictionary, matchers: &[Matcher]) -> Vec<Ser
     let all = || dictionary.records().iter().map(|record| record.id).collect();
     let mut found = selections.next().map_or_else(all, Cow::into_owned);
     for selection in selections {
-        found.retain(|id| selection.binary_search(id).is_ok());
+        retain(&mut found, &selection, true);
     }
     for matcher in excluding {
         if found.is_empty() {
             break;
         }
-        let excluded = excluded(dictionary, matcher);
-        found.retain(|id| excluded.binary_search(id).is_err());
+        retain(&mut found, &excluded(dictionary, matcher), false);
     }
     found
+}
+
+/// Keeps those that are in another selection, or those that are not. Both are in id order.
+fn retain(found: &mut Vec<SeriesId>, selection: &[SeriesId], is_in: bool) {
+    let mut rest = selection;
+    found.retain(|id| {
+        rest = from_on(rest, *id);
+        (rest.first() == Some(id)) == is_in
+    });
+}
+
+/// The part of a selection from an id on: near its beginning, mostly.
+fn from_on(selection: &[SeriesId], id: SeriesId) -> &[SeriesId] {
+    let mut reach = 1;
+    while selection.get(reach).is_some_and(|other| *other < id) {
+        reach *= 2;
+    }
+    let near = &selection[..selection.len().min(reach + 1)];
+    &selection[near.partition_point(|other| *other < id)..]
 }
 
 /// The series with a value that satisfies a matcher which an absent label does not satisfy.
@@ -81,6 +99,23 @@ mod tests {
     use super::*;
     use crate::model::Labels;
     use crate::store::GroupId;
+
+    #[test]
+    fn selections_are_met_and_left_out_wherever_they_lie() {
+        let list =
+            |step: u32, from: u32| -> Vec<SeriesId> { (from..200).step_by(step as usize).map(SeriesId).collect() };
+        let lists = [list(1, 0), list(2, 1), list(7, 3), list(64, 0), list(1, 190), vec![], vec![SeriesId(3)]];
+        for found in &lists {
+            for selection in &lists {
+                for is_in in [true, false] {
+                    let mut kept = found.clone();
+                    retain(&mut kept, selection, is_in);
+                    let expected = found.iter().copied().filter(|id| selection.contains(id) == is_in);
+                    assert_eq!(kept, expected.collect::<Vec<_>>(), "{found:?} {selection:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn agrees_with_matching_label_sets_one_by_one() {

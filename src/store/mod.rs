@@ -274,12 +274,26 @@ pub struct ReadOptions {
     pub cancelled: Option<Arc<AtomicBool>>,
     /// Of each series only the newest sample in the range is wanted: the earlier ones may be left out.
     pub newest_only: bool,
+    /// Other labels than these may be left out. A series that comes without `__name__` then came so, and others may
+    /// come with the same labels; the order is that of the whole label sets all the same.
+    pub labels: Option<ChosenLabels>,
+}
+
+/// The labels that a reader looks at, besides `__name__`, which it knows.
+#[derive(Clone, Debug)]
+pub struct ChosenLabels {
+    /// Their names; with `is_without`, the names of all others.
+    pub names: Arc<[String]>,
+    /// See `names`.
+    pub is_without: bool,
+    /// If any series has one of these, all labels are wanted.
+    pub unless: &'static [&'static str],
 }
 
 impl ReadOptions {
     /// A read of `range` without a limit.
     pub fn over(range: TimeRange) -> Self {
-        Self { range, deadline: None, cancelled: None, newest_only: false }
+        Self { range, deadline: None, cancelled: None, newest_only: false, labels: None }
     }
 
     /// Fails once the deadline has passed or the read was cancelled. Reads call this between

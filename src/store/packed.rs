@@ -13,68 +13,18 @@ const SCALES: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
 /// Values that the scale is chosen by.
 const PROBE: usize = 8;
 
-/// How values wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// As they are: there are few.
-    Plain,
-    /// Packed.
-    Packed,
-}
-
-/// Values that wait. Every one comes back with its exact bits.
-#[derive(Clone, Debug)]
-pub(super) enum Held {
-    /// As they are, and whether some stand for "no sample".
-    Plain(Box<[f64]>, bool),
-    /// Packed.
-    Packed(Packed),
-}
-
-impl Held {
-    /// Keeps values in a form; `scratch` is only working memory.
-    pub fn of(values: &[f64], form: Form, scratch: &mut Vec<u8>) -> Self {
-        match form {
-            Form::Plain => Self::Plain(values.into(), values.iter().copied().any(is_absent)),
-            Form::Packed => Self::Packed(Packed::of(values, scratch)),
-        }
-    }
-
-    /// Appends the values to `out`.
-    pub fn push_to(&self, out: &mut Vec<f64>) {
-        match self {
-            Self::Plain(values, _) => out.extend_from_slice(values),
-            Self::Packed(packed) => packed.unpack(out),
-        }
-    }
-
-    /// Whether some values stand for "no sample".
-    pub fn has_absent(&self) -> bool {
-        match self {
-            Self::Plain(_, has_absent) => *has_absent,
-            Self::Packed(packed) => packed.has_absent,
-        }
-    }
-
-    /// Bytes of memory besides the value itself.
-    pub fn memory(&self) -> usize {
-        match self {
-            Self::Plain(values, _) => size_of_val(&**values),
-            Self::Packed(packed) => packed.bytes.len(),
-        }
-    }
-}
-
-/// A column of values, packed.
+/// A column of values, packed. Every one comes back with its exact bits.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     scale: f64,
-    has_absent: bool,
+    /// Whether some values stand for "no sample".
+    pub has_absent: bool,
     bytes: Box<[u8]>,
 }
 
 impl Packed {
-    fn of(values: &[f64], scratch: &mut Vec<u8>) -> Self {
+    /// Packs values; `scratch` is only working memory.
+    pub fn of(values: &[f64], scratch: &mut Vec<u8>) -> Self {
         scratch.clear();
         let scale = scale_of(values);
         let (mut last, mut has_absent) = (0i64, false);
@@ -106,7 +56,13 @@ impl Packed {
         Some(Self { scale: integers.scale, has_absent: false, bytes: scratch.as_slice().into() })
     }
 
-    fn unpack(&self, out: &mut Vec<f64>) {
+    /// Bytes of memory besides the value itself.
+    pub fn memory(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends the values to `out`.
+    pub fn unpack(&self, out: &mut Vec<f64>) {
         let mut rest = &self.bytes[..];
         let mut last = 0i64;
         while let Some((&first, behind)) = rest.split_first() {
@@ -189,12 +145,6 @@ mod tests {
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&unpacked), bits(values));
         assert_eq!(packed.has_absent, values.iter().any(|value| is_absent(*value)));
-        for form in [Form::Plain, Form::Packed] {
-            let held = Held::of(values, form, &mut Vec::new());
-            let mut given = vec![0.5];
-            held.push_to(&mut given);
-            assert_eq!((bits(&given[1..]), held.has_absent()), (bits(values), packed.has_absent));
-        }
         packed.bytes.len()
     }
 

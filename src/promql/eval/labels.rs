@@ -8,12 +8,12 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::column::Series;
 use super::{Evaluator, Result, execution_error};
-use crate::model::{Labels, METRIC_NAME};
+use crate::model::{Labels, METRIC_NAME, metric_name_of};
 use crate::promql::QueryError;
 use crate::promql::ast::{Expr, Node};
 
 /// Labels that tell what a metric is and that go when its values are no longer that metric's.
-const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+pub(super) const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 /// The labels without the metric's name, type and unit.
 pub(super) fn without_metadata(labels: &Labels) -> Labels {
@@ -88,9 +88,7 @@ impl Merger {
 pub(super) fn has_one_name(expr: &Expr) -> bool {
     match &expr.node {
         Node::Paren(inner) | Node::Unary(_, inner) => has_one_name(inner),
-        Node::VectorSelector(selector) => selector.matchers.iter().any(|matcher| {
-            matcher.name() == METRIC_NAME && matcher.op() == crate::model::MatchOp::Equal && !matcher.value().is_empty()
-        }),
+        Node::VectorSelector(selector) => metric_name_of(&selector.matchers).is_some(),
         Node::Aggregate(aggregate) => {
             let takes_members = super::aggregate::keeps_members(aggregate.op);
             let mentions = aggregate.labels.iter().any(|label| METADATA_LABELS.contains(&label.as_str()));

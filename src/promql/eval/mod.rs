@@ -46,7 +46,7 @@ use super::ast::{AtModifier, Expr, Node, Span, UnaryOp, ValueType};
 use super::memory::Memory;
 use super::{EngineSettings, QueryError, QueryOptions, Value};
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
-use crate::store::{ReadOptions, Samples, Select, StoreError};
+use crate::store::{ChosenLabels, ReadOptions, Samples, Select, StoreError};
 
 type Result<T> = std::result::Result<T, QueryError>;
 
@@ -150,7 +150,7 @@ impl<'q> Query<'q> {
     }
 
     fn evaluate_once(&self, expr: &Expr) -> Result<Evaluated> {
-        let evaluator = Evaluator { query: self, steps: self.steps, reads: 1 };
+        let evaluator = Evaluator { query: self, steps: self.steps, reads: 1, labels: None };
         match value_type(expr) {
             ValueType::Scalar => {
                 let scalar = evaluator.scalar(expr)?;
@@ -209,6 +209,8 @@ struct Evaluator<'q> {
     /// How often a sample read here counts as read: for every step that one evaluation stands for, and
     /// not at all within a subquery, whose result is counted instead.
     reads: u64,
+    /// Of series that are read, all that is looked at. Given to an aggregation's operand alone.
+    labels: Option<&'q ChosenLabels>,
 }
 
 impl<'q> Evaluator<'q> {
@@ -300,25 +302,29 @@ impl<'q> Evaluator<'q> {
         })
     }
 
-    /// Reads the series of a selector, one at a time, between two instants (both included).
+    /// Reads the series of a selector, one at a time, between two instants (both included), with the chosen labels.
     fn each_series(
         &self,
         matchers: &[Matcher],
         bounds: (i64, i64),
         visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
     ) -> Result<()> {
-        self.each_series_of_any(&[matchers.to_vec()], bounds, visit)
+        let options = ReadOptions { labels: self.labels.cloned(), ..self.read_options(bounds) };
+        self.read(&[matchers.to_vec()], &options, visit)
     }
 
-    /// The same for the series of several selectors, each series once.
+    /// The same for the series of several selectors, each series once, with all labels.
     fn each_series_of_any(
         &self,
         sets: &[Vec<Matcher>],
-        (from, to): (i64, i64),
+        bounds: (i64, i64),
         visit: impl FnMut(Labels, &mut Samples) -> Result<()>,
     ) -> Result<()> {
-        let range = TimeRange { start: Timestamp(from), end: Timestamp(to) };
-        self.read(sets, &self.query.read_options(range), visit)
+        self.read(sets, &self.read_options(bounds), visit)
+    }
+
+    fn read_options(&self, (from, to): (i64, i64)) -> ReadOptions {
+        self.query.read_options(TimeRange { start: Timestamp(from), end: Timestamp(to) })
     }
 
     fn read(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::column::{ABSENT, Column, Series};
 use super::steps::{Reference, Steps};
 use super::{Evaluator, Result, Sink, execution_error};
-use crate::model::{FloatHistogram, Matcher, TimeRange, Timestamp, is_stale_marker};
+use crate::model::{FloatHistogram, Matcher, is_stale_marker};
 use crate::promql::Value;
 use crate::promql::ast::VectorSelector;
 use crate::store::{ReadOptions, Samples};
@@ -75,8 +75,7 @@ fn each_column(
     let query = evaluator.query;
     // One step sees the last sample that was read, where that is read up to the step.
     let newest_only = evaluator.steps.count == 1 && bounds.1 == reference.at(evaluator.steps.at(0));
-    let range = TimeRange { start: Timestamp(bounds.0), end: Timestamp(bounds.1) };
-    let options = ReadOptions { newest_only, ..query.read_options(range) };
+    let options = ReadOptions { newest_only, labels: evaluator.labels.cloned(), ..evaluator.read_options(bounds) };
     evaluator.read(&[matchers.to_vec()], &options, |labels, samples| {
         let mut column = Column::absent(evaluator.steps.count);
         each_newest(samples, evaluator.steps, reference, query.lookback_ms, |index, position| {

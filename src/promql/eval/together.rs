@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::column::Series;
 use super::range::{RangeFunction, reads_like};
-use super::{Evaluator, Result, Steps};
+use super::{Evaluator, Result, Steps, unwrap_parens};
 use crate::promql::ast::{BinaryExpr, Call, Expr, Node};
 
 /// Samples that may be kept: 8 MiB.
@@ -68,6 +68,11 @@ impl Together {
     /// Notes the functions of an operator's sides, if they can be read together; whether that is so.
     pub fn begin(&self, evaluator: &Evaluator<'_>, binary: &BinaryExpr) -> Result<bool> {
         if self.is_off.get() {
+            return Ok(false);
+        }
+        // At a single step, reading each with the labels that are looked at costs less.
+        let is_aggregate = |expr: &Expr| matches!(unwrap_parens(expr).node, Node::Aggregate(_));
+        if evaluator.steps.count == 1 && is_aggregate(&binary.lhs) && is_aggregate(&binary.rhs) {
             return Ok(false);
         }
         let (Some(lhs), Some(rhs)) = (range_call(&binary.lhs), range_call(&binary.rhs)) else { return Ok(false) };

@@ -4,7 +4,7 @@
 //! holds 64 of one target's. Read one series at a time, a week of ten targets unpacks every segment
 //! dozens of times (a cache would have to hold them all). So the series in line are located first, as
 //! many as [`BATCH_BYTES`] will hold; then each segment they touch is opened once, in the order of the
-//! file, and their columns are kept packed ([`Held`]) until their turn. Many segments are unpacked by
+//! file, and their columns are kept packed ([`Packed`]) until their turn. Many segments are unpacked by
 //! several threads, while this one reads the next ones.
 
 use std::borrow::Cow;
@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex};
 use foldhash::fast::FixedState;
 
 use super::{Shared, select::Sources};
-use crate::codec::{CodecError, Integers, Presences, Segment, SegmentReader, Unpacker};
+use crate::codec::{CodecError, Integers, Presences, Segment, SegmentReader, Unpacker, is_absent};
 use crate::model::{TimeRange, Timestamp};
 use crate::store::blocks::{Selection, StoredSegment};
 use crate::store::head::{Frame, GroupView};
-use crate::store::packed::{Form, Held, Packed};
+use crate::store::packed::Packed;
 use crate::store::{GroupId, ReadOptions, Samples, StoreError};
 
 /// What the columns of one batch may take, about. Half of this means twice the unpacking only where
@@ -42,12 +42,77 @@ pub(super) struct Places<'a> {
 }
 
 /// The samples of one series between two times, part of a segment.
-pub(super) struct Piece {
+struct Piece {
     times: PieceTimes,
     /// The first time that counts.
     first: u32,
     count: u32,
-    values: Held,
+    values: Values,
+}
+
+/// How values wait.
+enum Values {
+    /// As they are, from here on among the plain values of their segment: there are few.
+    Plain { start: u32, has_absent: bool },
+    /// Packed.
+    Packed(Packed),
+}
+
+/// Which of the two it is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Packed,
+}
+
+/// What has been unpacked for the next series in line.
+#[derive(Default)]
+pub(super) struct Fetched {
+    segments: Vec<Unpacked>,
+    /// Segment and piece, by series and then in the order of segments.
+    places: Vec<(u32, u32)>,
+    /// Where the places of each series end; they begin where those before end.
+    ends: Vec<u32>,
+    /// How many series have had their turn.
+    given: usize,
+}
+
+impl Fetched {
+    fn of(segments: Vec<Unpacked>, series_count: usize) -> Self {
+        // Counted, and then put where the counts say.
+        let mut ends = vec![0u32; series_count + 1];
+        let numbers = segments.iter().flat_map(|segment| &segment.pieces).map(|(series, _)| *series as usize);
+        numbers.for_each(|series| ends[series + 1] += 1);
+        for series in 0..series_count {
+            ends[series + 1] += ends[series];
+        }
+        let mut places = vec![(0, 0); ends[series_count] as usize];
+        for (number, segment) in (0u32..).zip(&segments) {
+            for (piece, (series, _)) in (0u32..).zip(&segment.pieces) {
+                // What begins here moves up to its own end, where the next begins.
+                let end = &mut ends[*series as usize];
+                places[*end as usize] = (number, piece);
+                *end += 1;
+            }
+        }
+        Self { segments, places, ends, given: 0 }
+    }
+
+    /// Whether all series have had their turn.
+    pub fn is_over(&self) -> bool {
+        self.given + 1 >= self.ends.len()
+    }
+
+    /// Appends the samples of the next series in line.
+    pub fn push_next(&mut self, places: &Places<'_>, samples: &mut Samples) {
+        let start = self.given.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let end = self.ends.get(self.given).copied().unwrap_or(start);
+        self.given += 1;
+        for (segment, piece) in &self.places[start as usize..end as usize] {
+            let segment = &self.segments[*segment as usize];
+            segment.pieces[*piece as usize].1.push_to(&segment.plain, places, samples);
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -101,7 +166,7 @@ impl Fetcher {
         places: &Places<'_>,
         options: &ReadOptions,
         shared: &Shared,
-    ) -> Result<Vec<Vec<Piece>>, StoreError> {
+    ) -> Result<Fetched, StoreError> {
         let mut needs = Vec::new();
         let (mut samples, mut count) = (0usize, 0);
         for sources in line {
@@ -121,24 +186,22 @@ impl Fetcher {
             true => std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX),
             false => 1,
         };
-        let unpacked = match threads > 1 {
+        let mut unpacked = match threads > 1 {
             true => batch.unpack_shared(&needs, threads)?,
             false => batch.unpack_here(&needs)?,
         };
-        let mut pieces: Vec<Vec<Piece>> = (0..count).map(|_| Vec::new()).collect();
         let mut bytes = 0;
-        for unpacked in unpacked {
+        for unpacked in &mut unpacked {
             shared.metrics.segments_read.inc();
             bytes += unpacked.bytes;
-            unpacked.pieces.into_iter().for_each(|(series, piece)| pieces[series as usize].push(piece));
-            batch.report(unpacked.source, unpacked.damage);
+            batch.report(unpacked.source, std::mem::take(&mut unpacked.damage));
         }
         if form == Form::Packed
             && let Some(sample_bytes) = bytes.checked_div(samples)
         {
             self.sample_bytes = sample_bytes.max(1);
         }
-        Ok(pieces)
+        Ok(Fetched::of(unpacked, count))
     }
 }
 
@@ -153,12 +216,13 @@ struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     fn unpack_here(&self, needs: &'a [Need]) -> Result<Vec<Unpacked>, StoreError> {
-        let mut worker = Worker::default();
+        let mut worker = self.shared.workers.take();
         let mut unpacked = Vec::new();
         for needs in needs.chunk_by(|a, b| a.source == b.source) {
             self.options.check()?;
             unpacked.extend(self.read(needs).map(|packed| worker.unpack(&packed)));
         }
+        self.shared.workers.give_back(worker);
         Ok(unpacked)
     }
 
@@ -256,7 +320,9 @@ struct PackedSegment<'a> {
 struct Unpacked {
     source: Source,
     pieces: Vec<(u32, Piece)>,
-    /// What the pieces take.
+    /// The values of plain pieces.
+    plain: Vec<f64>,
+    /// What packed pieces take.
     bytes: usize,
     damage: Vec<Damage>,
 }
@@ -268,6 +334,26 @@ struct Damage {
 }
 
 const SEGMENT: &str = "a segment";
+
+/// Workers without work: setting one up costs as much as a few segments.
+#[derive(Default)]
+pub(super) struct SpareWorkers(Mutex<Vec<Worker>>);
+
+/// How many are kept: rules are mostly evaluated one by one.
+const SPARE_WORKERS_MAX: usize = 2;
+
+impl SpareWorkers {
+    fn take(&self) -> Worker {
+        self.0.lock().expect("no holder of the lock panics").pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, worker: Worker) {
+        let mut spare = self.0.lock().expect("no holder of the lock panics");
+        if spare.len() < SPARE_WORKERS_MAX {
+            spare.push(worker);
+        }
+    }
+}
 
 /// Unpacks one segment after the other; this is its working memory.
 #[derive(Default)]
@@ -281,7 +367,7 @@ impl Worker {
     /// Opens the segment and takes the columns that are needed.
     fn unpack(&mut self, packed: &PackedSegment<'_>) -> Unpacked {
         let source = packed.needs[0].source;
-        let mut unpacked = Unpacked { source, pieces: Vec::new(), bytes: 0, damage: Vec::new() };
+        let mut unpacked = Unpacked { source, pieces: Vec::new(), plain: Vec::new(), bytes: 0, damage: Vec::new() };
         if let Err(damage) = self.unpack_to(&mut unpacked, packed) {
             unpacked.damage.push(damage);
         }
@@ -304,9 +390,11 @@ impl Worker {
         let (first, end) = bounds(times, packed.range);
         let mut reader = segment.reader();
         for need in packed.needs {
-            match self.take(&mut reader, need.column as usize, first..end, packed.form) {
+            match self.take(&mut reader, need.column as usize, first..end, packed.form, &mut out.plain) {
                 Ok(Some((first, count, values))) => {
-                    out.bytes += values.memory() + size_of::<Piece>();
+                    if let Values::Packed(packed) = &values {
+                        out.bytes += packed.memory() + size_of::<Piece>();
+                    }
                     let times = match &packed.times {
                         Some((times, _)) => times.clone(),
                         None => PieceTimes::Own(Arc::clone(&own_times)),
@@ -323,14 +411,15 @@ impl Worker {
         Ok(())
     }
 
-    /// A column's values within some rows: the first row, how many, and themselves.
+    /// A column's values within some rows: the first row, how many, and themselves, or where they were put.
     fn take(
         &mut self,
         reader: &mut SegmentReader<'_>,
         column: usize,
         rows: Range<usize>,
         form: Form,
-    ) -> Result<Option<(usize, usize, Held)>, CodecError> {
+        plain: &mut Vec<f64>,
+    ) -> Result<Option<(usize, usize, Values)>, CodecError> {
         if form == Form::Packed
             && !rows.is_empty()
             && let Some(Integers { scale, first, differences }) = reader.integers(column)?
@@ -340,7 +429,7 @@ impl Worker {
             let differences = differences.get(rows.start..rows.end - 1).unwrap_or_default();
             let packed = Packed::of_integers(&Integers { scale, first, differences }, &mut self.scratch);
             if let Some(packed) = packed.filter(|_| differences.len() == rows.len() - 1) {
-                return Ok(Some((rows.start, rows.len(), Held::Packed(packed))));
+                return Ok(Some((rows.start, rows.len(), Values::Packed(packed))));
             }
         }
         self.values.clear();
@@ -348,7 +437,15 @@ impl Worker {
         let (first, end) = (rows.start.max(span.start), rows.end.min(span.end));
         Ok((first < end).then(|| {
             let values = &self.values[first - span.start..end - span.start];
-            (first, end - first, Held::of(values, form, &mut self.scratch))
+            let held = match form {
+                Form::Packed => Values::Packed(Packed::of(values, &mut self.scratch)),
+                Form::Plain => {
+                    let start = plain.len() as u32;
+                    plain.extend_from_slice(values);
+                    Values::Plain { start, has_absent: values.iter().copied().any(is_absent) }
+                }
+            };
+            (first, end - first, held)
         }))
     }
 }
@@ -391,13 +488,22 @@ impl PieceTimes {
 }
 
 impl Piece {
-    /// Appends the samples.
-    pub fn push_to(&self, places: &Places<'_>, samples: &mut Samples) {
+    /// Appends the samples; `plain` are the plain values of its segment.
+    fn push_to(&self, plain: &[f64], places: &Places<'_>, samples: &mut Samples) {
         let start = samples.values.len();
-        self.values.push_to(&mut samples.values);
-        let times = &self.times.slice(places)[self.first as usize..][..self.count as usize];
-        samples.timestamps.extend_from_slice(times);
-        if self.values.has_absent() {
+        let count = self.count as usize;
+        let has_absent = match &self.values {
+            Values::Plain { start, has_absent } => {
+                samples.values.extend_from_slice(&plain[*start as usize..][..count]);
+                *has_absent
+            }
+            Values::Packed(packed) => {
+                packed.unpack(&mut samples.values);
+                packed.has_absent
+            }
+        };
+        samples.timestamps.extend_from_slice(&self.times.slice(places)[self.first as usize..][..count]);
+        if has_absent {
             remove_absent(start, samples);
         }
     }
@@ -406,7 +512,7 @@ impl Piece {
 fn remove_absent(start: usize, samples: &mut Samples) {
     let mut kept = start;
     for position in start..samples.values.len() {
-        if !crate::codec::is_absent(samples.values[position]) {
+        if !is_absent(samples.values[position]) {
             samples.values[kept] = samples.values[position];
             samples.timestamps[kept] = samples.timestamps[position];
             kept += 1;

@@ -10,6 +10,7 @@
 //! (compressing in memory), and compact (blocks, merging, retention), so that a stalled disk stops
 //! neither scraping nor compressing.
 
+mod chosen;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use std::thread::JoinHandle;
 
 use foldhash::fast::FixedState;
 
+use self::fetch::SpareWorkers;
 use self::metrics::{Metrics, describe};
 use self::replay::Replay;
 use self::wear::Wear;
@@ -89,6 +91,7 @@ struct Shared {
     /// Held by whoever makes, merges or drops blocks.
     compaction: Mutex<()>,
     metrics: Metrics,
+    workers: SpareWorkers,
     wear: Wear,
     stop: Mutex<bool>,
     stopping: Condvar,
@@ -328,6 +331,7 @@ impl Shared {
             blocks: files.blocks,
             changes: Changes::new(lineage),
             compaction: Mutex::new(()),
+            workers: SpareWorkers::default(),
             metrics,
             wear,
             stop: Mutex::new(false),

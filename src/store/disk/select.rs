@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
 
-use super::fetch::{Fetcher, Piece, Places};
+use super::chosen::Chooser;
+use super::fetch::{Fetched, Fetcher, Places};
 use super::metrics::describe;
-use super::order::LabelOrder;
+use super::order::{LabelOrder, Settled};
 use super::{DiskStore, Shared};
 use crate::codec::CodecError;
 use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_marker};
@@ -93,6 +94,14 @@ impl Select for DiskStore {
     }
 }
 
+/// What memory has of a selection.
+struct HeadFound {
+    groups: HashMap<GroupId, GroupView, FixedState>,
+    /// In no order.
+    series: Vec<(Labels, Sources)>,
+    order: Option<Settled>,
+}
+
 type Found<'a> = (Selection<'a>, BTreeMap<Labels, BlockSeries>);
 
 /// Series in label order.
@@ -101,7 +110,7 @@ struct DiskSeriesSet<'a> {
     places: Places<'a>,
     fetcher: Fetcher,
     /// What has been unpacked for the next series in line.
-    fetched: std::vec::IntoIter<Vec<Piece>>,
+    fetched: Fetched,
     options: ReadOptions,
     shared: &'a Shared,
 }
@@ -119,17 +128,15 @@ impl SeriesSet for DiskSeriesSet<'_> {
     fn next(&mut self, samples: &mut Samples) -> Result<Option<Labels>, StoreError> {
         samples.clear();
         loop {
-            if self.fetched.len() == 0 {
+            if self.fetched.is_over() {
                 self.options.check()?;
-                // The pieces before go before the next ones come.
-                self.fetched = Vec::new().into_iter();
+                // What was there before goes before the next comes.
+                self.fetched = Fetched::default();
                 let line = self.series.as_slice().iter().map(|(_, sources)| sources);
-                self.fetched = self.fetcher.fetch(line, &self.places, &self.options, self.shared)?.into_iter();
+                self.fetched = self.fetcher.fetch(line, &self.places, &self.options, self.shared)?;
             }
-            let (Some((labels, sources)), Some(pieces)) = (self.series.next(), self.fetched.next()) else {
-                return Ok(None);
-            };
-            pieces.iter().for_each(|piece| piece.push_to(&self.places, samples));
+            let Some((labels, sources)) = self.series.next() else { return Ok(None) };
+            self.fetched.push_next(&self.places, samples);
             self.read_recent(&labels, &sources, samples);
             if let Some((at, value)) = sources.newest {
                 samples.push(at, value);
@@ -155,38 +162,16 @@ impl DiskSeriesSet<'_> {
 
 impl Shared {
     fn select(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<DiskSeriesSet<'_>, StoreError> {
-        let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
-        let mut series: Vec<(Labels, Sources)> = Vec::new();
-        let mut order;
-        // Where blocks have a part, series are merged with theirs and sorted so. Should one be made meanwhile, an order was
-        // noted in vain.
+        // Where blocks have a part, series are merged with theirs by all labels, and sorted so.
         let is_merged = self.blocks.overlap(options.range);
-        {
-            let head = self.read_head();
-            let mut buffer = Vec::new();
-            let ids = matching_any(&head.dictionary, sets);
-            order = LabelOrder::of(if is_merged { 0 } else { ids.len() }, head.dictionary.pair_count());
-            for (index, id) in ids.into_iter().enumerate() {
-                if index.is_multiple_of(CHECK_INTERVAL) {
-                    options.check()?;
-                }
-                let record = head.dictionary.record(id).expect("the index lists known series");
-                let newest = if options.newest_only { head.newest_of(id) } else { None };
-                let newest = newest.filter(|(at, _)| options.range.contains(*at));
-                let view = if newest.is_some() { None } else { head.view_series(record, options.range) };
-                if let Some(view) = &view {
-                    groups.entry(view.group).or_insert_with(|| head.view_group(view.group, options.range));
-                }
-                if newest.is_some() || view.is_some() {
-                    let sources = Sources { head: view, newest, ..Sources::default() };
-                    series.push((head.dictionary.labels_in(record, &mut buffer), sources));
-                    order.push(|| head.dictionary.pair_ids(record));
-                }
+        let found = self.select_head(sets, options, is_merged)?;
+        let (mut series, mut selection) = (found.series, None);
+        if let Some((blocks, places)) = self.select_blocks(sets, options)? {
+            if !is_merged && options.labels.is_some() {
+                // A block was made meanwhile.
+                return self.select(sets, &ReadOptions { labels: None, ..options.clone() });
             }
-        }
-        let mut selection = None;
-        if let Some((found, places)) = self.select_blocks(sets, options)? {
-            selection = Some(found);
+            selection = Some(blocks);
             let mut merged: BTreeMap<Labels, Sources> =
                 places.into_iter().map(|(labels, blocks)| (labels, Sources { blocks, ..Sources::default() })).collect();
             for (labels, found) in series {
@@ -197,17 +182,66 @@ impl Shared {
             }
             series = merged.into_iter().collect();
         } else {
-            series = order.sort(series, options)?;
+            series = match found.order {
+                Some(order) => order.sort(series, options)?,
+                None => {
+                    series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+                    series
+                }
+            };
         }
-        let series = series.into_iter();
         Ok(DiskSeriesSet {
-            series,
-            places: Places { groups, selection },
+            series: series.into_iter(),
+            places: Places { groups: found.groups, selection },
             fetcher: Fetcher::default(),
-            fetched: Vec::new().into_iter(),
+            fetched: Fetched::default(),
             options: options.clone(),
             shared: self,
         })
+    }
+
+    /// What memory has, with the order of the series unless they are to be merged.
+    fn select_head(
+        &self,
+        sets: &[Vec<Matcher>],
+        options: &ReadOptions,
+        is_merged: bool,
+    ) -> Result<HeadFound, StoreError> {
+        let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
+        let mut series: Vec<(Labels, Sources)> = Vec::new();
+        let mut order = LabelOrder::default();
+        let head = self.read_head();
+        let chosen = options.labels.as_ref().filter(|_| !is_merged);
+        let mut chooser = chosen.and_then(|chosen| Chooser::of(chosen, &head.dictionary));
+        let (mut buffer, mut last_group) = (Vec::new(), None);
+        for (index, id) in matching_any(&head.dictionary, sets).into_iter().enumerate() {
+            if index.is_multiple_of(CHECK_INTERVAL) {
+                options.check()?;
+            }
+            let record = head.dictionary.record(id).expect("the index lists known series");
+            let newest = if options.newest_only { head.newest_in(record) } else { None };
+            let newest = newest.filter(|(at, _)| options.range.contains(*at));
+            let view = if newest.is_some() { None } else { head.view_series(record, options.range) };
+            if newest.is_none() && view.is_none() {
+                continue;
+            }
+            if let Some(view) = &view
+                && last_group.replace(view.group) != Some(view.group)
+            {
+                groups.entry(view.group).or_insert_with(|| head.view_group(view.group, options.range));
+            }
+            let pairs = head.dictionary.pair_ids(record);
+            let labels = match &mut chooser {
+                Some(chooser) => chooser.labels(pairs),
+                None => head.dictionary.labels_in(record, &mut buffer),
+            };
+            series.push((labels, Sources { head: view, newest, ..Sources::default() }));
+            if !is_merged {
+                order.push(pairs);
+            }
+        }
+        let order = (!is_merged).then(|| order.settle(&head.dictionary));
+        Ok(HeadFound { groups, series, order })
     }
 
     /// What blocks have, if any overlap the range. An unreadable database is noted and has nothing.
@@ -372,6 +406,65 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::model::{TimeRange, stale_marker};
+    use crate::store::ChosenLabels;
+
+    /// Labels that nobody looks at are left out of memory's series, and neither samples nor their order change.
+    #[test]
+    fn chosen_labels_leave_everything_else_as_it_is() {
+        let folder = tempfile::tempdir().expect("writable");
+        let clock = Clock::manual(Timestamp(START));
+        let store = open(folder.path(), &clock);
+        let scrape_once = |row: i64| {
+            let at = START + row * 15_000;
+            clock.set(Timestamp(at));
+            for group in 0..3 {
+                let values: Vec<(usize, f64)> = (0..120).map(|series| (series, (row * series as i64) as f64)).collect();
+                scrape(&*store, group, at, &values);
+            }
+        };
+        (0..50).for_each(scrape_once);
+        let read = |labels: Option<(&[&str], bool, &'static [&'static str])>, newest_only: bool| {
+            let labels = labels.map(|(names, is_without, unless)| ChosenLabels {
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+                is_without,
+                unless,
+            });
+            let options = ReadOptions { labels, newest_only, ..ReadOptions::over(TimeRange::ALL) };
+            let mut set = store.select_any(&[], &options).expect("reading succeeds");
+            let (mut found, mut samples) = (Vec::new(), Samples::default());
+            while let Some(labels) = set.next(&mut samples).expect("reading succeeds") {
+                found.push((labels, samples.clone()));
+            }
+            found
+        };
+        type Choice = (&'static [&'static str], bool);
+        let choices: [(Choice, &[&str]); 6] = [
+            ((&[], false), &[]),
+            ((&["instance"], false), &["instance"]),
+            ((&["part", "nowhere"], false), &["part"]),
+            ((&["__name__", "part"], false), &["part"]),
+            ((&["part"], true), &["instance"]),
+            ((&[], true), &["instance", "part"]),
+        ];
+        for newest_only in [false, true] {
+            let whole = read(None, newest_only);
+            assert_eq!(whole.len(), 360);
+            for ((names, is_without), kept) in choices {
+                let chosen = read(Some((names, is_without, &["__unit__"])), newest_only);
+                let expected: Vec<(Labels, Samples)> = whole
+                    .iter()
+                    .map(|(labels, samples)| (labels.filtered(|name| kept.contains(&name)), samples.clone()))
+                    .collect();
+                assert!(chosen == expected, "{names:?}, without: {is_without}");
+                assert!(read(Some((names, is_without, &["__unit__", "part"])), newest_only) == whole, "{names:?}");
+            }
+        }
+        // With blocks, series are merged by all of them.
+        (50..900).for_each(scrape_once);
+        store.maintain().expect("the disk works");
+        assert!(!store.shared.blocks.list().is_empty());
+        assert!(read(Some((&["part"], false, &[])), false) == read(None, false));
+    }
 
     /// However values wait, and whoever unpacks them, all come back.
     #[test]

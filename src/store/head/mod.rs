@@ -24,7 +24,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 
 use self::stray::Stray;
-use super::dictionary::{Dictionary, NO_COLUMN};
+use super::dictionary::{Dictionary, NO_COLUMN, Record};
 use super::{GroupId, SeriesId};
 use crate::model::{Labels, Timestamp};
 
@@ -164,9 +164,13 @@ impl Head {
 
     /// The newest sample of a series that memory knows of, blocks or not.
     pub fn newest_of(&self, id: SeriesId) -> Option<(Timestamp, f64)> {
-        let record = self.dictionary.record(id)?;
+        self.newest_in(self.dictionary.record(id)?)
+    }
+
+    /// The same of a known series.
+    pub fn newest_in(&self, record: &Record) -> Option<(Timestamp, f64)> {
         if record.column == NO_COLUMN {
-            return self.strays.get(&id).map(|stray| stray.newest);
+            return self.strays.get(&record.id).map(|stray| stray.newest);
         }
         let column = self.groups.get(record.group.0 as usize)?.columns.get(record.column as usize)?;
         (column.newest_at > Timestamp::MIN).then_some((column.newest_at, column.newest))

@@ -58,7 +58,7 @@ pub(in crate::store) struct Unlogged {
 impl Head {
     /// What a series and its group hold within `range`; `None` if there is nothing.
     pub fn view_series(&self, record: &Record, range: TimeRange) -> Option<SeriesView> {
-        let (newest_at, _) = self.newest_of(record.id)?;
+        let (newest_at, _) = self.newest_in(record)?;
         if newest_at < range.start {
             return None;
         }

@@ -11,10 +11,13 @@ use foldhash::fast::RandomState;
 
 use super::column::{Scalar, Series};
 use super::extreme::{larger, smaller};
+use super::labels::METADATA_LABELS;
 use super::quantile::check_quantile;
+use super::range::{RangeFunction, is_plain};
 use super::{Annotation, Evaluator, Result, Sink, Span, unwrap_parens};
-use crate::model::{Labels, METRIC_NAME};
-use crate::promql::ast::{AggregateExpr, AggregateOp, Expr};
+use crate::model::{Labels, METRIC_NAME, metric_name_of};
+use crate::promql::ast::{AggregateExpr, AggregateOp, Expr, Node};
+use crate::store::ChosenLabels;
 
 use fold::{Accumulator, FoldContext};
 
@@ -43,7 +46,9 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
     let mut groups = Groups::new(aggregate);
     let mut folds: Vec<(Labels, bool, Accumulator)> = Vec::new();
     let mut reservation = evaluator.query.budget.reserve(0)?;
-    evaluator.stream(&aggregate.expr, &mut |series| {
+    let labels = chosen_labels(evaluator, aggregate);
+    let operand = Evaluator { labels: labels.as_ref(), ..*evaluator };
+    operand.stream(&aggregate.expr, &mut |series| {
         let group = groups.of(&series.labels);
         if group == folds.len() {
             let accumulator = Accumulator::new(aggregate.op, evaluator.steps.count);
@@ -64,6 +69,30 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
         }
     }
     Ok(())
+}
+
+/// All labels that an aggregation looks at, where its operand is one metric, or a function of its ranges: then series
+/// without the others are as good.
+fn chosen_labels(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr) -> Option<ChosenLabels> {
+    let matchers = match &unwrap_parens(&aggregate.expr).node {
+        Node::VectorSelector(selector) => &selector.matchers,
+        Node::Call(call) if RangeFunction::named(call.function.name).is_some() && is_plain(call) => {
+            call.args.iter().find_map(|arg| match &unwrap_parens(arg).node {
+                Node::MatrixSelector(matrix) => Some(&matrix.selector.matchers),
+                _ => None,
+            })?
+        }
+        _ => return None,
+    };
+    let is_looked_at = |label: &String| METADATA_LABELS.contains(&label.as_str());
+    let is_whole = evaluator.query.delays_name_removal()
+        || aggregate.labels.iter().any(is_looked_at)
+        || metric_name_of(matchers).is_none();
+    (!is_whole).then(|| ChosenLabels {
+        names: aggregate.labels.as_slice().into(),
+        is_without: aggregate.without,
+        unless: &METADATA_LABELS[1..],
+    })
 }
 
 /// The parameter at every step, where it is a number; out-of-range quantiles are pointed out.

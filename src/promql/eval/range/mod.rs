@@ -128,7 +128,10 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, function: RangeFunction, call: &
     }
     let mut names = NameDropper::refusing(evaluator);
     each_column(evaluator, function, call, &mut |mut series| {
-        if !function.keeps_name() {
+        if evaluator.labels.is_some() && series.labels.get(METRIC_NAME).is_none() {
+            // One metric's series, read without its name: they stay as distinct as they are.
+            series.drops_name = !function.keeps_name();
+        } else if !function.keeps_name() {
             names.drop_name(&mut series)?;
         }
         sink(series)
@@ -231,15 +234,18 @@ fn each_column_of_both(
 /// Whether two calls read the samples of plain selectors over the same time, and have no further arguments that are
 /// to be evaluated.
 pub(super) fn reads_like(evaluator: &Evaluator<'_>, one: &Call, other: &Call) -> Result<bool> {
-    let is_simple = |call: &Call| {
-        let is_read = |arg: &Expr| matches!(unwrap_parens(arg).node, Node::Number(_) | Node::MatrixSelector(_));
-        call.function.name != "absent_over_time" && call.args.iter().all(is_read)
-    };
-    if !is_simple(one) || !is_simple(other) {
+    if !is_plain(one) || !is_plain(other) {
         return Ok(false);
     }
     let (one, other) = (source_of(evaluator, one)?, source_of(evaluator, other)?);
     Ok(!one.is_fixed() && !other.is_fixed() && one.read_bounds(evaluator) == other.read_bounds(evaluator))
+}
+
+/// Whether a call of a range function reads a plain selector, gives one series for each of its, and has no further
+/// arguments that are to be evaluated.
+pub(super) fn is_plain(call: &Call) -> bool {
+    let is_read = |arg: &Expr| matches!(unwrap_parens(arg).node, Node::Number(_) | Node::MatrixSelector(_));
+    call.function.name != "absent_over_time" && call.args.iter().all(is_read)
 }
 
 fn is_range(arg: &&Expr) -> bool {
@@ -281,11 +287,12 @@ impl<'a> RangeReader<'a> {
         samples: &RangeSamples<'_>,
     ) -> Result<(Option<Series>, u64)> {
         let read;
-        (series.column, read) = self.call.column(evaluator, &self.source, samples, series.labels.metric_name())?;
+        let metric = self.source.metric_name().unwrap_or_else(|| series.labels.metric_name());
+        (series.column, read) = self.call.column(evaluator, &self.source, samples, metric)?;
         if !series.column.has_any() {
             return Ok((None, read));
         }
-        self.call.check_counter_name(&series);
+        self.call.check_counter_name(metric, &series.column);
         Ok((Some(series), read))
     }
 
@@ -372,13 +379,12 @@ impl RangeCall<'_> {
         })
     }
 
-    fn check_counter_name(&self, series: &Series) {
+    fn check_counter_name(&self, name: &str, column: &Column) {
         const COUNTER_SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
-        let name = series.labels.get(METRIC_NAME).unwrap_or("");
         if self.function.expects_counter()
             && !name.is_empty()
             && !COUNTER_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
-            && series.column.floats.iter().any(|value| is_present(*value))
+            && column.floats.iter().any(|value| is_present(*value))
         {
             self.annotate(Annotation::PossibleNonCounter { metric: name });
         }

@@ -63,6 +63,11 @@ impl<'e> RangeSource<'e> {
         }
     }
 
+    /// The metric's name, where the selector has but one.
+    pub fn metric_name(&self) -> Option<&'e str> {
+        crate::model::metric_name_of(self.matchers())
+    }
+
     /// The first and the last instant that is read for any step.
     pub fn read_bounds(&self, evaluator: &Evaluator<'_>) -> (i64, i64) {
         let (first, last) = self.reference.bounds(evaluator.steps);
@@ -110,7 +115,7 @@ fn each_subquery_series(
     let start = after.div_euclid(step).saturating_add(1).saturating_mul(step);
     let Some(steps) = Steps::between(start, last, step) else { return Ok(()) };
     let mut samples = Samples::default();
-    let inner = Evaluator { reads: 0, ..evaluator.over(steps)? };
+    let inner = Evaluator { reads: 0, labels: None, ..evaluator.over(steps)? };
     inner.stream(&subquery.expr, &mut |mut series| {
         let column = std::mem::take(&mut series.column);
         let _samples = evaluator.query.budget.reserve(column.weight())?;
