@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Append, AppendReport, Batch, GroupId, NewestSample, ReadOptions, Rejection, Samples, Select, SeriesId, SeriesSet,
-    StoreError, StoreStats,
+    Append, AppendReport, Batch, ChosenLabels, GroupId, NewestSample, ReadOptions, Rejection, Samples, Select,
+    SeriesId, SeriesSet, StoreError, StoreStats,
 };
 use crate::model::{CounterResetHint, FloatHistogram, Labels, Matcher, TimeRange, Timestamp, is_stale_marker};
 use std::sync::Arc;
@@ -152,7 +152,13 @@ impl Select for MemoryStore {
         sets: &[Vec<Matcher>],
         options: &ReadOptions,
     ) -> Result<Box<dyn SeriesSet + 'a>, StoreError> {
-        let found = self.copies(sets, options.range);
+        let mut found = self.copies(sets, options.range);
+        let wants_all = |chosen: &ChosenLabels| {
+            found.iter().any(|(labels, _)| chosen.unless.iter().any(|name| labels.get(name).is_some()))
+        };
+        if let Some(chosen) = options.labels.as_ref().filter(|chosen| !wants_all(chosen)) {
+            found.iter_mut().for_each(|(labels, _)| *labels = labels.filtered(|name| chosen.has(name)));
+        }
         Ok(Box::new(MemorySeriesSet { found: found.into_iter(), options: options.clone() }))
     }
 

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crate::model::{FloatHistogram, Labels, Matcher, TimeRange, Timestamp};
+use crate::model::{FloatHistogram, Labels, METRIC_NAME, Matcher, TimeRange, Timestamp};
 
 /// One series, for as long as the process lives. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -288,6 +288,13 @@ pub struct ChosenLabels {
     pub is_without: bool,
     /// If any series has one of these, all labels are wanted.
     pub unless: &'static [&'static str],
+}
+
+impl ChosenLabels {
+    /// Whether a label of that name is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        name != METRIC_NAME && self.names.iter().any(|listed| listed == name) != self.is_without
+    }
 }
 
 impl ReadOptions {

@@ -47,6 +47,10 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
     let mut folds: Vec<(Labels, bool, Accumulator)> = Vec::new();
     let mut reservation = evaluator.query.budget.reserve(0)?;
     let labels = chosen_labels(evaluator, aggregate);
+    let metric = match &unwrap_parens(&aggregate.expr).node {
+        Node::VectorSelector(selector) => metric_name_of(&selector.matchers),
+        _ => None,
+    };
     let operand = Evaluator { labels: labels.as_ref(), ..*evaluator };
     operand.stream(&aggregate.expr, &mut |series| {
         let group = groups.of(&series.labels);
@@ -59,7 +63,7 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
         if fold.holds_members() {
             reservation.grow(series.column.weight())?;
         }
-        fold.add(&context, series.column, series.labels.metric_name());
+        fold.add(&context, series.column, metric.unwrap_or_else(|| series.labels.metric_name()));
         Ok(())
     })?;
     for (labels, drops_name, accumulator) in folds {
