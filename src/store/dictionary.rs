@@ -72,6 +72,13 @@ impl Postings {
     }
 }
 
+/// Tells whether series have come or gone: ids are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Census {
+    next_id: u32,
+    series: usize,
+}
+
 impl Dictionary {
     /// An empty dictionary whose first series gets the id `next_id`.
     pub fn starting_at(next_id: u32) -> Self {
@@ -86,6 +93,11 @@ impl Dictionary {
     /// How many distinct name and value pairs there are.
     pub fn pair_count(&self) -> usize {
         self.pairs.len()
+    }
+
+    /// Changes when a series comes or goes.
+    pub fn census(&self) -> Census {
+        Census { next_id: self.next_id, series: self.records.len() }
     }
 
     /// The id that the next new series gets.

@@ -18,6 +18,7 @@ mod fault_tests;
 mod fetch;
 mod footprint;
 mod import;
+mod listed;
 mod maintain;
 mod metrics;
 mod offline;
@@ -56,6 +57,7 @@ use std::thread::JoinHandle;
 use foldhash::fast::FixedState;
 
 use self::fetch::SpareWorkers;
+use self::listed::Listed;
 use self::metrics::{Metrics, describe};
 use self::replay::Replay;
 use self::wear::Wear;
@@ -88,6 +90,7 @@ struct Shared {
     blocks: Blocks,
     /// What caches of results must know.
     changes: Changes,
+    listed: Listed,
     /// Held by whoever makes, merges or drops blocks.
     compaction: Mutex<()>,
     metrics: Metrics,
@@ -330,6 +333,7 @@ impl Shared {
             log: Mutex::new(LogSide { log, durable, has_begun: false }),
             blocks: files.blocks,
             changes: Changes::new(lineage),
+            listed: Listed::default(),
             compaction: Mutex::new(()),
             workers: SpareWorkers::default(),
             metrics,

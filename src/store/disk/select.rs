@@ -104,6 +104,9 @@ struct HeadFound {
 
 type Found<'a> = (Selection<'a>, BTreeMap<Labels, BlockSeries>);
 
+/// A series and its newest sample, which may be a stale marker.
+type Newest = (Labels, (Timestamp, f64));
+
 /// Series in label order.
 struct DiskSeriesSet<'a> {
     series: std::vec::IntoIter<(Labels, Sources)>,
@@ -277,46 +280,60 @@ impl Shared {
     }
 
     fn newest(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<NewestSample>, StoreError> {
-        // Everything that memory can tell is told as of one instant: under one lock.
-        let mut answered: BTreeMap<Labels, Option<NewestSample>> = BTreeMap::new();
-        let mut is_older_needed = false;
-        {
-            let head = self.read_head();
-            for id in matching_any(&head.dictionary, sets) {
-                let Some((timestamp, value)) = head.newest_of(id) else { continue };
-                if timestamp > options.range.end {
-                    is_older_needed = true;
-                } else if timestamp >= options.range.start {
-                    let labels =
-                        head.dictionary.labels(head.dictionary.record(id).expect("the index lists known series"));
-                    let sample = NewestSample { labels: labels.clone(), timestamp, value };
-                    answered.insert(labels, (!is_stale_marker(value)).then_some(sample));
-                }
-            }
-        }
+        let known = self.newest_in_memory(sets, options)?;
+        let is_older_needed = known.iter().any(|(_, (timestamp, _))| *timestamp > options.range.end);
+        let is_in_range = |(_, (timestamp, _)): &Newest| options.range.contains(*timestamp);
+        let mut found: Vec<Newest> = known.into_iter().filter(is_in_range).collect();
         if is_older_needed || self.blocks.overlap(options.range) {
-            self.find_older_newest(sets, options, &mut answered)?;
+            found.extend(self.find_older_newest(sets, options, &found)?);
+            found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         }
-        Ok(answered.into_values().flatten().collect())
+        let living = found.into_iter().filter(|(_, (_, value))| !is_stale_marker(*value));
+        Ok(living.map(|(labels, (timestamp, value))| NewestSample { labels, timestamp, value }).collect())
     }
 
-    /// Reads the series whose newest sample memory did not know, or which lies behind the range.
+    /// What memory can tell, as of one instant: under one lock.
+    fn newest_in_memory(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<Newest>, StoreError> {
+        let (census, order, series) = {
+            let head = self.read_head();
+            let census = head.dictionary.census();
+            if let Some(listed) = self.listed.find(sets, census) {
+                let newest = listed.iter().filter_map(|(labels, id)| Some((labels.clone(), head.newest_of(*id)?)));
+                return Ok(newest.collect());
+            }
+            let ids = matching_any(&head.dictionary, sets);
+            let mut order = LabelOrder::default();
+            let mut buffer = Vec::new();
+            let series = ids.into_iter().map(|id| {
+                let record = head.dictionary.record(id).expect("the index lists known series");
+                order.push(head.dictionary.pair_ids(record));
+                (head.dictionary.labels_in(record, &mut buffer), (id, head.newest_in(record)))
+            });
+            let series: Vec<_> = series.collect();
+            (census, order.settle(&head.dictionary), series)
+        };
+        let series = order.sort(series, options)?;
+        self.listed.keep(sets, census, series.iter().map(|(labels, (id, _))| (labels.clone(), *id)));
+        Ok(series.into_iter().filter_map(|(labels, (_, newest))| Some((labels, newest?))).collect())
+    }
+
+    /// Reads the series whose newest sample memory did not know, or which lies behind the range. Of those in `answered`,
+    /// which is in label order, it did.
     fn find_older_newest(
         &self,
         sets: &[Vec<Matcher>],
         options: &ReadOptions,
-        answered: &mut BTreeMap<Labels, Option<NewestSample>>,
-    ) -> Result<(), StoreError> {
-        let mut found = self.select(sets, options)?;
-        let unanswered: Vec<_> = found.series.filter(|(labels, _)| !answered.contains_key(labels)).collect();
-        found.series = unanswered.into_iter();
-        let mut samples = Samples::default();
-        while let Some(labels) = found.next(&mut samples)? {
-            let (timestamp, value) = (samples.timestamps[samples.len() - 1], samples.values[samples.len() - 1]);
-            let sample = NewestSample { labels: labels.clone(), timestamp, value };
-            answered.insert(labels, (!is_stale_marker(value)).then_some(sample));
+        answered: &[Newest],
+    ) -> Result<Vec<Newest>, StoreError> {
+        let mut set = self.select(sets, options)?;
+        let is_unanswered = |labels: &Labels| answered.binary_search_by(|(known, _)| known.cmp(labels)).is_err();
+        let unanswered: Vec<_> = set.series.filter(|(labels, _)| is_unanswered(labels)).collect();
+        set.series = unanswered.into_iter();
+        let (mut found, mut samples) = (Vec::new(), Samples::default());
+        while let Some(labels) = set.next(&mut samples)? {
+            found.push((labels, (samples.timestamps[samples.len() - 1], samples.values[samples.len() - 1])));
         }
-        Ok(())
+        Ok(found)
     }
 
     /// The label sets in memory with samples around the range: told by what their groups hold, as the
