@@ -14,7 +14,9 @@ pub(super) struct MessageWriter {
     family: Vec<u8>,
     name: String,
     metric_type: MetricType,
+    /// The metric in hand: its labels, and behind them one of its samples.
     metric: Vec<u8>,
+    labels_bytes: usize,
     part: Vec<u8>,
 }
 
@@ -35,13 +37,8 @@ impl MessageWriter {
         push_varint_field(&mut self.family, 3, type_number(metric_type));
     }
 
-    /// Appends a metric to the family in hand.
-    pub(super) fn push_metric<'l>(
-        &mut self,
-        labels: impl Iterator<Item = (Cow<'l, str>, &'l str)>,
-        value: f64,
-        timestamp: Option<Timestamp>,
-    ) {
+    /// Starts a metric of the family in hand.
+    pub(super) fn open_metric<'l>(&mut self, labels: impl Iterator<Item = (Cow<'l, str>, &'l str)>) {
         self.metric.clear();
         for (name, value) in labels {
             self.part.clear();
@@ -49,6 +46,12 @@ impl MessageWriter {
             push_bytes_field(&mut self.part, 2, value.as_bytes());
             push_bytes_field(&mut self.metric, 1, &self.part);
         }
+        self.labels_bytes = self.metric.len();
+    }
+
+    /// Appends a sample of the metric in hand, as a metric of its own.
+    pub(super) fn push_sample(&mut self, value: f64, timestamp: Option<Timestamp>) {
+        self.metric.truncate(self.labels_bytes);
         self.part.clear();
         push_double_field(&mut self.part, 1, value);
         push_bytes_field(&mut self.metric, value_field(self.metric_type), &self.part);

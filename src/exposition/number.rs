@@ -1,6 +1,6 @@
 //! Numbers as the formats spell them: reading as Go's `strconv.ParseFloat`, writing as its 'g'.
 
-use std::io::Write;
+use crate::model::push_general_bytes;
 
 /// What every NaN of a page becomes, so that no target can forge a stale marker.
 /// Source: prometheus/model/value/value.go.
@@ -95,44 +95,24 @@ fn parse_any(text: &[u8]) -> Option<f64> {
     (value.is_finite() || spelled_infinite).then_some(value)
 }
 
-/// Appends a value as Go's `strconv.FormatFloat(v, 'g', -1, 64)` does, as the text formats want it:
-/// shortest form, an exponent of at least two digits below 1e-4 and from 1e6 on (in the shortest form Go
-/// counts six digits, not 21), `+Inf`, `-Inf`, `NaN`.
-pub(super) fn push_float(output: &mut Vec<u8>, value: f64) {
-    if value.is_nan() {
-        return output.extend_from_slice(b"NaN");
+/// Appends an integer.
+pub(super) fn push_integer(output: &mut Vec<u8>, value: i64) {
+    let (mut room, mut rest) = ([0; 20], value.unsigned_abs());
+    let mut at = room.len();
+    while rest > 0 || at == room.len() {
+        at -= 1;
+        room[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
     }
-    if value.is_infinite() {
-        return output.extend_from_slice(if value > 0.0 { b"+Inf" } else { b"-Inf" });
-    }
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
-        return push_exponential(output, value);
-    }
-    write!(output, "{value}").expect("writing to memory cannot fail");
+    output.extend_from_slice(if value < 0 { b"-" } else { b"" });
+    output.extend_from_slice(&room[at..]);
 }
 
-/// Rust writes `1.5e-7`, Go `1.5e-07`.
-fn push_exponential(output: &mut Vec<u8>, value: f64) {
-    let start = output.len();
-    write!(output, "{value:e}").expect("writing to memory cannot fail");
-    let Some(mark) = output[start..].iter().position(|byte| *byte == b'e') else { return };
-    let digits_at = start + mark + 1;
-    let negative = output[digits_at] == b'-';
-    let exponent = output.split_off(digits_at + usize::from(negative));
-    output.truncate(digits_at);
-    output.push(if negative { b'-' } else { b'+' });
-    if exponent.len() < 2 {
-        output.push(b'0');
-    }
-    output.extend_from_slice(&exponent);
-}
-
-/// The same with `.0` appended to what would look like an integer: `le` and `quantile`, and every
+/// Appends a value as the text formats want it, with `.0` behind what would look like an integer: `le` and `quantile`, and every
 /// value of OpenMetrics. Source: labels.FormatOpenMetricsFloat.
 pub(super) fn push_openmetrics(output: &mut Vec<u8>, value: f64) {
     let start = output.len();
-    push_float(output, value);
+    push_general_bytes(output, value);
     if value.is_finite() && !output[start..].iter().any(|byte| matches!(byte, b'.' | b'e')) {
         output.extend_from_slice(b".0");
     }
@@ -187,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn writes_integers() {
+        for value in [0, 1, -1, 10, 1_795_381_062_892, i64::MAX, i64::MIN] {
+            let mut text = Vec::new();
+            push_integer(&mut text, value);
+            assert_eq!(text, value.to_string().as_bytes());
+        }
+    }
+
+    #[test]
     fn writes_what_go_writes() {
         let cases = [
             (0.0, "0", "0.0"),
@@ -201,13 +190,15 @@ mod tests {
             (0.0001, "0.0001", "0.0001"),
             (0.00001, "1e-05", "1e-05"),
             (1e100, "1e+100", "1e+100"),
+            // Halfway between two candidates: the even one.
+            (1_534.694_641_113_281_3, "1534.6946411132812", "1534.6946411132812"),
             (f64::INFINITY, "+Inf", "+Inf"),
             (f64::NEG_INFINITY, "-Inf", "-Inf"),
             (f64::NAN, "NaN", "NaN"),
         ];
         for (value, plain, openmetrics) in cases {
             let (mut first, mut second) = (Vec::new(), Vec::new());
-            push_float(&mut first, value);
+            push_general_bytes(&mut first, value);
             push_openmetrics(&mut second, value);
             assert_eq!(String::from_utf8_lossy(&first), plain);
             assert_eq!(String::from_utf8_lossy(&second), openmetrics);

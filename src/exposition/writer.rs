@@ -6,9 +6,11 @@
 //! [`PageWriter::take`] hands out what is finished, so that a long page need not be held whole.
 
 use super::encode::MessageWriter;
-use super::number::{push_float, push_openmetrics};
-use super::{Format, ResponseFormat, escape_label_name, escape_metric_name};
-use crate::model::{METRIC_NAME, MetricType, Timestamp, is_legacy_label_name, is_legacy_metric_name};
+use super::number::{push_integer, push_openmetrics};
+use super::{EscapingScheme, Format, ResponseFormat, escape_label_name, escape_metric_name};
+use crate::model::{
+    METRIC_NAME, MetricType, Timestamp, is_legacy_label_name, is_legacy_metric_name, push_general_bytes,
+};
 
 /// A page being written.
 #[derive(Clone, Debug)]
@@ -16,6 +18,7 @@ pub struct PageWriter {
     response: ResponseFormat,
     page: Vec<u8>,
     family: Family,
+    series: SeriesText,
     messages: MessageWriter,
 }
 
@@ -33,7 +36,13 @@ struct Family {
 impl PageWriter {
     /// An empty page.
     pub fn new(response: ResponseFormat) -> Self {
-        Self { response, page: Vec::new(), family: Family::default(), messages: MessageWriter::default() }
+        Self {
+            response,
+            page: Vec::new(),
+            family: Family::default(),
+            series: SeriesText::new(response.escaping),
+            messages: MessageWriter::default(),
+        }
     }
 
     /// Starts a family. `unit` may be empty; it is only written in OpenMetrics.
@@ -48,7 +57,7 @@ impl PageWriter {
         };
     }
 
-    /// Writes a sample of the family in hand. A label called `__name__` is passed over.
+    /// Writes a sample of the family in hand.
     pub fn sample<'l>(
         &mut self,
         name: &str,
@@ -56,27 +65,35 @@ impl PageWriter {
         value: f64,
         timestamp: Option<Timestamp>,
     ) {
+        self.samples(name, labels, [(timestamp, value)]);
+    }
+
+    /// Writes the samples of one series of the family in hand. A label called `__name__` is passed over.
+    pub fn samples<'l>(
+        &mut self,
+        name: &str,
+        labels: impl IntoIterator<Item = (&'l str, &'l str)>,
+        samples: impl IntoIterator<Item = (Option<Timestamp>, f64)>,
+    ) {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_none() {
+            return;
+        }
         let labels = labels.into_iter().filter(|(label, _)| *label != METRIC_NAME);
         match self.response.format {
-            Format::PrometheusProto => self.message_sample(name, labels, value, timestamp),
+            Format::PrometheusProto => {
+                self.open_message(name, labels);
+                samples.for_each(|(timestamp, value)| self.messages.push_sample(value, timestamp));
+            }
             Format::PrometheusText004 | Format::PrometheusText100 => {
                 self.write_text_header(name);
-                self.write_series(name, labels);
-                push_float(&mut self.page, value);
-                if let Some(timestamp) = timestamp {
-                    self.page.extend_from_slice(format!(" {timestamp}").as_bytes());
-                }
-                self.page.push(b'\n');
+                let push_time = |page: &mut Vec<u8>, timestamp: Timestamp| push_integer(page, timestamp.0);
+                self.write_lines(name, labels, samples, push_general_bytes, push_time);
             }
             Format::OpenMetricsText001 | Format::OpenMetricsText100 => {
                 self.write_openmetrics_header();
-                self.write_series(name, labels);
-                push_openmetrics(&mut self.page, value);
-                if let Some(timestamp) = timestamp {
-                    self.page.push(b' ');
-                    push_openmetrics(&mut self.page, timestamp.seconds());
-                }
-                self.page.push(b'\n');
+                let push_time = |page: &mut Vec<u8>, timestamp: Timestamp| push_openmetrics(page, timestamp.seconds());
+                self.write_lines(name, labels, samples, push_openmetrics, push_time);
             }
         }
     }
@@ -156,34 +173,30 @@ impl PageWriter {
         self.page.push(b'\n');
     }
 
-    /// Name, labels and the blank before the value.
-    fn write_series<'l>(&mut self, name: &str, labels: impl Iterator<Item = (&'l str, &'l str)>) {
-        let name = escape_metric_name(name, self.response.escaping);
-        let is_legacy = is_legacy_metric_name(&name);
-        self.page.extend_from_slice(if is_legacy { b"" } else { b"{" });
-        push_name(&mut self.page, &name, is_legacy);
-        let mut separator = if is_legacy { b'{' } else { b',' };
-        for (label, value) in labels {
-            self.page.push(separator);
-            separator = b',';
-            let label = escape_label_name(label, self.response.escaping);
-            push_name(&mut self.page, &label, is_legacy_label_name(&label));
-            self.page.extend_from_slice(b"=\"");
-            push_escaped(&mut self.page, value, true);
-            self.page.push(b'"');
+    /// A line per sample. What they begin with is spelled once.
+    fn write_lines<'l>(
+        &mut self,
+        name: &str,
+        labels: impl Iterator<Item = (&'l str, &'l str)>,
+        samples: impl Iterator<Item = (Option<Timestamp>, f64)>,
+        push_value: fn(&mut Vec<u8>, f64),
+        push_time: fn(&mut Vec<u8>, Timestamp),
+    ) {
+        let beginning = self.series.spell(name, labels);
+        for (timestamp, value) in samples {
+            self.page.extend_from_slice(beginning);
+            push_value(&mut self.page, value);
+            if let Some(timestamp) = timestamp {
+                self.page.push(b' ');
+                push_time(&mut self.page, timestamp);
+            }
+            self.page.push(b'\n');
         }
-        self.page.extend_from_slice(if separator == b',' { b"} " } else { b" " });
     }
 
     /// Series that make up one histogram or summary come one by one here, so that they go out as
     /// Prometheus's `/federate` sends them: untyped families named like the series.
-    fn message_sample<'l>(
-        &mut self,
-        name: &str,
-        labels: impl Iterator<Item = (&'l str, &'l str)>,
-        value: f64,
-        timestamp: Option<Timestamp>,
-    ) {
+    fn open_message<'l>(&mut self, name: &str, labels: impl Iterator<Item = (&'l str, &'l str)>) {
         let is_family = name == self.family.name || name.strip_suffix("_total") == Some(&self.family.name);
         let metric_type = match self.family.metric_type {
             MetricType::Counter if is_family => MetricType::Counter,
@@ -193,11 +206,102 @@ impl PageWriter {
         let escaping = self.response.escaping;
         let help = self.family.help.as_deref().filter(|_| is_family);
         self.messages.open_family(&mut self.page, &escape_metric_name(name, escaping), metric_type, help);
-        self.messages.push_metric(
-            labels.map(|(label, value)| (escape_label_name(label, escaping), value)),
-            value,
-            timestamp,
-        );
+        self.messages.open_metric(labels.map(|(label, value)| (escape_label_name(label, escaping), value)));
+    }
+}
+
+/// How a line begins: name, labels, and the blank before the value. Series come in label order, where most of it is as it was
+/// in the line before: what is the same up to the first label that differs is not spelled again.
+#[derive(Clone, Debug)]
+struct SeriesText {
+    escaping: EscapingScheme,
+    text: Vec<u8>,
+    name: String,
+    /// Where the text of the name ends.
+    name_end: usize,
+    is_legacy: bool,
+    /// Names and values, one behind the other.
+    labels: String,
+    pairs: Vec<Pair>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    name_end: usize,
+    value_end: usize,
+    /// Where its text ends.
+    text_end: usize,
+}
+
+impl SeriesText {
+    fn new(escaping: EscapingScheme) -> Self {
+        let (text, name, labels, pairs) = (Vec::new(), String::new(), String::new(), Vec::new());
+        Self { escaping, text, name, name_end: 0, is_legacy: true, labels, pairs }
+    }
+
+    fn spell<'l>(&mut self, name: &str, labels: impl Iterator<Item = (&'l str, &'l str)>) -> &[u8] {
+        if self.name != name || self.text.is_empty() {
+            self.spell_name(name);
+        }
+        let (mut same, mut is_same) = (0, true);
+        for (label, value) in labels {
+            is_same = is_same && self.is_pair(same, label, value);
+            if is_same {
+                same += 1;
+                continue;
+            }
+            self.keep(same);
+            same += 1;
+            self.push_pair(label, value);
+        }
+        self.keep(same);
+        self.text.extend_from_slice(if self.pairs.is_empty() && self.is_legacy { b" " } else { b"} " });
+        &self.text
+    }
+
+    fn spell_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+        self.keep(0);
+        self.text.clear();
+        let name = escape_metric_name(name, self.escaping);
+        self.is_legacy = is_legacy_metric_name(&name);
+        self.text.extend_from_slice(if self.is_legacy { b"" } else { b"{" });
+        push_name(&mut self.text, &name, self.is_legacy);
+        self.name_end = self.text.len();
+    }
+
+    /// Whether this is what stands at a position.
+    fn is_pair(&self, position: usize, label: &str, value: &str) -> bool {
+        let start = position.checked_sub(1).map_or(0, |before| self.pairs[before].value_end);
+        self.pairs.get(position).is_some_and(|pair| {
+            self.labels[start..pair.name_end] == *label && self.labels[pair.name_end..pair.value_end] == *value
+        })
+    }
+
+    /// Forgets all but the first pairs.
+    fn keep(&mut self, count: usize) {
+        self.pairs.truncate(count);
+        let (labels_end, text_end) =
+            self.pairs.last().map_or((0, self.name_end), |pair| (pair.value_end, pair.text_end));
+        self.labels.truncate(labels_end);
+        self.text.truncate(text_end);
+    }
+
+    fn push_pair(&mut self, label: &str, value: &str) {
+        self.text.push(if self.pairs.is_empty() && self.is_legacy { b'{' } else { b',' });
+        if is_legacy_label_name(label) {
+            self.text.extend_from_slice(label.as_bytes());
+        } else {
+            let label = escape_label_name(label, self.escaping);
+            push_name(&mut self.text, &label, is_legacy_label_name(&label));
+        }
+        self.text.extend_from_slice(b"=\"");
+        push_escaped(&mut self.text, value, true);
+        self.text.push(b'"');
+        self.labels.push_str(label);
+        let name_end = self.labels.len();
+        self.labels.push_str(value);
+        self.pairs.push(Pair { name_end, value_end: self.labels.len(), text_end: self.text.len() });
     }
 }
 
@@ -244,7 +348,8 @@ mod tests {
         page.family("unused", MetricType::Gauge, Some("Leaves no trace."), "");
         page.family("a_total", MetricType::Counter, Some("Quotes \" and \\ and\nlines."), "");
         page.sample("a_total", [("__name__", "a_total"), ("path", "C:\\\"x\"\n")], 1.0, Some(Timestamp(1_500)));
-        page.sample("a_total", [], 1e9, Some(Timestamp(16_500)));
+        page.samples("a_total", [], [(Some(Timestamp(16_500)), 1e9), (None, 2.0)]);
+        page.samples("a_total", [], []);
         page.family("b", MetricType::Counter, None, "");
         page.sample("b_total", [], f64::INFINITY, None);
         page.family("h_seconds", MetricType::Histogram, None, "seconds");
@@ -261,12 +366,54 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&sample_page(format, escaping)), expected);
     }
 
+    /// What is kept of the line before does not show.
+    #[test]
+    fn a_line_begins_alike_whatever_comes_before() {
+        let all: [(&str, &[(&str, &str)]); 11] = [
+            ("a", &[]),
+            ("a", &[("b", "c")]),
+            ("a", &[("b", "c"), ("d", "e")]),
+            ("a", &[("b", "c"), ("d", "e\"")]),
+            ("a", &[("b", "c"), ("f", "e")]),
+            ("a", &[("b", "cd"), ("", "e")]),
+            ("a", &[("b", ""), ("cd", "e")]),
+            ("a", &[("b.c", "d")]),
+            ("ab", &[("b", "c"), ("d", "e")]),
+            ("a.b", &[("b", "c"), ("d", "é")]),
+            ("a.b", &[]),
+        ];
+        let formats = [Format::PrometheusText004, Format::OpenMetricsText100, Format::PrometheusProto];
+        for (format, escaping) in
+            formats.into_iter().zip([EscapingScheme::Underscores, EscapingScheme::AllowUtf8, EscapingScheme::Dots])
+        {
+            let page = |series: &[(&str, &[(&str, &str)])]| {
+                let mut page = writer(format, escaping);
+                series.iter().for_each(|(name, labels)| page.sample(name, labels.iter().copied(), 1.0, None));
+                page.messages.finish_family(&mut page.page);
+                String::from_utf8_lossy(&page.page).into_owned()
+            };
+            for (first, second) in all.iter().flat_map(|first| all.iter().map(move |second| (*first, *second))) {
+                // A message holds all of a metric's series.
+                if format == Format::PrometheusProto && first.0 == second.0 {
+                    continue;
+                }
+                assert_eq!(page(&[first, second]), page(&[first]) + &page(&[second]), "{first:?} {second:?}");
+                assert_eq!(
+                    page(&[first, second, first]),
+                    page(&[first, second]) + &page(&[first]),
+                    "{first:?} {second:?}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn prometheus_text() {
         let expected = r##"# HELP a_total Quotes " and \\ and\nlines.
 # TYPE a_total counter
 a_total{path="C:\\\"x\"\n"} 1 1500
 a_total 1e+09 16500
+a_total 2
 # TYPE b_total counter
 b_total +Inf
 # TYPE h_seconds histogram
@@ -290,6 +437,7 @@ h_seconds_count 2
 # TYPE a counter
 a_total{path="C:\\\"x\"\n"} 1.0 1.5
 a_total 1e+09 16.5
+a_total 2.0
 # TYPE b unknown
 b_total +Inf
 # TYPE h_seconds histogram
@@ -313,7 +461,7 @@ h_seconds_count 2.0
             shown += &super::super::tests::show(&entry);
         }
         let expected = "HELP a_total Quotes \" and \\ and\nlines.|TYPE a_total counter|a_total path=C:\\\"x\"\n = 1 @1500|\
-                        a_total = 1000000000 @16500|TYPE b_total counter|b_total = inf|\
+                        a_total = 1000000000 @16500|a_total = 2|TYPE b_total counter|b_total = inf|\
                         TYPE h_seconds_bucket unknown|h_seconds_bucket le=+Inf = 2|\
                         TYPE h_seconds_count unknown|h_seconds_count = 2|\
                         TYPE dotted_name unknown|dotted_name a_b=c = 0.5|dotted_name = 0.5|";

@@ -1,6 +1,7 @@
 //! The page that a puller reads, written while it reads.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -21,19 +22,22 @@ pub struct FederationPage {
     content_type: String,
     /// Taken away by the last piece.
     writer: Option<PageWriter>,
-    rows: std::iter::Peekable<std::vec::IntoIter<Row>>,
+    rows: std::vec::IntoIter<Row>,
+    /// Of all rows: one allocation for each would take as much again.
+    samples: Vec<(Timestamp, f64)>,
     external_labels: Vec<(String, String)>,
     family: Option<u32>,
     families: Vec<Family>,
+    metrics: Vec<Metric>,
     /// To be set once the reply has left.
     is_taken: Arc<AtomicBool>,
 }
 
 /// One series.
 struct Row {
-    family: u32,
+    metric: u32,
     labels: Labels,
-    samples: Vec<(Timestamp, f64)>,
+    samples: Range<usize>,
 }
 
 struct Family {
@@ -45,30 +49,41 @@ impl FederationPage {
     /// Sorts series under their families, and families by name. Series without a name are left
     /// out: no format can carry them.
     pub(super) fn new(
-        series: impl IntoIterator<Item = (Labels, Vec<(Timestamp, f64)>)>,
+        series: impl IntoIterator<Item = (Labels, impl IntoIterator<Item = (Timestamp, f64)>)>,
         metadata: &dyn MetadataLookup,
         format: ResponseFormat,
         external_labels: &Labels,
     ) -> Self {
-        let mut families = Families { metadata, by_metric: HashMap::new(), by_name: HashMap::new(), list: Vec::new() };
-        let mut rows: Vec<Row> = series
-            .into_iter()
-            .filter(|(labels, _)| !labels.metric_name().is_empty())
-            .map(|(labels, samples)| Row { family: families.of(labels.metric_name()), labels, samples })
-            .collect();
-        let families = families.list;
+        let mut families = Families::new(metadata);
+        let (mut rows, mut samples): (Vec<Row>, Vec<(Timestamp, f64)>) = (Vec::new(), Vec::new());
+        for (labels, given) in series {
+            if let Some(metric) = families.metric(labels.metric_name()) {
+                let start = samples.len();
+                samples.extend(given);
+                rows.push(Row { metric, labels, samples: start..samples.len() });
+            }
+        }
+        let Families { list: families, metrics, .. } = families;
+        // Texts are compared once per metric and not once per series.
+        let key = |metric: u32| {
+            let Metric { family, name } = &metrics[metric as usize];
+            (&families[*family as usize].name, name)
+        };
+        let mut order: Vec<u32> = (0..).take(metrics.len()).collect();
+        order.sort_by(|a, b| key(*a).cmp(&key(*b)));
+        let mut ranks = vec![0; metrics.len()];
+        (0u32..).zip(order).for_each(|(rank, metric)| ranks[metric as usize] = rank);
         // A stable sort: within a metric, series stay in label order.
-        rows.sort_by(|a, b| {
-            let (family_a, family_b) = (&families[a.family as usize].name, &families[b.family as usize].name);
-            family_a.cmp(family_b).then_with(|| a.labels.metric_name().cmp(b.labels.metric_name()))
-        });
+        rows.sort_by_key(|row| ranks[row.metric as usize]);
         Self {
             content_type: format.content_type(),
             writer: Some(PageWriter::new(format)),
-            rows: rows.into_iter().peekable(),
+            rows: rows.into_iter(),
+            samples,
             external_labels: with_instance(external_labels),
             family: None,
             families,
+            metrics,
             is_taken: Arc::default(),
         }
     }
@@ -104,15 +119,14 @@ impl FederationPage {
     }
 
     fn write_row(&mut self, writer: &mut PageWriter, row: &Row) {
-        if self.family != Some(row.family) {
-            let family = &self.families[row.family as usize];
+        let Metric { family, name } = &self.metrics[row.metric as usize];
+        if self.family != Some(*family) {
+            self.family = Some(*family);
+            let family = &self.families[*family as usize];
             writer.family(&family.name, family.metric_type, None, "");
-            self.family = Some(row.family);
         }
-        let name = row.labels.metric_name();
-        for (timestamp, value) in &row.samples {
-            writer.sample(name, all_labels(&row.labels, &self.external_labels), *value, Some(*timestamp));
-        }
+        let samples = self.samples[row.samples.clone()].iter().map(|(timestamp, value)| (Some(*timestamp), *value));
+        writer.samples(name, all_labels(&row.labels, &self.external_labels), samples);
     }
 }
 
@@ -141,26 +155,50 @@ fn with_instance(external_labels: &Labels) -> Vec<(String, String)> {
     pairs
 }
 
-/// The families met so far.
+struct Metric {
+    family: u32,
+    name: String,
+}
+
+/// The families and metrics met so far.
 struct Families<'m> {
     metadata: &'m dyn MetadataLookup,
     by_metric: HashMap<String, u32>,
     by_name: HashMap<String, u32>,
     list: Vec<Family>,
+    metrics: Vec<Metric>,
+    /// That of the series before: mostly the next one's too.
+    last: u32,
 }
 
-impl Families<'_> {
-    /// The family of a metric: `x_bucket` belongs to histogram `x`, if its source said so.
-    fn of(&mut self, metric: &str) -> u32 {
-        if let Some(index) = self.by_metric.get(metric) {
-            return *index;
+impl<'m> Families<'m> {
+    fn new(metadata: &'m dyn MetadataLookup) -> Self {
+        let (list, metrics) = (Vec::new(), Vec::new());
+        Self { metadata, by_metric: HashMap::new(), by_name: HashMap::new(), list, metrics, last: 0 }
+    }
+
+    /// A metric by its name; `None` without one.
+    fn metric(&mut self, name: &str) -> Option<u32> {
+        if self.metrics.get(self.last as usize).is_none_or(|last| last.name != name) {
+            self.last = match self.by_metric.get(name) {
+                Some(known) => *known,
+                None if name.is_empty() => return None,
+                None => self.add(name),
+            };
         }
+        Some(self.last)
+    }
+
+    /// Adds a metric to its family: `x_bucket` belongs to histogram `x`, if its source said so.
+    fn add(&mut self, metric: &str) -> u32 {
         let (metric_type, name) =
             self.metadata.metric_type(metric).unwrap_or_else(|| (MetricType::Unknown, metric.to_owned()));
-        let index = *self.by_name.entry(name).or_insert_with_key(|name| {
+        let family = *self.by_name.entry(name).or_insert_with_key(|name| {
             self.list.push(Family { name: name.clone(), metric_type });
             u32::try_from(self.list.len() - 1).expect("there are fewer families than series")
         });
+        let index = u32::try_from(self.metrics.len()).expect("there are fewer metrics than series");
+        self.metrics.push(Metric { family, name: metric.to_owned() });
         self.by_metric.insert(metric.to_owned(), index);
         index
     }

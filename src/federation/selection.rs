@@ -138,7 +138,7 @@ impl Federation {
             [] => Vec::new(),
             sets => self.store.newest(sets, &ReadOptions { range, ..options.clone() })?,
         };
-        let samples = samples.into_iter().map(|sample| (sample.labels, vec![(sample.timestamp, sample.value)]));
+        let samples = samples.into_iter().map(|sample| (sample.labels, [(sample.timestamp, sample.value)]));
         Ok(FederationPage::new(samples, self.metadata.as_ref(), request.format, &request.external_labels))
     }
 }

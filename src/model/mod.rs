@@ -27,6 +27,7 @@ pub use matcher::{MatchOp, Matcher, metric_name_of};
 pub use metadata::{Metadata, MetadataLookup, MetricType};
 pub use number::{
     format_float, format_float_json, format_general, parse_float, push_float, push_float_json, push_general,
+    push_general_bytes,
 };
 pub use order::sort_by;
 pub use quote::{quote, quote_to};

@@ -4,6 +4,12 @@
 
 use std::fmt::Write;
 
+/// From where on, and up to where, the second form has no exponent.
+const GENERAL: (f64, f64) = (1e-4, 1e6);
+
+/// Characters of the longest text of [`short_text`]: 15 digits, sign, point, exponent.
+const SHORT_TEXT_MAX: usize = 24;
+
 /// Writes a float as Go's `strconv.FormatFloat(v, 'f', -1, 64)`: shortest form that reads back,
 /// no exponent, `+Inf`, `-Inf`, `NaN`.
 pub fn format_float(value: f64) -> String {
@@ -16,6 +22,15 @@ pub fn format_general(value: f64) -> String {
     formatted(value, push_general)
 }
 
+/// Appends what [`format_general`] gives to a page of bytes.
+pub fn push_general_bytes(output: &mut Vec<u8>, value: f64) {
+    let (low, high) = GENERAL;
+    match short_text(value, low, high, &mut [0; SHORT_TEXT_MAX]) {
+        Some(text) => output.extend_from_slice(text.as_bytes()),
+        None => output.extend_from_slice(format_general(value).as_bytes()),
+    }
+}
+
 /// Writes a float as the HTTP API does: an exponent below 1e-6 and from 1e21 on.
 /// Source: prometheus/util/jsonutil/marshal.go.
 pub fn format_float_json(value: f64) -> String {
@@ -24,7 +39,9 @@ pub fn format_float_json(value: f64) -> String {
 
 /// Appends what [`format_float`] gives, without a buffer of its own.
 pub fn push_float(output: &mut String, value: f64) {
-    if !push_special(output, value) {
+    if let Some(text) = short_text(value, 0.0, f64::INFINITY, &mut [0; SHORT_TEXT_MAX]) {
+        output.push_str(text);
+    } else if !push_special(output, value) {
         let start = output.len();
         // Writing to a String cannot fail.
         let _ = write!(output, "{value}");
@@ -34,7 +51,7 @@ pub fn push_float(output: &mut String, value: f64) {
 
 /// Appends what [`format_general`] gives.
 pub fn push_general(output: &mut String, value: f64) {
-    push_with_exponent_outside(output, value, 1e-4, 1e6);
+    push_with_exponent_outside(output, value, GENERAL.0, GENERAL.1);
 }
 
 /// Appends what [`format_float_json`] gives.
@@ -73,10 +90,18 @@ fn push_special(output: &mut String, value: f64) -> bool {
 }
 
 fn push_with_exponent_outside(output: &mut String, value: f64, low: f64, high: f64) {
+    if let Some(text) = short_text(value, low, high, &mut [0; SHORT_TEXT_MAX]) {
+        output.push_str(text);
+        return;
+    }
     if value == 0.0 || !value.is_finite() || (low..high).contains(&value.abs()) {
         push_float(output, value);
         return;
     }
+    push_exponential(output, value);
+}
+
+fn push_exponential(output: &mut String, value: f64) {
     let start = output.len();
     let _ = write!(output, "{value:e}");
     settle_tie(output, start, value);
@@ -87,6 +112,66 @@ fn push_with_exponent_outside(output: &mut String, value: f64, low: f64, high: f
     if output.len() - exponent == 2 {
         output.insert(exponent + 1, '0');
     }
+}
+
+/// The text of a value that is a decimal of few digits, with an exponent from `high` on; `None` for others, and for what
+/// has an exponent below `low`. Most values are such, and the general way costs several times as much.
+fn short_text(value: f64, low: f64, high: f64, room: &mut [u8; SHORT_TEXT_MAX]) -> Option<&str> {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && magnitude < low {
+        return None;
+    }
+    let (mut digits, decimals) = short_decimal(magnitude)?;
+    let mut at = room.len();
+    let mut push = |byte: u8| {
+        at -= 1;
+        room[at] = byte;
+    };
+    // From the last digit to the first.
+    if magnitude < high {
+        let mut written = 0;
+        while written <= decimals || digits > 0 {
+            if written == decimals && decimals > 0 {
+                push(b'.');
+            }
+            push(b'0' + (digits % 10) as u8);
+            digits /= 10;
+            written += 1;
+        }
+    } else {
+        let mut exponent = digits.ilog10() - decimals;
+        [exponent % 10, exponent / 10].into_iter().for_each(|digit| push(b'0' + digit as u8));
+        push(b'+');
+        push(b'e');
+        while digits.is_multiple_of(10) {
+            digits /= 10;
+        }
+        exponent = digits.ilog10();
+        for _ in 0..exponent {
+            push(b'0' + (digits % 10) as u8);
+            digits /= 10;
+        }
+        if exponent > 0 {
+            push(b'.');
+        }
+        push(b'0' + digits as u8);
+    }
+    if value.is_sign_negative() {
+        push(b'-');
+    }
+    std::str::from_utf8(&room[at..]).ok()
+}
+
+/// A value without its sign as an integer and how many of its digits are decimals, if these are few and it is certain
+/// that no shorter text reads back: no two decimals of 15 digits are the same float.
+fn short_decimal(magnitude: f64) -> Option<(u64, u32)> {
+    const POWERS: [f64; 5] = [1.0, 1e1, 1e2, 1e3, 1e4];
+    const DIGITS_MAX: f64 = 1e15;
+    (0..).zip(POWERS).find_map(|(decimals, power)| {
+        let digits = (magnitude * power + 0.5) as u64;
+        let is_exact = digits as f64 / power == magnitude;
+        (is_exact && (digits as f64) < DIGITS_MAX).then_some((digits, decimals))
+    })
 }
 
 /// Where the float lies exactly between two candidates of the shortest length, Go takes the even one and
@@ -171,6 +256,26 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// The short way and the general one agree.
+        #[test]
+        fn short_texts_are_the_same(digits in 0u64..1 << 54, shift in 0u32..54, decimals in 0i32..8, bits in any::<u64>()) {
+            let digits = digits >> shift;
+            for value in [digits as f64 / 10f64.powi(decimals), -(digits as f64), f64::from_bits(bits), digits as f64 * 1e3] {
+                if let Some(text) = short_text(value, 0.0, f64::INFINITY, &mut [0; SHORT_TEXT_MAX]) {
+                    prop_assert_eq!(text, format!("{value}"));
+                }
+                if value.abs() >= 1.0 && let Some(text) = short_text(value, 0.0, 1.0, &mut [0; SHORT_TEXT_MAX]) {
+                    let mut expected = String::new();
+                    push_exponential(&mut expected, value);
+                    prop_assert_eq!(text, expected);
+                }
+            }
+            let value = digits as f64 / 100.0;
+            prop_assert!(value >= 1e13 || short_text(value, 0.0, f64::INFINITY, &mut [0; SHORT_TEXT_MAX]).is_some());
+        }
+    }
+
     #[test]
     fn each_form_turns_to_exponents_where_go_does() {
         // Value, plain, general, JSON.
@@ -197,6 +302,9 @@ mod tests {
         for (value, plain, general, json) in cases {
             assert_eq!(format_float(value), plain);
             assert_eq!(format_general(value), general);
+            let mut bytes = Vec::new();
+            push_general_bytes(&mut bytes, value);
+            assert_eq!(bytes, general.as_bytes());
             assert_eq!(format_float_json(value), json);
         }
     }
