@@ -2,7 +2,6 @@
 //! the client.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, CONNECTION, HeaderValue, RETRY_AFTER};
@@ -12,10 +11,12 @@ use hyper::{HeaderMap, StatusCode, Version};
 use crate::exposition::negotiate;
 use crate::federation::{ConnectionFacts, FederationError, FederationPage, FederationRequest, ResyncRequest};
 use crate::model::TimeRange;
+use crate::store::StoreError;
 
 use super::api::{Api, ApiError, ErrorKind, Gate, Ticket};
+use super::made::{MADE_BYTES_MAX, Made, Room, Unmade};
 use super::params::Params;
-use super::reply::{Pieces, Reply};
+use super::reply::{Encoding, Pieces, Reply};
 
 /// How much of a puller's own timeout may go into making the reply; the rest is for its way.
 const MAKING_SHARE: f64 = 0.5;
@@ -36,19 +37,32 @@ pub(super) fn is_relayed(parts: &Parts) -> bool {
     closes || parts.version < Version::HTTP_11 || PROXY_HEADERS.iter().any(|name| parts.headers.contains_key(*name))
 }
 
+/// Pages that are made at a time. More would take no less time each and more memory together; the others wait for their turn,
+/// and queries neither wait for them nor are they waited for.
+const PAGES_MADE_MAX: usize = 2;
+
+/// Where pages are made, and where they wait until they are read.
+pub(super) struct Press {
+    gate: Gate,
+    room: Room,
+}
+
+impl Press {
+    pub(super) fn new() -> Self {
+        Self { gate: Gate::new(PAGES_MADE_MAX), room: Room::new() }
+    }
+}
+
 /// `/federate`
 pub(super) async fn answer(
     api: &Api,
-    gate: &Gate,
+    press: &Press,
     params: &Params,
     headers: &HeaderMap,
     facts: ConnectionFacts,
 ) -> Reply {
-    match select(api, gate, params, headers, facts).await {
-        Ok(page) => {
-            let content_type = page.content_type().to_owned();
-            Reply::streamed(&content_type, Box::new(page))
-        }
+    match page(api, press, params, headers, facts).await {
+        Ok((content_type, page)) => Reply::made(&content_type, page),
         // Errors are plain text here, as in Prometheus.
         Err(error) => refusal(&error),
     }
@@ -62,28 +76,34 @@ fn refusal(error: &ApiError) -> Reply {
     }
 }
 
-async fn select(
+/// A page with its type.
+async fn page(
     api: &Api,
-    gate: &Gate,
+    press: &Press,
     params: &Params,
     headers: &HeaderMap,
     facts: ConnectionFacts,
-) -> Result<FederationPage, ApiError> {
+) -> Result<(String, Made), ApiError> {
     params.check()?;
     let request = federation_request(api, params, headers)?;
     let resync = resync_request(params)?;
     let federation = Arc::clone(&api.federation);
     let time_max = making_time(headers).map_or(api.queries.timeout, |time| time.min(api.queries.timeout));
-    gate.run(time_max, move |ticket: &Ticket| {
-        // The range is federation's own business.
-        let options = ticket.read_options(TimeRange::ALL);
-        let page = match resync {
-            Some(resync) => federation.since_last(&request, &resync, facts, &options),
-            None => federation.newest(&request, &options),
-        };
-        page.map_err(ApiError::from)
-    })
-    .await
+    let (encoding, room) = (Encoding::negotiate(headers), press.room.clone());
+    press
+        .gate
+        .run(time_max, move |ticket: &Ticket| {
+            // The range is federation's own business.
+            let options = ticket.read_options(TimeRange::ALL);
+            let page = match resync {
+                Some(resync) => federation.since_last(&request, &resync, facts, &options),
+                None => federation.newest(&request, &options),
+            };
+            let mut page = page?;
+            let made = Made::of(&mut page, encoding, &room, || options.check())?;
+            Ok((page.content_type().to_owned(), made.telling(page.is_taken())))
+        })
+        .await
 }
 
 fn federation_request(api: &Api, params: &Params, headers: &HeaderMap) -> Result<FederationRequest, ApiError> {
@@ -118,12 +138,20 @@ impl From<FederationError> for ApiError {
     }
 }
 
+impl From<Unmade<StoreError>> for ApiError {
+    fn from(error: Unmade<StoreError>) -> Self {
+        match error {
+            Unmade::GivenUp(error) => error.into(),
+            Unmade::NoRoom => Self::new(
+                ErrorKind::Unavailable,
+                format!("replies that wait for slow readers take {MADE_BYTES_MAX} bytes already; ask again later"),
+            ),
+        }
+    }
+}
+
 impl Pieces for FederationPage {
     fn next(&mut self, out: &mut Vec<u8>) -> bool {
         self.write_piece(out)
-    }
-
-    fn is_taken(&self) -> Option<Arc<AtomicBool>> {
-        Some(Self::is_taken(self))
     }
 }

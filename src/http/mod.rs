@@ -13,6 +13,7 @@ mod access;
 mod connection;
 mod framing;
 mod json;
+mod made;
 mod params;
 mod reply;
 mod request_metrics;

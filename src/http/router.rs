@@ -19,12 +19,13 @@ use crate::federation::ConnectionFacts;
 use super::access::{self, Refusal};
 use super::api::{Api, ApiEndpoint, Gate};
 use super::connection::Course;
+use super::federate::{self, Press};
 use super::params::{Params, decode_percent};
 use super::reply::{Encoding, Reply, ReplyBody};
 use super::request_metrics::RequestMetrics;
 use super::settings::{BODY_BYTES_MAX, BODY_TIME_MAX, ServerSettings};
 use super::web::{Admission, Web};
-use super::{federate, lifecycle, page};
+use super::{lifecycle, page};
 
 /// Everything that can be asked for.
 enum Endpoint {
@@ -98,6 +99,7 @@ pub(super) struct Router {
     settings: ServerSettings,
     api: Arc<Api>,
     gate: Gate,
+    press: Press,
     metrics: RequestMetrics,
     web: Arc<Web>,
 }
@@ -106,7 +108,7 @@ impl Router {
     pub(super) fn new(settings: ServerSettings, web: Arc<Web>, api: Arc<Api>) -> Self {
         let gate = Gate::new(api.queries.concurrency);
         let metrics = RequestMetrics::register(&api.registry);
-        Self { settings, api, gate, metrics, web }
+        Self { settings, api, gate, press: Press::new(), metrics, web }
     }
 
     /// TLS, users and headers.
@@ -188,7 +190,7 @@ impl Router {
             Endpoint::Api(endpoint) => endpoint.answer(&self.api, &self.gate, &params).await,
             Endpoint::Federate => {
                 let facts = ConnectionFacts { is_relayed: federate::is_relayed(parts), ..facts };
-                federate::answer(&self.api, &self.gate, &params, &parts.headers, facts).await
+                federate::answer(&self.api, &self.press, &params, &parts.headers, facts).await
             }
             Endpoint::Metrics => lifecycle::metrics(&self.api),
             Endpoint::Healthy => lifecycle::healthy(&self.api),

@@ -81,7 +81,7 @@ async fn pull_with(stream: &mut TcpStream, target: &str, headers: &str) -> Strin
     let request = format!("GET {target} HTTP/1.1\r\n{always}{headers}\r\n");
     stream.write_all(request.as_bytes()).await.expect("open");
     let mut received = Vec::new();
-    while !received.ends_with(b"0\r\n\r\n") {
+    while !Answer::is_whole(&received) {
         assert_ne!(stream.read_buf(&mut received).await.expect("open"), 0, "the reply is whole");
     }
     Answer::parse(&received).text()

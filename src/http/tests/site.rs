@@ -141,13 +141,26 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Whether an answer on a connection that stays open has come to its end.
+    pub(super) fn is_whole(received: &[u8]) -> bool {
+        let answer = Self::parse_raw(received);
+        let length = answer.header("content-length").and_then(|length| length.parse().ok());
+        length.map_or(received.ends_with(b"0\r\n\r\n"), |length: usize| answer.body.len() >= length)
+    }
+
     pub(super) fn parse(received: &[u8]) -> Self {
+        let answer = Self::parse_raw(received);
+        let is_chunked = answer.header("transfer-encoding") == Some("chunked");
+        Self { body: if is_chunked { unchunk(&answer.body) } else { answer.body }, ..answer }
+    }
+
+    /// The same with the chunks in the body.
+    fn parse_raw(received: &[u8]) -> Self {
         let end = received.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(received.len());
         let head = String::from_utf8_lossy(&received[..end]).into_owned();
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let raw = received.get(end + 4..).unwrap_or_default();
-        let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
-        Self { status, body: if is_chunked { unchunk(raw) } else { raw.to_vec() }, head }
+        Self { status, body: raw.to_vec(), head }
     }
 
     pub(super) fn text(&self) -> String {
