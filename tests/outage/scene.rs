@@ -222,7 +222,11 @@ impl<'a> Central<'a> {
 
     /// Samples that it has refused or dropped so far, by reason.
     pub fn refused(&self) -> Refused {
-        let of = |name: &str| metric(&self.address, &format!("prometheus_target_scrapes_sample_{name}_total")).unwrap();
+        // VictoriaMetrics refuses nothing and counts nothing.
+        let is_counted = self.program != "victoria-metrics";
+        let counted =
+            |name: &str| metric(&self.address, &format!("prometheus_target_scrapes_sample_{name}_total")).unwrap();
+        let of = |name: &str| if is_counted { counted(name) } else { 0.0 };
         Refused {
             out_of_order: of("out_of_order"),
             duplicate: of("duplicate_timestamp"),
