@@ -41,6 +41,7 @@ pub(super) struct Dictionary {
     records: Vec<Record>,
     series_table: HashTable<u32>,
     next_id: u32,
+    generation: u32,
     hasher: FixedState,
 }
 
@@ -103,6 +104,11 @@ impl Dictionary {
     /// The id that the next new series gets.
     pub fn next_id(&self) -> u32 {
         self.next_id
+    }
+
+    /// Moves when series are dropped: pairs then have other numbers.
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// All series in id order.
@@ -208,6 +214,7 @@ impl Dictionary {
             kept.records.last_mut().expect("just pushed").column = record.column;
         }
         kept.next_id = self.next_id;
+        kept.generation = self.generation.wrapping_add(1);
         *self = kept;
     }
 

@@ -59,6 +59,7 @@ use foldhash::fast::FixedState;
 use self::fetch::SpareWorkers;
 use self::listed::Listed;
 use self::metrics::{Metrics, describe};
+use self::order::PairRanks;
 use self::replay::Replay;
 use self::wear::Wear;
 use super::blocks::Blocks;
@@ -95,6 +96,7 @@ struct Shared {
     compaction: Mutex<()>,
     metrics: Metrics,
     workers: SpareWorkers,
+    ranks: PairRanks,
     wear: Wear,
     stop: Mutex<bool>,
     stopping: Condvar,
@@ -336,6 +338,7 @@ impl Shared {
             listed: Listed::default(),
             compaction: Mutex::new(()),
             workers: SpareWorkers::default(),
+            ranks: PairRanks::default(),
             metrics,
             wear,
             stop: Mutex::new(false),

@@ -1,129 +1,98 @@
-//! Label order: series of memory are sorted by the numbers of their label pairs, so that texts are compared where two
-//! series first differ and nowhere else.
+//! Label order: series of memory compare by the ranks of their label pairs, so that no text is looked at.
 //!
-//! Where there are many, texts are compared once per pair and not once per comparison: then series compare by the ranks of
-//! their pairs, and are sorted once the head's lock is given back. For that the pairs' texts are copied under the lock.
+//! The ranks of all pairs are kept between reads, four bytes each. Pairs that have come since are sorted in.
 
 use std::cmp::Ordering;
+use std::sync::{Arc, Mutex};
 
 use crate::store::dictionary::Dictionary;
 use crate::store::{ReadOptions, StoreError};
 
-/// From how many series on ranks are worth their making, if they have a fair part of all pairs: making them passes over
-/// the numbers of all.
-const MANY: usize = 256;
-/// The part of all pairs that is.
-const RANKED_SHARE: usize = 16;
-
-/// The numbers of the pairs of some series.
+/// The place of each pair of a dictionary among all of them, name before value, by the pair's number.
 #[derive(Default)]
+pub(super) struct PairRanks(Mutex<Ranked>);
+
+#[derive(Default)]
+struct Ranked {
+    /// Whose numbers these are.
+    generation: u32,
+    ranks: Arc<[u32]>,
+}
+
+impl PairRanks {
+    /// The ranks of all pairs there are.
+    pub fn of(&self, dictionary: &Dictionary) -> Arc<[u32]> {
+        let mut ranked = self.0.lock().expect("no holder of the lock panics");
+        if ranked.generation != dictionary.generation() {
+            *ranked = Ranked { generation: dictionary.generation(), ranks: Arc::default() };
+        }
+        if ranked.ranks.len() < dictionary.pair_count() {
+            ranked.ranks = with_new_pairs(&ranked.ranks, dictionary);
+        }
+        Arc::clone(&ranked.ranks)
+    }
+}
+
+fn with_new_pairs(ranks: &[u32], dictionary: &Dictionary) -> Arc<[u32]> {
+    let compare = |a: u32, b: u32| dictionary.pair_text(a).cmp(&dictionary.pair_text(b));
+    let mut known = vec![0; ranks.len()];
+    (0..).zip(ranks).for_each(|(pair, rank)| known[*rank as usize] = pair);
+    let mut new: Vec<u32> = (ranks.len() as u32..dictionary.pair_count() as u32).collect();
+    new.sort_unstable_by(|a, b| compare(*a, *b));
+    let mut ranks = vec![0; dictionary.pair_count()];
+    let (mut known, mut next) = (&known[..], 0u32);
+    let mut place = |pair: u32| {
+        ranks[pair as usize] = next;
+        next += 1;
+    };
+    for pair in new {
+        let (before, behind) = known.split_at(known.partition_point(|other| compare(*other, pair) == Ordering::Less));
+        before.iter().for_each(|before| place(*before));
+        place(pair);
+        known = behind;
+    }
+    known.iter().for_each(|pair| place(*pair));
+    ranks.into()
+}
+
+/// The order of some series, which are noted under the lock of their dictionary and sorted without it.
 pub(super) struct LabelOrder {
+    ranks: Arc<[u32]>,
+    /// The ranks of the series' pairs.
     pairs: Vec<u32>,
     /// Where those of each series end; they begin where the ones before end.
     ends: Vec<usize>,
 }
 
-/// What is known of the order when the lock is given back.
-pub(super) enum Settled {
-    /// The series' positions, in order.
-    Sorted(Vec<u32>),
-    /// Their pairs, and the texts of these.
-    Texts(LabelOrder, PairTexts),
-}
-
-/// The texts of pairs, one behind the other.
-#[derive(Default)]
-pub(super) struct PairTexts {
-    text: String,
-    /// Pair, where its name begins, where its value begins, where that ends.
-    places: Vec<(u32, usize, usize, usize)>,
-}
-
 impl LabelOrder {
+    /// For series whose pairs have these ranks.
+    pub fn by(ranks: Arc<[u32]>) -> Self {
+        Self { ranks, pairs: Vec::new(), ends: Vec::new() }
+    }
+
     /// Notes the next series.
     pub fn push(&mut self, pairs: &[u32]) {
-        self.pairs.extend_from_slice(pairs);
+        self.pairs.extend(pairs.iter().map(|pair| self.ranks[*pair as usize]));
         self.ends.push(self.pairs.len());
     }
 
-    /// Does what needs the dictionary.
-    pub fn settle(self, dictionary: &Dictionary) -> Settled {
-        if self.ends.len() >= MANY.max(dictionary.pair_count() / RANKED_SHARE) {
-            let texts = self.texts(dictionary);
-            return Settled::Texts(self, texts);
-        }
-        Settled::Sorted(self.sorted(|a, b| {
-            let (a, b) = (self.pairs_of(a), self.pairs_of(b));
-            match a.iter().zip(b).find(|(a, b)| a != b) {
-                Some((a, b)) => dictionary.pair_text(*a).cmp(&dictionary.pair_text(*b)),
-                None => a.len().cmp(&b.len()),
-            }
-        }))
-    }
-
-    fn sorted(&self, compare: impl Fn(usize, usize) -> Ordering) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..).take(self.ends.len()).collect();
-        order.sort_unstable_by(|a, b| compare(*a as usize, *b as usize));
-        order
-    }
-
-    fn texts(&self, dictionary: &Dictionary) -> PairTexts {
-        let mut is_noted = vec![false; dictionary.pair_count()];
-        let mut texts = PairTexts::default();
-        for pair in &self.pairs {
-            if !std::mem::replace(&mut is_noted[*pair as usize], true) {
-                texts.push(*pair, dictionary.pair_text(*pair));
-            }
-        }
-        texts
-    }
-
-    fn pairs_of(&self, index: usize) -> &[u32] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.pairs[start..self.ends[index]]
-    }
-}
-
-impl PairTexts {
-    fn push(&mut self, pair: u32, (name, value): (&str, &str)) {
-        let start = self.text.len();
-        self.text.push_str(name);
-        let middle = self.text.len();
-        self.text.push_str(value);
-        self.places.push((pair, start, middle, self.text.len()));
-    }
-
-    /// By pair, its place among all.
-    fn ranks(mut self) -> Vec<u32> {
-        let text = self.text.as_bytes();
-        let of = |&(_, start, middle, end): &(u32, usize, usize, usize)| (&text[start..middle], &text[middle..end]);
-        crate::model::sort_by(&mut self.places, |a, b| of(a).cmp(&of(b)));
-        let pairs = self.places.iter().map(|place| place.0);
-        let mut ranks = vec![0u32; pairs.clone().max().map_or(0, |most| most as usize + 1)];
-        (1..).zip(pairs).for_each(|(rank, pair)| ranks[pair as usize] = rank);
-        ranks
-    }
-}
-
-impl Settled {
     /// Sorts the series that were noted.
     ///
     /// # Errors
     ///
-    /// Where the read is given up: looked at before the pairs are sorted, and before the series are.
+    /// Where the read was given up before.
     pub fn sort<T>(self, series: Vec<T>, options: &ReadOptions) -> Result<Vec<T>, StoreError> {
         options.check()?;
-        let order = match self {
-            Self::Sorted(order) => order,
-            Self::Texts(mut series, texts) => {
-                let ranks = texts.ranks();
-                series.pairs.iter_mut().for_each(|pair| *pair = ranks[*pair as usize]);
-                options.check()?;
-                series.sorted(|a, b| series.pairs_of(a).cmp(series.pairs_of(b)))
-            }
-        };
+        let mut order: Vec<u32> = (0..).take(self.ends.len()).collect();
+        order.sort_unstable_by(|a, b| self.ranks_of(*a).cmp(self.ranks_of(*b)));
         let mut series: Vec<Option<T>> = series.into_iter().map(Some).collect();
         Ok(order.into_iter().filter_map(|index| series[index as usize].take()).collect())
+    }
+
+    fn ranks_of(&self, index: u32) -> &[u32] {
+        let index = index as usize;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.pairs[start..self.ends[index]]
     }
 }
 
@@ -133,48 +102,51 @@ mod tests {
     use crate::model::{Labels, TimeRange};
     use crate::store::GroupId;
 
-    /// Series with odd texts, and what is noted of them; the dictionary has so many further pairs.
-    fn example(count: usize, further: usize) -> (Dictionary, LabelOrder, Vec<Labels>) {
+    /// Series with odd texts, each once.
+    fn series(numbers: std::ops::Range<usize>) -> Vec<Labels> {
         let texts = ["", "a", "a\0", "aa", "b", "up", "é", "__name__"];
-        let mut dictionary = Dictionary::default();
-        let mut order = LabelOrder::default();
-        let mut series: Vec<Labels> = Vec::new();
-        for number in 0..count {
+        let labels = |number: usize| {
             let text = |digit: u32| texts[(number * 37 / 8usize.pow(digit)) % 8];
             let pairs = [("__name__", text(0)), ("a", text(1)), ("b", text(2))];
-            let labels = Labels::from_pairs(pairs.into_iter().skip(number % 3));
-            let id = dictionary.insert(GroupId(0), &labels);
-            if !series.contains(&labels) {
-                order.push(dictionary.pair_ids(dictionary.record(id).expect("just inserted")));
-                series.push(labels);
-            }
+            Labels::from_pairs(pairs.into_iter().skip(number % 3))
+        };
+        let mut all: Vec<Labels> = numbers.map(labels).collect();
+        all.sort_by_key(Labels::prometheus_hash);
+        all.dedup();
+        all
+    }
+
+    fn sorted(ranks: &PairRanks, dictionary: &Dictionary, series: &[Labels]) -> Vec<Labels> {
+        let mut order = LabelOrder::by(ranks.of(dictionary));
+        for labels in series {
+            let id = dictionary.find(labels).expect("inserted");
+            order.push(dictionary.pair_ids(dictionary.record(id).expect("found")));
         }
-        for number in 0..further {
-            dictionary.insert(GroupId(0), &Labels::from_pairs([("further", number.to_string())]));
-        }
-        (dictionary, order, series)
+        order.sort(series.to_vec(), &ReadOptions::over(TimeRange::ALL)).expect("no deadline")
     }
 
     #[test]
-    fn the_order_is_that_of_labels() {
-        for (count, further, is_ranked) in
-            [(0, 9, false), (1, 9, false), (90, 9, false), (900, 9, true), (900, 99_999, false)]
-        {
-            let (dictionary, order, series) = example(count, further);
+    fn the_order_is_that_of_labels_whatever_comes_and_goes() {
+        let (ranks, mut dictionary) = (PairRanks::default(), Dictionary::default());
+        for numbers in [0..0, 0..1, 5..60, 0..900] {
+            let series = series(numbers);
+            series.iter().for_each(|labels| drop(dictionary.insert(GroupId(0), labels)));
             let mut expected = series.clone();
             expected.sort();
-            let settled = order.settle(&dictionary);
-            assert_eq!(matches!(settled, Settled::Texts(..)), is_ranked, "{count} series, {further} further pairs");
-            assert_eq!(settled.sort(series, &ReadOptions::over(TimeRange::ALL)).expect("no deadline"), expected);
+            assert_eq!(sorted(&ranks, &dictionary, &series), expected);
         }
+        dictionary.retain(|id| id.0 % 3 != 0);
+        let (further, kept) = (Labels::from_pairs([("a", "0"), ("z", "z")]), dictionary.records().to_vec());
+        dictionary.insert(GroupId(0), &further);
+        let mut expected: Vec<Labels> = kept.iter().map(|record| dictionary.labels(record)).chain([further]).collect();
+        let found = sorted(&ranks, &dictionary, &expected);
+        expected.sort();
+        assert_eq!(found, expected);
     }
 
     #[test]
     fn a_deadline_is_kept() {
         let late = ReadOptions { deadline: Some(std::time::Instant::now()), ..ReadOptions::over(TimeRange::ALL) };
-        for count in [1, 900] {
-            let (dictionary, order, series) = example(count, 9);
-            assert!(matches!(order.settle(&dictionary).sort(series, &late), Err(StoreError::DeadlineExceeded)));
-        }
+        assert!(matches!(LabelOrder::by(Arc::default()).sort(vec![()], &late), Err(StoreError::DeadlineExceeded)));
     }
 }

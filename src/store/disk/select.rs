@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use super::chosen::Chooser;
 use super::fetch::{Fetched, Fetcher, Places};
 use super::metrics::describe;
-use super::order::{LabelOrder, Settled};
+use super::order::LabelOrder;
 use super::{DiskStore, Shared};
 use crate::codec::CodecError;
 use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_marker};
@@ -99,7 +99,8 @@ struct HeadFound {
     groups: HashMap<GroupId, GroupView, FixedState>,
     /// In no order.
     series: Vec<(Labels, Sources)>,
-    order: Option<Settled>,
+    /// `None` where they are to be merged.
+    order: Option<LabelOrder>,
 }
 
 type Found<'a> = (Selection<'a>, BTreeMap<Labels, BlockSeries>);
@@ -203,7 +204,7 @@ impl Shared {
         })
     }
 
-    /// What memory has, with the order of the series unless they are to be merged.
+    /// What memory has.
     fn select_head(
         &self,
         sets: &[Vec<Matcher>],
@@ -212,8 +213,8 @@ impl Shared {
     ) -> Result<HeadFound, StoreError> {
         let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
         let mut series: Vec<(Labels, Sources)> = Vec::new();
-        let mut order = LabelOrder::default();
         let head = self.read_head();
+        let mut order = (!is_merged).then(|| LabelOrder::by(self.ranks.of(&head.dictionary)));
         let chosen = options.labels.as_ref().filter(|_| !is_merged);
         let mut chooser = chosen.and_then(|chosen| Chooser::of(chosen, &head.dictionary));
         let (mut buffer, mut last_group) = (Vec::new(), None);
@@ -239,11 +240,10 @@ impl Shared {
                 None => head.dictionary.labels_in(record, &mut buffer),
             };
             series.push((labels, Sources { head: view, newest, ..Sources::default() }));
-            if !is_merged {
+            if let Some(order) = &mut order {
                 order.push(pairs);
             }
         }
-        let order = (!is_merged).then(|| order.settle(&head.dictionary));
         Ok(HeadFound { groups, series, order })
     }
 
