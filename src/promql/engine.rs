@@ -521,6 +521,17 @@ mod tests {
     }
 
     #[test]
+    fn of_pairs_that_do_not_fit_the_last_of_a_step_is_told() {
+        let histogram = "{{count:1 buckets:[1]}}";
+        for (first, second, left) in [(histogram, "1", "float"), ("1", histogram, "histogram")] {
+            let store = store(&[("a{i=\"1\"}", first), ("a{i=\"2\"}", second), ("n", histogram)]);
+            let result = range(&store, "a atan2 on () n", &QueryOptions::default()).expect("nothing has a result");
+            assert_eq!(result.infos.len(), 1, "{:?}", result.infos);
+            assert!(result.infos[0].contains(&format!("\"atan2\": {left} atan2 histogram")), "{:?}", result.infos);
+        }
+    }
+
+    #[test]
     fn bounds_hold() {
         let store = example();
         let fails = |query: &str, options: &QueryOptions| range(&store, query, options).expect_err(query).to_string();

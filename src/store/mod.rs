@@ -274,18 +274,20 @@ pub struct ReadOptions {
     pub cancelled: Option<Arc<AtomicBool>>,
     /// Of each series only the newest sample in the range is wanted: the earlier ones may be left out.
     pub newest_only: bool,
-    /// Other labels than these may be left out. A series that comes without `__name__` then came so, and others may
-    /// come with the same labels; the order is that of the whole label sets all the same.
+    /// Other labels than these may be left out, and different series come with the same labels then; their order is
+    /// that of the whole label sets all the same.
     pub labels: Option<ChosenLabels>,
 }
 
-/// The labels that a reader looks at, besides `__name__`, which it knows.
+/// The labels that a reader looks at.
 #[derive(Clone, Debug)]
 pub struct ChosenLabels {
-    /// Their names; with `is_without`, the names of all others.
+    /// Their names; with `is_without`, the names of all others. `__name__` is not meant by either.
     pub names: Arc<[String]>,
     /// See `names`.
     pub is_without: bool,
+    /// Whether `__name__` is looked at.
+    pub has_metric_name: bool,
     /// If any series has one of these, all labels are wanted.
     pub unless: &'static [&'static str],
 }
@@ -293,7 +295,10 @@ pub struct ChosenLabels {
 impl ChosenLabels {
     /// Whether a label of that name is one of them.
     pub fn has(&self, name: &str) -> bool {
-        name != METRIC_NAME && self.names.iter().any(|listed| listed == name) != self.is_without
+        match name {
+            METRIC_NAME => self.has_metric_name,
+            _ => self.names.iter().any(|listed| listed == name) != self.is_without,
+        }
     }
 }
 

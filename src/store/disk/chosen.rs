@@ -8,7 +8,7 @@ use crate::model::{Labels, METRIC_NAME};
 use crate::store::ChosenLabels;
 use crate::store::dictionary::Dictionary;
 
-/// Gives the chosen labels of series of a dictionary, never `__name__`.
+/// Gives the chosen labels of series of a dictionary.
 pub(super) struct Chooser<'d> {
     dictionary: &'d Dictionary,
     /// The names, as numbers.
@@ -25,9 +25,9 @@ impl<'d> Chooser<'d> {
         if chosen.unless.iter().any(|name| dictionary.has_name(name)) {
             return None;
         }
-        let without_name = chosen.is_without.then_some(METRIC_NAME);
+        let metric_name = (chosen.has_metric_name != chosen.is_without).then_some(METRIC_NAME);
         let listed = chosen.names.iter().map(String::as_str).filter(|name| *name != METRIC_NAME);
-        let names = listed.chain(without_name).filter_map(|name| dictionary.symbol(name)).collect();
+        let names = listed.chain(metric_name).filter_map(|name| dictionary.symbol(name)).collect();
         let (known, key, buffer) = (HashMap::default(), Vec::new(), Vec::new());
         Some(Self { dictionary, names, is_without: chosen.is_without, known, key, buffer })
     }

@@ -130,7 +130,9 @@ mod tests {
         let (ranks, mut dictionary) = (PairRanks::default(), Dictionary::default());
         for numbers in [0..0, 0..1, 5..60, 0..900] {
             let series = series(numbers);
-            series.iter().for_each(|labels| drop(dictionary.insert(GroupId(0), labels)));
+            for labels in &series {
+                dictionary.insert(GroupId(0), labels);
+            }
             let mut expected = series.clone();
             expected.sort();
             assert_eq!(sorted(&ranks, &dictionary, &series), expected);

@@ -425,6 +425,9 @@ mod tests {
     use crate::model::{TimeRange, stale_marker};
     use crate::store::ChosenLabels;
 
+    /// Names, whether those of all others are meant, and whether the metric's is.
+    type Choice = (&'static [&'static str], bool, bool);
+
     /// Labels that nobody looks at are left out of memory's series, and neither samples nor their order change.
     #[test]
     fn chosen_labels_leave_everything_else_as_it_is() {
@@ -440,10 +443,11 @@ mod tests {
             }
         };
         (0..50).for_each(scrape_once);
-        let read = |labels: Option<(&[&str], bool, &'static [&'static str])>, newest_only: bool| {
-            let labels = labels.map(|(names, is_without, unless)| ChosenLabels {
+        let read = |labels: Option<(Choice, &'static [&'static str])>, newest_only: bool| {
+            let labels = labels.map(|((names, is_without, has_metric_name), unless)| ChosenLabels {
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
                 is_without,
+                has_metric_name,
                 unless,
             });
             let options = ReadOptions { labels, newest_only, ..ReadOptions::over(TimeRange::ALL) };
@@ -454,33 +458,35 @@ mod tests {
             }
             found
         };
-        type Choice = (&'static [&'static str], bool);
-        let choices: [(Choice, &[&str]); 6] = [
-            ((&[], false), &[]),
-            ((&["instance"], false), &["instance"]),
-            ((&["part", "nowhere"], false), &["part"]),
-            ((&["__name__", "part"], false), &["part"]),
-            ((&["part"], true), &["instance"]),
-            ((&[], true), &["instance", "part"]),
+        // With a choice, the labels that are kept.
+        let choices: [(Choice, &[&str]); 8] = [
+            ((&[], false, false), &[]),
+            ((&["instance"], false, false), &["instance"]),
+            ((&["part", "nowhere"], false, false), &["part"]),
+            ((&["__name__", "part"], false, false), &["part"]),
+            ((&["part"], false, true), &["__name__", "part"]),
+            ((&["part"], true, false), &["instance"]),
+            ((&[], true, false), &["instance", "part"]),
+            ((&["__name__", "part"], true, true), &["__name__", "instance"]),
         ];
         for newest_only in [false, true] {
             let whole = read(None, newest_only);
             assert_eq!(whole.len(), 360);
-            for ((names, is_without), kept) in choices {
-                let chosen = read(Some((names, is_without, &["__unit__"])), newest_only);
+            for (choice, kept) in choices {
+                let chosen = read(Some((choice, &["__unit__"])), newest_only);
                 let expected: Vec<(Labels, Samples)> = whole
                     .iter()
                     .map(|(labels, samples)| (labels.filtered(|name| kept.contains(&name)), samples.clone()))
                     .collect();
-                assert!(chosen == expected, "{names:?}, without: {is_without}");
-                assert!(read(Some((names, is_without, &["__unit__", "part"])), newest_only) == whole, "{names:?}");
+                assert!(chosen == expected, "{choice:?}");
+                assert!(read(Some((choice, &["__unit__", "part"])), newest_only) == whole, "{choice:?}");
             }
         }
         // With blocks, series are merged by all of them.
         (50..900).for_each(scrape_once);
         store.maintain().expect("the disk works");
         assert!(!store.shared.blocks.list().is_empty());
-        assert!(read(Some((&["part"], false, &[])), false) == read(None, false));
+        assert!(read(Some((choices[1].0, &[])), false) == read(None, false));
     }
 
     /// However values wait, and whoever unpacks them, all come back.

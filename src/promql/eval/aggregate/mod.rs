@@ -13,7 +13,7 @@ use super::column::{Scalar, Series};
 use super::extreme::{larger, smaller};
 use super::labels::METADATA_LABELS;
 use super::quantile::check_quantile;
-use super::range::{RangeFunction, is_plain};
+use super::range::plain_range;
 use super::{Annotation, Evaluator, Result, Sink, Span, unwrap_parens};
 use crate::model::{Labels, METRIC_NAME, metric_name_of};
 use crate::promql::ast::{AggregateExpr, AggregateOp, Expr, Node};
@@ -75,26 +75,23 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
     Ok(())
 }
 
-/// All labels that an aggregation looks at, where its operand is one metric, or a function of its ranges: then series
-/// without the others are as good.
+/// All labels that an aggregation looks at, where its operand is a selector or a function of its ranges: then series
+/// without the others are as good. Where names go, series of several metrics would no longer be told apart.
 fn chosen_labels(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr) -> Option<ChosenLabels> {
-    let matchers = match &unwrap_parens(&aggregate.expr).node {
-        Node::VectorSelector(selector) => &selector.matchers,
-        Node::Call(call) if RangeFunction::named(call.function.name).is_some() && is_plain(call) => {
-            call.args.iter().find_map(|arg| match &unwrap_parens(arg).node {
-                Node::MatrixSelector(matrix) => Some(&matrix.selector.matchers),
-                _ => None,
-            })?
-        }
+    let (matchers, keeps_name) = match &unwrap_parens(&aggregate.expr).node {
+        Node::VectorSelector(selector) => (&selector.matchers[..], true),
+        Node::Call(call) => plain_range(call)?,
         _ => return None,
     };
+    let has_one_name = metric_name_of(matchers).is_some();
     let is_looked_at = |label: &String| METADATA_LABELS.contains(&label.as_str());
     let is_whole = evaluator.query.delays_name_removal()
         || aggregate.labels.iter().any(is_looked_at)
-        || metric_name_of(matchers).is_none();
+        || !(has_one_name || keeps_name);
     (!is_whole).then(|| ChosenLabels {
         names: aggregate.labels.as_slice().into(),
         is_without: aggregate.without,
+        has_metric_name: !has_one_name,
         unless: &METADATA_LABELS[1..],
     })
 }

@@ -1,13 +1,13 @@
 //! Arithmetic and comparison between two vectors. Which series belong together is found once, from
 //! their labels; whether a step has too many of them is decided by who is present at that step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 
 use super::super::column::{Column, Series, is_present};
 use super::super::labels::{duplicate_labels, without_metadata};
-use super::super::{Result, Sink, execution_error};
+use super::super::{Annotation, Result, Sink, execution_error};
 use super::{Operation, is_comparison};
 use crate::model::{Labels, METRIC_NAME};
 use crate::promql::ast::{BinaryExpr, Cardinality, Fill, VectorMatching};
@@ -54,6 +54,7 @@ pub(super) fn stream(operation: &Operation<'_, '_>, binary: &BinaryExpr, sink: S
         // Where a side has no series at all, there is nothing to match, and nothing to complain about.
         both_present: both_present(&many.series, &one.series, evaluator.steps.count),
         results: Results::default(),
+        incompatible: BTreeMap::new(),
         reservation: evaluator.query.budget.reserve(0)?,
     };
     let groups = groups(&signature, many.series, one.series);
@@ -62,6 +63,7 @@ pub(super) fn stream(operation: &Operation<'_, '_>, binary: &BinaryExpr, sink: S
         evaluator.query.budget.check_time_before(evaluator.steps.count as u64)?;
         join.add_group(number, group)?;
     }
+    join.incompatible.values().for_each(|(_, annotation)| operation.annotate(*annotation));
     join.results
         .series
         .into_iter()
@@ -84,7 +86,8 @@ fn one_to_one() -> VectorMatching {
 #[derive(Default)]
 struct Group {
     signature: Labels,
-    many: Vec<Series>,
+    /// With their places in the "many" side.
+    many: Vec<(usize, Series)>,
     one: Vec<Series>,
 }
 
@@ -92,13 +95,17 @@ struct Group {
 fn groups(signature: &Signature<'_>, many: Vec<Series>, one: Vec<Series>) -> Vec<Group> {
     let mut positions: HashMap<Labels, usize, RandomState> = HashMap::default();
     let mut groups: Vec<Group> = Vec::new();
-    for (series, is_one) in many.into_iter().map(|each| (each, false)).chain(one.into_iter().map(|each| (each, true))) {
+    let many = many.into_iter().enumerate().map(|(place, each)| (each, Some(place)));
+    for (series, place) in many.chain(one.into_iter().map(|each| (each, None))) {
         let labels = signature.labels(&series.labels);
         let position = *positions.entry(labels).or_insert_with_key(|labels| {
             groups.push(Group { signature: labels.clone(), ..Group::default() });
             groups.len() - 1
         });
-        if is_one { groups[position].one.push(series) } else { groups[position].many.push(series) }
+        match place {
+            Some(place) => groups[position].many.push((place, series)),
+            None => groups[position].one.push(series),
+        }
     }
     groups
 }
@@ -117,6 +124,8 @@ struct Join<'a, 'q> {
     /// The steps at which both vectors have any series.
     both_present: Vec<bool>,
     results: Results,
+    /// Of the pairs that do not fit at a step the last one, by its place in the "many" side: upstream tells no other.
+    incompatible: BTreeMap<usize, (usize, Annotation<'static>)>,
     reservation: super::super::Reservation<'q>,
 }
 
@@ -125,13 +134,13 @@ impl Join<'_, '_> {
         let partners = self.partners(group);
         // For each step, whether a result of this group has been given there.
         let mut is_taken = vec![false; self.both_present.len()];
-        for many in &group.many {
+        for (place, many) in &group.many {
             // Where the results for each partner go; partners rarely change from step to step.
             let mut positions: Vec<Option<usize>> = vec![None; group.one.len()];
             for (index, partner) in partners.iter().enumerate() {
                 let Some(partner) = partner.map(|partner| partner as usize) else { continue };
                 let one = &group.one[partner];
-                let Some(value) = self.value(&many.column, &one.column, index) else { continue };
+                let Some(value) = self.value((*place, &many.column), &one.column, index) else { continue };
                 if self.matching.cardinality == Cardinality::OneToOne && std::mem::replace(&mut is_taken[index], true) {
                     return Err(execution_error(
                         "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
@@ -183,13 +192,19 @@ impl Join<'_, '_> {
     }
 
     #[inline]
-    fn value(&self, many: &Column, one: &Column, index: usize) -> Option<Value> {
+    fn value(&mut self, (place, many): (usize, &Column), one: &Column, index: usize) -> Option<Value> {
         let (lhs, rhs) = if self.is_swapped { (one, many) } else { (many, one) };
         let (left, right) = (lhs.floats[index], rhs.floats[index]);
         if is_present(left) && is_present(right) {
             return self.operation.combine_floats(left, right).map(Value::Float);
         }
-        self.operation.combine(lhs.get(index)?, rhs.get(index)?)
+        self.operation.combine(lhs.get(index)?, rhs.get(index)?).unwrap_or_else(|annotation| {
+            let last = self.incompatible.entry(index).or_insert((place, annotation));
+            if place >= last.0 {
+                *last = (place, annotation);
+            }
+            None
+        })
     }
 
     fn result_position(&mut self, many: &Series, one: &Series) -> Result<usize> {

@@ -99,24 +99,24 @@ impl Operation<'_, '_> {
                 true => self.combine(scalar, histogram),
                 false => self.combine(histogram, scalar),
             };
+            let value = value.unwrap_or_else(|annotation| {
+                self.annotate(annotation);
+                None
+            });
             column.set(index, value);
         }
     }
 
-    /// The result at one step of operands that are both present.
-    fn combine(&self, lhs: Value, rhs: Value) -> Option<Value> {
+    /// The result at one step of operands that are both present, or why there is none.
+    fn combine(&self, lhs: Value, rhs: Value) -> std::result::Result<Option<Value>, Annotation<'static>> {
         if let (Value::Float(left), Value::Float(right)) = (&lhs, &rhs) {
-            return self.combine_floats(*left, *right).map(Value::Float);
+            return Ok(self.combine_floats(*left, *right).map(Value::Float));
         }
-        match operate::of_values(self.op, &lhs, &rhs) {
-            Ok(Outcome::Compared(holds)) if self.returns_bool => Some(Value::Float(f64::from(u8::from(holds)))),
-            Ok(Outcome::Compared(holds)) => holds.then_some(lhs),
-            Ok(Outcome::Computed(histogram)) => Some(Value::Histogram(histogram)),
-            Err(annotation) => {
-                self.annotate(annotation);
-                None
-            }
-        }
+        Ok(match operate::of_values(self.op, &lhs, &rhs)? {
+            Outcome::Compared(holds) if self.returns_bool => Some(Value::Float(f64::from(u8::from(holds)))),
+            Outcome::Compared(holds) => holds.then_some(lhs),
+            Outcome::Computed(histogram) => Some(Value::Histogram(histogram)),
+        })
     }
 
     /// The same for two floats.

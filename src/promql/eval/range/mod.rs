@@ -15,7 +15,7 @@ use super::labels::NameDropper;
 use super::steps::Reference;
 use super::together::Kept;
 use super::{Annotation, Evaluator, Query, RawSeries, Result, Sink, Span, execution_error, unwrap_parens};
-use crate::model::{Labels, METRIC_NAME};
+use crate::model::{Labels, METRIC_NAME, Matcher};
 use crate::promql::Value;
 use crate::promql::ast::{Call, Expr, Node};
 
@@ -129,7 +129,7 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, function: RangeFunction, call: &
     let mut names = NameDropper::refusing(evaluator);
     each_column(evaluator, function, call, &mut |mut series| {
         if evaluator.labels.is_some() && series.labels.get(METRIC_NAME).is_none() {
-            // One metric's series, read without its name: they stay as distinct as they are.
+            // One metric's series, read without its name: they are as distinct as they were.
             series.drops_name = !function.keeps_name();
         } else if !function.keeps_name() {
             names.drop_name(&mut series)?;
@@ -241,9 +241,18 @@ pub(super) fn reads_like(evaluator: &Evaluator<'_>, one: &Call, other: &Call) ->
     Ok(!one.is_fixed() && !other.is_fixed() && one.read_bounds(evaluator) == other.read_bounds(evaluator))
 }
 
-/// Whether a call of a range function reads a plain selector, gives one series for each of its, and has no further
-/// arguments that are to be evaluated.
-pub(super) fn is_plain(call: &Call) -> bool {
+/// What the plain selector is that a range function reads, if it gives one series for each of its and has no further
+/// arguments that are to be evaluated; and whether these keep their names.
+pub(super) fn plain_range(call: &Call) -> Option<(&[Matcher], bool)> {
+    let function = RangeFunction::named(call.function.name).filter(|_| is_plain(call))?;
+    let matchers = call.args.iter().find_map(|arg| match &unwrap_parens(arg).node {
+        Node::MatrixSelector(matrix) => Some(&matrix.selector.matchers[..]),
+        _ => None,
+    });
+    matchers.map(|matchers| (matchers, function.keeps_name()))
+}
+
+fn is_plain(call: &Call) -> bool {
     let is_read = |arg: &Expr| matches!(unwrap_parens(arg).node, Node::Number(_) | Node::MatrixSelector(_));
     call.function.name != "absent_over_time" && call.args.iter().all(is_read)
 }
