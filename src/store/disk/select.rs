@@ -302,7 +302,7 @@ impl Shared {
                 return Ok(newest.collect());
             }
             let ids = matching_any(&head.dictionary, sets);
-            let mut order = LabelOrder::default();
+            let mut order = LabelOrder::by(self.ranks.of(&head.dictionary));
             let mut buffer = Vec::new();
             let series = ids.into_iter().map(|id| {
                 let record = head.dictionary.record(id).expect("the index lists known series");
@@ -310,7 +310,7 @@ impl Shared {
                 (head.dictionary.labels_in(record, &mut buffer), (id, head.newest_in(record)))
             });
             let series: Vec<_> = series.collect();
-            (census, order.settle(&head.dictionary), series)
+            (census, order, series)
         };
         let series = order.sort(series, options)?;
         self.listed.keep(sets, census, series.iter().map(|(labels, (id, _))| (labels.clone(), *id)));
