@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +26,9 @@ use tracing::{debug, info, warn};
 use super::api::Api;
 use super::connection::{Course, Guarded};
 use super::router::Router;
-use super::settings::{HEAD_BYTES_MAX, HEAD_LINES_MAX, HEAD_TIME_MAX, STOP_TIME_MAX, ServerSettings};
+use super::settings::{
+    HEAD_BYTES_MAX, HEAD_LINES_MAX, HEAD_TIME_MAX, SEND_BUFFER_BYTES, STOP_TIME_MAX, ServerSettings,
+};
 use super::web::{LOOK_INTERVAL, Web};
 
 /// How long to wait after `accept` failed for want of file descriptors or memory.
@@ -193,6 +196,9 @@ async fn serve(
     // Replies go out in few large writes; without this the last one would wait for an ACK.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    if let Err(error) = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES) {
+        debug!(%peer, %error, "cannot set SO_SNDBUF");
     }
     match router.web().active().tls.clone() {
         None => converse(stream, peer, router, stopped).await,

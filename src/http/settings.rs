@@ -32,6 +32,11 @@ pub const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a client may take no byte of a reply.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 
+/// What the kernel keeps of a reply that its client has not taken; it counts twice that, and may allow less
+/// (`net.core.wmem_max`). By itself it would take four megabytes for each slow reader, and keep them for as long as that one
+/// reads. A round trip carries as much as that.
+pub const SEND_BUFFER_BYTES: usize = 256 * 1024;
+
 /// From a request's head to the last byte of its reply, whatever the client does. Above the default
 /// `--query.timeout` of two minutes, so that a slow query still gets its answer out.
 pub const REPLY_TIME_MAX: Duration = Duration::from_secs(5 * 60);
