@@ -60,8 +60,10 @@ impl Client {
         let deadline = Deadline::after(request.timeout);
         let origin = request.url.clone();
         let mut request = request;
+        // Once on a detour, credentials do not come back: somebody else says where they would go.
+        let mut trusted = true;
         for _ in 0..=REDIRECTS_MAX {
-            let trusted = may_have_credentials(&origin, &request.url);
+            trusted &= may_have_credentials(&origin, &request.url);
             let response = self.0.exchange(&request, trusted, &deadline).await?;
             match self.0.redirect(&request, &response)? {
                 Some(next) => request = next,

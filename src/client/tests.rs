@@ -239,6 +239,18 @@ async fn redirects() {
 }
 
 #[tokio::test]
+async fn credentials_do_not_come_back_from_a_detour() {
+    let target = echo().await;
+    let moved = |to: &str| format!("HTTP/1.1 307 Moved\r\nLocation: {to}/\r\nContent-Length: 0\r\n\r\n").into_bytes();
+    let detour = fixed(moved(&target)).await.replace("127.0.0.1", "localhost");
+    let url = fixed(moved(&detour)).await;
+    let settings = ClientSettings { basic_auth: Some(basic("user", "secret")), ..ClientSettings::default() };
+    let body = fetch(&Client::new(&settings).expect("valid"), &url).await.expect("redirected").1;
+    let seen = String::from_utf8_lossy(&body).to_ascii_lowercase();
+    assert!(seen.starts_with("get / http/1.1\r\n") && !seen.contains("authorization"), "{seen}");
+}
+
+#[tokio::test]
 async fn a_redirected_post_stays_one() {
     let target = echo().await;
     for (status, expected) in [(301, 200), (302, 200), (303, 303), (307, 200), (308, 200)] {

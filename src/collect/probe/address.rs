@@ -14,11 +14,18 @@ const PROTOCOL: Gauge = ("probe_ip_protocol", "Specifies whether probe ip protoc
 const ADDRESS_HASH: Gauge =
     ("probe_ip_addr_hash", "Specifies the hash of IP address. It's useful to detect if the IP address changes.");
 
-/// Where clouds tell their machines secrets, beside the link-local address: Alibaba, Azure, Oracle; AWS, Google.
+/// Where clouds tell their machines secrets, beside the link-local address: Alibaba, Azure, Oracle; Google, Oracle,
+/// Scaleway, Akamai, Alibaba; and a whole range of AWS.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
-const METADATA_V6: [Ipv6Addr; 2] =
-    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
+const METADATA_V6: [Ipv6Addr; 5] = [
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+    Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1),
+    Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200),
+];
+const METADATA_RANGE_V6: [u16; 2] = [0xfd00, 0xec2];
 
 /// The address of a host, and how long it took to find in seconds. The gauges tell, also of a failure.
 pub(super) async fn choose(
@@ -42,25 +49,34 @@ pub(super) async fn choose(
         sheet.set(PROTOCOL, if address.is_ipv4() { 4.0 } else { 6.0 });
         sheet.set(ADDRESS_HASH, f64::from(hash(address.ip())));
     }
-    let chosen = chosen.and_then(|address| match may_reach(address.ip(), allowed) {
-        true => Ok(address),
-        false => Err(refusal(address.ip())),
+    let chosen = chosen.and_then(|address| match refused(address.ip(), allowed) {
+        None => Ok(address),
+        Some(reading) => Err(refusal(address.ip(), reading)),
     });
     (chosen, seconds)
 }
 
 /// Whether an address may be asked: not where it is link-local or tells a cloud's secrets, unless that is allowed.
 pub(super) fn may_reach(address: IpAddr, allowed: &[Network]) -> bool {
-    let address = plain(address);
-    let is_refused = match address {
-        IpAddr::V4(v4) => v4.is_link_local() || METADATA_V4.contains(&v4),
-        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80 || METADATA_V6.contains(&v6),
-    };
-    !is_refused || allowed.iter().any(|network| network.contains(address))
+    refused(address, allowed).is_none()
 }
 
-fn refusal(address: IpAddr) -> String {
-    format!("{address} is a link-local or metadata address, which is asked only if allowed_networks lists it")
+/// What an address is read as, where that is refused.
+fn refused(address: IpAddr, allowed: &[Network]) -> Option<IpAddr> {
+    let is_refused = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => v4.is_link_local() || METADATA_V4.contains(v4),
+        IpAddr::V6(v6) => {
+            let segments = v6.segments();
+            segments[0] & 0xffc0 == 0xfe80 || segments.starts_with(&METADATA_RANGE_V6) || METADATA_V6.contains(v6)
+        }
+    };
+    let is_allowed = |address: &IpAddr| allowed.iter().any(|network| network.contains(*address));
+    readings(address).into_iter().find(|reading| is_refused(reading) && !is_allowed(reading))
+}
+
+fn refusal(address: IpAddr, reading: IpAddr) -> String {
+    let carried = if address == reading { String::new() } else { format!(" (it may stand for {reading})") };
+    format!("{address}{carried} is a link-local or metadata address, which is asked only if allowed_networks lists it")
 }
 
 fn missing(host: &str, choice: IpChoice) -> String {
@@ -73,19 +89,23 @@ fn pick(addresses: &[SocketAddr], choice: IpChoice) -> Option<SocketAddr> {
     preferred.or_else(|| addresses.first().filter(|_| choice.fallback)).copied()
 }
 
-/// The address itself, where IPv6 only carries one of IPv4: `::ffff:…`, `::ffff:0:…`, `::…`, or through NAT64's prefixes.
-fn plain(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else { return address };
+/// The address itself, or what it stands for where IPv6 only carries an address of IPv4: `::ffff:…`, `::ffff:0:…`, `::…`, or
+/// through NAT64's prefixes. In RFC 8215's, nothing says which length the translator's prefix has: all of RFC 6052 count.
+fn readings(address: IpAddr) -> Vec<IpAddr> {
+    let IpAddr::V6(v6) = address else { return vec![address] };
+    let octets = v6.octets();
+    let at = |places: [usize; 4]| IpAddr::V4(Ipv4Addr::from(places.map(|place| octets[place])));
+    let last = at([12, 13, 14, 15]);
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        [0x64, 0xff9b, 1, ..] => vec![last, at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12])],
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, _]
+        | [0, 0, 0, 0, 0xffff, 0, high, _]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, _]
             if high != 0 =>
         {
-            IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+            vec![last]
         }
-        _ => address,
+        _ => vec![address],
     }
 }
 
@@ -126,13 +146,28 @@ mod tests {
             ("fe80::1", true),
             ("fe80::2", false),
             ("febf::1", false),
+            ("64:ff9b:1::7f00:1", true),
+            ("64:ff9b:1:a9fe:a9:fe00::", false),
+            ("64:ff9b:1:2a9:fe:a9fe::", false),
+            ("64:ff9b:1:2:a9:fea9:fe00::", false),
+            ("64:ff9b:1:2:a9:fe07:900::", true),
+            ("64:ff9b:1:2:a9:fe07:a9fe:a9fe", false),
             ("fd00:ec2::254", false),
+            ("fd00:ec2:1::23", false),
             ("fd20:ce::254", false),
+            ("fd00:c1::a9fe:a9fe", false),
+            ("fd00:42::42", false),
+            ("fd00:42::43", true),
+            ("fd00:a9fe:a9fe::1", false),
+            ("fd00:100::100:200", false),
             ("fd00::1", true),
         ];
         for (address, expected) in cases {
             assert_eq!(may_reach(address.parse().expect("valid"), &allowed), expected, "{address}");
         }
+        let (address, reading) = ("64:ff9b::a9fe:1", "169.254.0.1");
+        let told = refusal(address.parse().expect("valid"), reading.parse().expect("valid"));
+        assert!(told.starts_with("64:ff9b::a9fe:1 (it may stand for 169.254.0.1) is a link-local"), "{told}");
     }
 
     #[test]

@@ -60,6 +60,8 @@ struct Hop {
     first_server: Option<FirstServer>,
     method: Method,
     body: Bytes,
+    /// Whether credentials go there: once they do not, they do not any more.
+    trusted: bool,
 }
 
 #[derive(Clone)]
@@ -143,7 +145,7 @@ impl HttpProber {
             authority: host.unwrap_or_else(|| url.authority()),
         };
         let method = self.settings.method.parse().unwrap_or(Method::GET);
-        Hop { url, first_server: Some(first_server), method, body }
+        Hop { url, first_server: Some(first_server), method, body, trusted: true }
     }
 
     /// Asks, and follows redirects up to their bound.
@@ -152,14 +154,17 @@ impl HttpProber {
         let origin = first.url.clone();
         let mut hop = first;
         loop {
-            let answer = self.ask(asked, &hop, &origin, &cookies, course).await?;
+            let answer = self.ask(asked, &hop, &cookies, course).await?;
             cookies.take(&hop.url, &answer.response.headers);
             let Some(location) = redirect_location(&answer.response) else { return Ok(Last { answer, is_read: true }) };
             let is_followed = self.settings.client.follow_redirects && course.redirects < REDIRECTS_MAX;
             course.redirects += 1;
             match hop.url.join(&location) {
                 _ if !is_followed => return Ok(Last { answer, is_read: false }),
-                Ok(url) => hop = hop.next(url, &location, answer.response.status),
+                Ok(url) => {
+                    let trusted = hop.trusted && may_have_credentials(&origin, &url);
+                    hop = Hop { trusted, ..hop.next(url, &location, answer.response.status) };
+                }
                 Err(error) => return Err(format!("a redirect cannot be followed: {error}")),
             }
         }
@@ -169,15 +174,13 @@ impl HttpProber {
         &self,
         asked: &Asked<'_>,
         hop: &Hop,
-        origin: &Url,
         cookies: &Cookies,
         course: &mut Course,
     ) -> Result<Answer, String> {
-        let trusted = may_have_credentials(origin, &hop.url);
         let request = Request {
             method: hop.method.clone(),
             url: hop.address_url(),
-            headers: self.headers(hop, trusted, cookies).map_err(|name| format!("the header {name} cannot be sent"))?,
+            headers: self.headers(hop, cookies).map_err(|name| format!("the header {name} cannot be sent"))?,
             body: hop.body.clone(),
             timeout: Duration::ZERO,
             accept_gzip: false,
@@ -186,7 +189,7 @@ impl HttpProber {
             request: &request,
             authority: &hop.first_server.as_ref().map_or_else(|| hop.url.authority(), |first| first.authority.clone()),
             server_name: hop.first_server.as_ref().map_or(&hop.url.host, |first| &first.server_name),
-            trusted,
+            trusted: hop.trusted,
             encoding: self.settings.compression.unwrap_or(Encoding::Identity),
         };
         let mut times = Times::default();
@@ -196,10 +199,10 @@ impl HttpProber {
         answer.map_err(|error| error.to_string())
     }
 
-    fn headers(&self, hop: &Hop, trusted: bool, cookies: &Cookies) -> Result<HeaderMap, String> {
+    fn headers(&self, hop: &Hop, cookies: &Cookies) -> Result<HeaderMap, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.settings.headers {
-            if name.eq_ignore_ascii_case("host") || (!trusted && is_credential_header(name)) {
+            if name.eq_ignore_ascii_case("host") || (!hop.trusted && is_credential_header(name)) {
                 continue;
             }
             let parsed = (name.parse::<HeaderName>(), HeaderValue::from_str(value));
@@ -351,7 +354,7 @@ impl Hop {
         if keeps_method || matches!(self.method, Method::GET | Method::HEAD) {
             return Self { url, first_server, ..self };
         }
-        Self { url, first_server, method: Method::GET, body: Bytes::new() }
+        Self { url, first_server, method: Method::GET, body: Bytes::new(), ..self }
     }
 }
 
@@ -495,24 +498,37 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn credentials_stay_with_their_host() {
-        let other = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let port = other.local_addr().expect("bound").port();
-        let server = redirecting(&format!("http://localhost:{port}/")).await;
-        let names = ["Authorization", "Cookie", "Cookie2", "Proxy-Authorization", "X-Other"];
-        let headers = names.map(|name| (name.to_owned(), "value".to_owned()));
-        let mut settings = HttpProbe { headers: headers.into(), ..HttpProbe::default() };
+    /// Which of the headers the last server hears that `locations` lead to, one after the other.
+    async fn heard_after(names: &[&str], locations: &[&str]) -> Vec<bool> {
+        let last = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let mut server = format!("http://127.0.0.1:{}", last.local_addr().expect("bound").port());
+        for host in locations.iter().rev() {
+            server = redirecting(&server.replace("127.0.0.1", host)).await;
+        }
+        let headers = names.iter().map(|name| ((*name).to_owned(), "value".to_owned()));
+        let mut settings = HttpProbe { headers: headers.collect(), ..HttpProbe::default() };
         settings.ip.prefers_ip6 = false;
         let heard = async {
-            let (mut stream, _) = other.accept().await.expect("the redirect is followed");
+            let (mut stream, _) = last.accept().await.expect("the redirect is followed");
             let mut request = [0; 4096];
             let len = stream.read(&mut request).await.expect("a request");
             String::from_utf8_lossy(&request[..len]).to_ascii_lowercase()
         };
         let (_, heard) = tokio::join!(probe(settings, &server), heard);
-        let sent = names.map(|name| heard.contains(&format!("\r\n{}: value", name.to_ascii_lowercase())));
-        assert_eq!(sent, [false, false, false, false, true], "{heard}");
+        names.iter().map(|name| heard.contains(&format!("\r\n{}: value", name.to_ascii_lowercase()))).collect()
+    }
+
+    #[tokio::test]
+    async fn credentials_stay_with_their_host() {
+        let names = ["Authorization", "Cookie", "Cookie2", "Proxy-Authorization", "X-Other"];
+        for (locations, expected) in [
+            (&["127.0.0.1"][..], [true; 5]),
+            (&["localhost"], [false, false, false, false, true]),
+            // They do not come back from a detour.
+            (&["localhost", "127.0.0.1"], [false, false, false, false, true]),
+        ] {
+            assert_eq!(heard_after(&names, locations).await, expected, "{locations:?}");
+        }
     }
 
     #[tokio::test]

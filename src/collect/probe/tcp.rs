@@ -1,6 +1,7 @@
 //! `prober: tcp`: a connection, and a talk line by line.
 //! Source of the rules: blackbox_exporter/prober/tcp.go and query_response.go.
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::address::choose;
@@ -20,6 +21,8 @@ pub const EXPECT_BYTES_MAX: usize = 1 << 20;
 
 /// What is read at a time, at least; longer lines are matched on a thread.
 const PIECE_BYTES: usize = 4096;
+/// What a line costs beside its bytes, in bytes. Other tasks have their turn after each piece's worth.
+const LINE_COST_BYTES: usize = 64;
 
 const FAILED_DUE_TO_BYTES: Gauge = ("probe_failed_due_to_bytes", "Indicates if probe failed due to bytes");
 const EXPECT_INFO: Gauge = ("probe_expect_info", "Explicit content matched");
@@ -47,7 +50,7 @@ impl TcpProber {
         let mut address = chosen.0?;
         address.set_port(port);
         let stream = connect_tcp(address, self.settings.source, &asked.deadline).await?;
-        let mut talk = Talk { stream: Box::new(stream), buffer: Vec::new() };
+        let mut talk = Talk { stream: Box::new(stream), buffer: BytesMut::new() };
         if self.settings.tls {
             let session = self.secure(&mut talk, &host, asked).await?;
             chain::show(sheet, &session);
@@ -65,7 +68,7 @@ impl TcpProber {
         let name = asked.hostname.unwrap_or(host);
         let secured = self.tls.secure(plain, name, &asked.deadline).await;
         let (stream, session) = secured.map_err(|error| error.to_string())?;
-        *talk = Talk { stream, buffer: Vec::new() };
+        *talk = Talk { stream, buffer: BytesMut::new() };
         Ok(session)
     }
 
@@ -109,11 +112,16 @@ impl TcpProber {
     ) -> Result<Vec<u8>, String> {
         let Some(pattern) = &step.expect else { return Ok(Vec::new()) };
         let send = String::from_utf8_lossy(&step.send);
-        let mut templates = vec![send.clone().into_owned()];
-        templates.extend(step.labels.iter().map(|(_, template)| template.clone()));
-        let mut read = 0;
+        let templates = step.labels.iter().map(|(_, template)| template.as_str());
+        let templates: Vec<&str> = std::iter::once(&*send).chain(templates).collect();
+        let (mut read, mut cost) = (0, 0);
         while let Some(line) = asked.within("waiting for a line", talk.read_line()).await? {
             read += line.len() + 1;
+            cost += line.len() + LINE_COST_BYTES;
+            if cost >= PIECE_BYTES {
+                cost = 0;
+                tokio::task::yield_now().await;
+            }
             let Some(mut expanded) = expand(asked, pattern, line, &templates).await? else {
                 if read > EXPECT_BYTES_MAX {
                     sheet.set(FAILED_DUE_TO_REGEX, 1.0);
@@ -140,38 +148,38 @@ impl TcpProber {
 async fn expand(
     asked: &Asked<'_>,
     pattern: &SearchRegex,
-    line: Vec<u8>,
-    templates: &[String],
+    line: BytesMut,
+    templates: &[&str],
 ) -> Result<Option<Vec<String>>, String> {
-    let (pattern, templates) = (pattern.clone(), templates.to_vec());
-    let is_short = line.len() <= PIECE_BYTES;
+    if line.len() <= PIECE_BYTES {
+        return Ok(pattern.expand(&String::from_utf8_lossy(&line), templates));
+    }
+    let pattern = pattern.clone();
+    let templates: Vec<String> = templates.iter().map(|template| (*template).to_owned()).collect();
     let matched = move || {
         let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
         pattern.expand(&String::from_utf8_lossy(&line), &templates)
     };
-    match is_short {
-        true => Ok(matched()),
-        false => asked.within("matching a line", on_thread(&MATCHES, matched)).await,
-    }
+    asked.within("matching a line", on_thread(&MATCHES, matched)).await
 }
 
 /// A connection that is read in lines.
 struct Talk {
     stream: Box<dyn Stream>,
     /// What has come and was not asked for yet.
-    buffer: Vec<u8>,
+    buffer: BytesMut,
 }
 
 impl Talk {
     /// The next line without its end; the last one may have none. `None` when the connection is at its end.
-    async fn read_line(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+    async fn read_line(&mut self) -> std::io::Result<Option<BytesMut>> {
         let mut searched = 0;
         loop {
             if let Some(end) = self.buffer[searched..].iter().position(|byte| *byte == b'\n') {
-                let mut line: Vec<u8> = self.buffer.drain(..=searched + end).collect();
-                line.pop();
-                if line.last() == Some(&b'\r') {
-                    line.pop();
+                let mut line = self.buffer.split_to(searched + end + 1);
+                line.truncate(searched + end);
+                if line.ends_with(b"\r") {
+                    line.truncate(line.len() - 1);
                 }
                 return Ok(Some(line));
             }
@@ -186,13 +194,13 @@ impl Talk {
         }
     }
 
-    async fn read_bytes(&mut self, count: usize) -> std::io::Result<Vec<u8>> {
+    async fn read_bytes(&mut self, count: usize) -> std::io::Result<BytesMut> {
         while self.buffer.len() < count {
             if self.fill().await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(self.buffer.drain(..count).collect())
+        Ok(self.buffer.split_to(count))
     }
 
     async fn fill(&mut self) -> std::io::Result<usize> {
@@ -203,5 +211,34 @@ impl Talk {
     async fn send(&mut self, text: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(&[text, b"\n"].concat()).await?;
         self.stream.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::client::Deadline;
+
+    #[tokio::test]
+    async fn a_flood_of_lines_leaves_others_their_turn() {
+        let flood = std::io::Cursor::new(vec![b'\n'; EXPECT_BYTES_MAX + 1]);
+        let step = QueryResponse { expect: SearchRegex::new("^220 ").ok(), ..QueryResponse::default() };
+        let prober = TcpProber::new(&TcpProbe::default()).expect("valid");
+        let asked =
+            Asked { target: "", hostname: None, deadline: Deadline::after(Duration::from_secs(60)), allowed: &[] };
+        let mut talk = Talk { stream: Box::new(tokio::io::join(flood, tokio::io::sink())), buffer: BytesMut::new() };
+        let mut sheet = Sheet::default();
+        let mut ticks = 0;
+        let expecting = prober.expect(&step, &mut talk, &asked, &mut sheet);
+        tokio::pin!(expecting);
+        let outcome = std::future::poll_fn(|context| {
+            ticks += 1;
+            expecting.as_mut().poll(context)
+        });
+        let reason = outcome.await.expect_err("nothing matches");
+        assert_eq!(reason, format!("no line matches \"^220 \" within {EXPECT_BYTES_MAX} bytes"));
+        assert!(ticks > EXPECT_BYTES_MAX / 128, "{ticks} turns");
     }
 }

@@ -12,7 +12,8 @@ use super::{RegexError, check_size, parse, template};
 #[derive(Clone)]
 pub struct SearchRegex {
     pattern: Arc<str>,
-    engine: meta::Regex,
+    /// Shared, since a clone of its own would begin with empty caches.
+    engine: Arc<meta::Regex>,
 }
 
 impl SearchRegex {
@@ -25,7 +26,7 @@ impl SearchRegex {
             meta::Builder::new().configure(config).build_from_hir(&hir).map_err(|error| error.to_string())
         };
         let failed = |reason| RegexError { pattern: pattern.to_owned(), reason };
-        build().map(|engine| Self { pattern: pattern.into(), engine }).map_err(failed)
+        build().map(|engine| Self { pattern: pattern.into(), engine: Arc::new(engine) }).map_err(failed)
     }
 
     /// The pattern as written.
@@ -107,5 +108,6 @@ mod tests {
         let expanded = banner.expand("SSH-2.0-dropbear", &["${1}", "${name}!", "[$3]"]).expect("it matches");
         assert_eq!(expanded, ["2.0", "dropbear!", "[]"]);
         assert_eq!(banner.expand("220 smtp", &["$0"]), None);
+        assert!(Arc::ptr_eq(&banner.engine, &banner.clone().engine));
     }
 }
