@@ -94,6 +94,13 @@ impl Matcher {
     }
 }
 
+/// The one metric's name that satisfies these matchers, where one of them asks for it by equality.
+pub fn metric_name_of(matchers: &[Matcher]) -> Option<&str> {
+    let asks =
+        |matcher: &&Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal && !matcher.value.is_empty();
+    matchers.iter().find(asks).map(Matcher::value)
+}
+
 impl PartialEq for Matcher {
     fn eq(&self, other: &Self) -> bool {
         (self.op, &self.name, &self.value) == (other.op, &other.name, &other.value)
@@ -119,10 +126,4 @@ impl fmt::Debug for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-/// The one metric's name that satisfies these matchers, where one of them asks for it by equality.
-pub fn metric_name_of(matchers: &[Matcher]) -> Option<&str> {
-    let asks =
-        |matcher: &&Matcher| matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal && !matcher.value.is_empty();
-    matchers.iter().find(asks).map(Matcher::value)
 }

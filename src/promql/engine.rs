@@ -521,6 +521,18 @@ mod tests {
     }
 
     #[test]
+    fn an_aggregation_of_histograms_names_the_metric_where_that_is_kept() {
+        let (exponential, custom) =
+            ("{{schema:0 count:1 buckets:[1]}}", "{{schema:-53 count:1 custom_values:[5] buckets:[1]}}");
+        let store = store(&[("h{i=\"1\"}", exponential), ("h{i=\"2\"}", custom)]);
+        for (query, named) in [("sum(h)", "\"h\""), ("sum(last_over_time(h[5m]))", "\"h\"")] {
+            let result = range(&store, query, &QueryOptions::default()).expect(query);
+            let found = [result.warnings, result.infos].concat();
+            assert!(found.iter().any(|text| text.contains(named)), "{query}: {found:?}");
+        }
+    }
+
+    #[test]
     fn of_pairs_that_do_not_fit_the_last_of_a_step_is_told() {
         let histogram = "{{count:1 buckets:[1]}}";
         for (first, second, left) in [(histogram, "1", "float"), ("1", histogram, "histogram")] {

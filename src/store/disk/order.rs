@@ -1,6 +1,7 @@
 //! Label order: series of memory compare by the ranks of their label pairs, so that no text is looked at.
 //!
-//! The ranks of all pairs are kept between reads, four bytes each. Pairs that have come since are sorted in.
+//! The ranks of all pairs are kept between reads, four bytes each. Pairs that have come since are sorted in, under the head's
+//! lock: with 60,000 pairs that takes half a millisecond, and all of them anew, once series were dropped, 35 ms.
 
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex};

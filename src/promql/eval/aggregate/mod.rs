@@ -49,6 +49,9 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
     let labels = chosen_labels(evaluator, aggregate);
     let metric = match &unwrap_parens(&aggregate.expr).node {
         Node::VectorSelector(selector) => metric_name_of(&selector.matchers),
+        Node::Call(call) => {
+            plain_range(call).filter(|(_, keeps_name)| *keeps_name).and_then(|(matchers, _)| metric_name_of(matchers))
+        }
         _ => None,
     };
     let operand = Evaluator { labels: labels.as_ref(), ..*evaluator };
