@@ -30,7 +30,7 @@ pub struct FederationPage {
     families: Vec<Family>,
     metrics: Vec<Metric>,
     /// To be set once the reply has left.
-    is_taken: Arc<AtomicBool>,
+    taken_flag: Arc<AtomicBool>,
 }
 
 /// One series.
@@ -84,18 +84,18 @@ impl FederationPage {
             family: None,
             families,
             metrics,
-            is_taken: Arc::default(),
+            taken_flag: Arc::default(),
         }
     }
 
-    /// The same page, whose [`Self::is_taken`] is this.
-    pub(super) fn telling(self, is_taken: Arc<AtomicBool>) -> Self {
-        Self { is_taken, ..self }
+    /// The same page, whose [`Self::taken_flag`] is this.
+    pub(super) fn telling(self, taken_flag: Arc<AtomicBool>) -> Self {
+        Self { taken_flag, ..self }
     }
 
     /// To be set once the last byte has left.
-    pub fn is_taken(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.is_taken)
+    pub fn taken_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.taken_flag)
     }
 
     /// The `Content-Type` header.

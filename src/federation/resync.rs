@@ -406,7 +406,8 @@ mod tests {
             let request = ResyncRequest::parse(name, "", "", "").expect("a name");
             let follows_complete_reply = earlier_requests > 0;
             let facts = ConnectionFacts { id, earlier_requests, follows_complete_reply, is_relayed: false };
-            pullers.next(&request, &store, &sets, at, facts, (&options, 0)).expect("memory does not fail");
+            let given = pullers.next(&request, &store, &sets, at, facts, (&options, 0));
+            given.expect("memory does not fail").taken_flag.store(true, Ordering::Release);
         };
         let own = ConnectionId::unused();
         pull("home", now, own, 0);

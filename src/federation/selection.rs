@@ -122,7 +122,7 @@ impl Federation {
             (options, page::external_bytes(&request.external_labels)),
         )?;
         let page = FederationPage::new(given.series, self.metadata.as_ref(), request.format, &request.external_labels);
-        Ok(page.telling(given.is_taken))
+        Ok(page.telling(given.taken_flag))
     }
 
     /// The newest sample of every selected series, as of one instant. Reads the store: call it from

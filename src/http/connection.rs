@@ -41,7 +41,7 @@ struct Inner {
     deadline: Instant,
     requests: u64,
     /// To be set once the reply in the last buffer has left.
-    is_taken: Option<Arc<AtomicBool>>,
+    taken_flag: Option<Arc<AtomicBool>>,
 }
 
 /// The shared state of one connection. Cloning shares it.
@@ -54,7 +54,8 @@ pub(super) struct Course {
 impl Course {
     pub(super) fn new() -> Self {
         // Until its first request a connection has shown nothing: it gets a head's time only.
-        let inner = Inner { phase: Phase::Idle, deadline: Instant::now() + HEAD_TIME_MAX, requests: 0, is_taken: None };
+        let inner =
+            Inner { phase: Phase::Idle, deadline: Instant::now() + HEAD_TIME_MAX, requests: 0, taken_flag: None };
         Self { id: ConnectionId::unused(), inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -70,17 +71,17 @@ impl Course {
             is_relayed: false,
         };
         inner.requests += 1;
-        inner.is_taken = None;
+        inner.taken_flag = None;
         inner.enter(Phase::Serving, REPLY_TIME_MAX);
         facts
     }
 
-    /// The reply's body is dropped. `is_taken` is set once what was taken of it has left: nothing if that is not all.
-    pub(super) fn end_reply(&self, is_taken: Option<Arc<AtomicBool>>) {
+    /// The reply's body is dropped. `taken_flag` is set once what was taken of it has left: nothing if that is not all.
+    pub(super) fn end_reply(&self, taken_flag: Option<Arc<AtomicBool>>) {
         let mut inner = self.lock();
         if inner.phase == Phase::Serving {
             inner.phase = Phase::Flushing;
-            inner.is_taken = is_taken;
+            inner.taken_flag = taken_flag;
         }
     }
 
@@ -95,8 +96,8 @@ impl Course {
         let mut inner = self.lock();
         if inner.phase == Phase::Flushing {
             inner.enter(Phase::Idle, IDLE_TIME_MAX);
-            if let Some(is_taken) = inner.is_taken.take() {
-                is_taken.store(true, Ordering::Release);
+            if let Some(taken_flag) = inner.taken_flag.take() {
+                taken_flag.store(true, Ordering::Release);
             }
         }
     }
@@ -311,10 +312,10 @@ mod tests {
     async fn a_reply_is_taken_once_its_last_byte_has_left() {
         for reads_all in [true, false] {
             let (mut client, server) = duplex(8);
-            let (course, is_taken) = (Course::new(), Arc::new(AtomicBool::new(false)));
+            let (course, taken_flag) = (Course::new(), Arc::new(AtomicBool::new(false)));
             course.begin_request();
             let mut guarded = Guarded::new(server, course.clone());
-            course.end_reply(Some(Arc::clone(&is_taken)));
+            course.end_reply(Some(Arc::clone(&taken_flag)));
             let reader = tokio::spawn(async move {
                 let mut read = vec![0; if reads_all { 64 } else { 32 }];
                 client.read_exact(&mut read).await.expect("so much comes");
@@ -325,7 +326,7 @@ mod tests {
                 written = guarded.flush().await;
             }
             assert_eq!(written.is_ok(), reads_all);
-            assert_eq!(is_taken.load(Ordering::Acquire), reads_all);
+            assert_eq!(taken_flag.load(Ordering::Acquire), reads_all);
             reader.await.expect("the client reads");
         }
     }

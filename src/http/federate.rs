@@ -44,7 +44,7 @@ const PAGES_MADE_MAX: usize = 2;
 /// Where pages are made, and where they wait until they are read.
 pub(super) struct Press {
     gate: Gate,
-    room: Room,
+    pub(super) room: Room,
 }
 
 impl Press {
@@ -101,7 +101,7 @@ async fn page(
             };
             let mut page = page?;
             let made = Made::of(&mut page, encoding, &room, || options.check())?;
-            Ok((page.content_type().to_owned(), made.telling(page.is_taken())))
+            Ok((page.content_type().to_owned(), made.telling(page.taken_flag())))
         })
         .await
 }

@@ -33,7 +33,7 @@ impl Room {
         Self(Arc::new(Semaphore::new(bytes / UNIT_BYTES)))
     }
 
-    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         // One that is larger than all of it must be alone.
         let units = bytes.div_ceil(UNIT_BYTES).min(MADE_BYTES_MAX / UNIT_BYTES);
         Arc::clone(&self.0).try_acquire_many_owned(units as u32).ok()
@@ -46,7 +46,7 @@ pub(super) struct Made {
     /// How it is encoded for its reader.
     encoding: Encoding,
     /// To be set once it has left to its end.
-    is_taken: Option<Arc<AtomicBool>>,
+    taken_flag: Option<Arc<AtomicBool>>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -99,20 +99,20 @@ impl Made {
             true => Body::AsItIs(bytes),
             false => Body::ToUnpack(Box::new(GzDecoder::new(bytes.reader()))),
         };
-        Ok(Self { body, encoding, is_taken: None, _room: room })
+        Ok(Self { body, encoding, taken_flag: None, _room: room })
     }
 
     /// The same, with a flag to be set once it has left.
-    pub(super) fn telling(self, is_taken: Arc<AtomicBool>) -> Self {
-        Self { is_taken: Some(is_taken), ..self }
+    pub(super) fn telling(self, taken_flag: Arc<AtomicBool>) -> Self {
+        Self { taken_flag: Some(taken_flag), ..self }
     }
 
     pub(super) fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    pub(super) fn is_taken(&self) -> Option<Arc<AtomicBool>> {
-        self.is_taken.clone()
+    pub(super) fn taken_flag(&self) -> Option<Arc<AtomicBool>> {
+        self.taken_flag.clone()
     }
 
     /// How much is still to come, where that is known.

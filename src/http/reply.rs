@@ -109,9 +109,9 @@ impl Reply {
 
     /// The response for a client that accepts these encodings.
     pub(super) fn into_response(self, encoding: Encoding, course: Course) -> Response<ReplyBody> {
-        let is_taken = match &self.body {
+        let taken_flag = match &self.body {
             Content::Ready(_) | Content::Pieces(_) => None,
-            Content::Made(body) => body.is_taken(),
+            Content::Made(body) => body.taken_flag(),
         };
         let (body, encoding) = match self.body {
             Content::Ready(bytes) if bytes.len() < COMPRESS_FROM_BYTES => (Source::Ready(bytes.into()), None),
@@ -129,7 +129,7 @@ impl Reply {
                 (Source::Made(body), encoding)
             }
         };
-        let mut response = Response::new(ReplyBody { source: body, is_taken, course });
+        let mut response = Response::new(ReplyBody { source: body, taken_flag, course });
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
@@ -199,7 +199,7 @@ fn parse_offer(offer: &str) -> (&str, f64) {
 /// The body on its way to the client.
 pub(super) struct ReplyBody {
     source: Source,
-    is_taken: Option<Arc<AtomicBool>>,
+    taken_flag: Option<Arc<AtomicBool>>,
     course: Course,
 }
 
@@ -258,7 +258,7 @@ impl Body for ReplyBody {
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         let is_whole = self.is_end_stream();
-        self.course.end_reply(self.is_taken.take().filter(|_| is_whole));
+        self.course.end_reply(self.taken_flag.take().filter(|_| is_whole));
     }
 }
 
@@ -379,9 +379,9 @@ mod tests {
         for (pieces, frames, is_whole) in
             [(1, 0, false), (1, 1, true), (100, 0, false), (100, 1, false), (100, 9, true)]
         {
-            let (is_taken, course) = (Arc::new(AtomicBool::new(false)), Course::new());
+            let (taken_flag, course) = (Arc::new(AtomicBool::new(false)), Course::new());
             course.begin_request();
-            let body = made(pieces, Encoding::Identity, &Room::new()).telling(Arc::clone(&is_taken));
+            let body = made(pieces, Encoding::Identity, &Room::new()).telling(Arc::clone(&taken_flag));
             let reply = Reply::made(PLAIN_TEXT, body);
             let mut body = reply.into_response(Encoding::Identity, course.clone()).into_body();
             for _ in 0..frames {
@@ -389,10 +389,10 @@ mod tests {
                 frame.expect("infallible");
             }
             drop(body);
-            assert!(!is_taken.load(Ordering::Acquire), "nothing has left");
+            assert!(!taken_flag.load(Ordering::Acquire), "nothing has left");
             let (_client, server) = tokio::io::duplex(8);
             Guarded::new(server, course).flush().await.expect("nothing is in its way");
-            assert_eq!(is_taken.load(Ordering::Acquire), is_whole, "{frames} of {pieces}");
+            assert_eq!(taken_flag.load(Ordering::Acquire), is_whole, "{frames} of {pieces}");
         }
     }
 

@@ -105,10 +105,10 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(settings: ServerSettings, web: Arc<Web>, api: Arc<Api>) -> Self {
+    pub(super) fn new(settings: ServerSettings, web: Arc<Web>, api: Arc<Api>, press: Press) -> Self {
         let gate = Gate::new(api.queries.concurrency);
         let metrics = RequestMetrics::register(&api.registry);
-        Self { settings, api, gate, press: Press::new(), metrics, web }
+        Self { settings, api, gate, press, metrics, web }
     }
 
     /// TLS, users and headers.

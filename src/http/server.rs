@@ -25,6 +25,7 @@ use tracing::{debug, info, warn};
 
 use super::api::Api;
 use super::connection::{Course, Guarded};
+use super::federate::Press;
 use super::router::Router;
 use super::settings::{
     HEAD_BYTES_MAX, HEAD_LINES_MAX, HEAD_TIME_MAX, SEND_BUFFER_BYTES, STOP_TIME_MAX, ServerSettings,
@@ -66,6 +67,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     settings: ServerSettings,
     web: Arc<Web>,
+    pub(super) press: Press,
 }
 
 impl Server {
@@ -87,7 +89,7 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        Ok(Self { listeners, addresses, settings, web })
+        Ok(Self { listeners, addresses, settings, web, press: Press::new() })
     }
 
     /// Where the server listens, with the true port for port 0, in the order of the settings.
@@ -106,7 +108,7 @@ impl Server {
         let permits = Arc::new(Semaphore::new(self.settings.connections_max));
         let is_tls = self.speaks_tls();
         let keeping_fresh = tokio::spawn(keep_fresh(Arc::clone(&self.web)));
-        let router = Arc::new(Router::new(self.settings, self.web, api));
+        let router = Arc::new(Router::new(self.settings, self.web, api, self.press));
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         for (listener, address) in self.listeners.into_iter().zip(&self.addresses) {

@@ -115,7 +115,7 @@ impl Turn<'_> {
 pub(super) struct Given {
     pub series: Vec<GivenSeries>,
     /// To be set once the whole reply was handed over.
-    pub is_taken: Arc<AtomicBool>,
+    pub taken_flag: Arc<AtomicBool>,
 }
 
 /// How far one puller has been given samples: what is shown and kept of a cursor.
@@ -199,7 +199,7 @@ struct Pending {
     asked: Timestamp,
     /// Who asks for another age is someone else, or was set anew.
     age_max: Duration,
-    is_taken: Arc<AtomicBool>,
+    taken_flag: Arc<AtomicBool>,
     settled: Timestamp,
     given_until: Timestamp,
     holes: Vec<TimeRange>,
@@ -209,9 +209,10 @@ struct Pending {
 
 impl Pending {
     /// A later request on the same connection, begun after the reply had left, proves that the reply was read to its end.
+    /// That this one left, and no error in its place, its flag tells: it is set before a next request can begin.
     fn is_followed_by(&self, facts: ConnectionFacts) -> bool {
         let is_later = self.connection == facts.id && facts.earlier_requests > self.request;
-        is_later && facts.follows_complete_reply
+        is_later && facts.follows_complete_reply && self.taken_flag.load(Ordering::Acquire)
     }
 }
 
@@ -312,8 +313,8 @@ impl Cursor {
         }
         let series = outcome?;
         self.watch_growth(turn);
-        let is_taken = self.pending.last().map(|pending| Arc::clone(&pending.is_taken)).unwrap_or_default();
-        Ok(Given { series, is_taken })
+        let taken_flag = self.pending.last().map(|pending| Arc::clone(&pending.taken_flag)).unwrap_or_default();
+        Ok(Given { series, taken_flag })
     }
 
     /// Moves for the reply before if that was read.
@@ -325,7 +326,7 @@ impl Cursor {
         let is_on_time = is_the_same && gap_before.is_some_and(|before| gap_ms <= before.saturating_add(before / 2));
         let read = match turn.receipt {
             Receipt::Proved => self.pending.iter().rposition(|pending| pending.is_followed_by(turn.facts)),
-            Receipt::Assumed if is_on_time && newest.is_taken.load(Ordering::Acquire) => Some(self.pending.len() - 1),
+            Receipt::Assumed if is_on_time && newest.taken_flag.load(Ordering::Acquire) => Some(self.pending.len() - 1),
             Receipt::Assumed => None,
         };
         self.progress.is_confirmed = read.is_some();
@@ -467,7 +468,7 @@ impl Cursor {
             request: turn.facts.earlier_requests,
             asked: turn.now,
             age_max: turn.age_max,
-            is_taken: Arc::default(),
+            taken_flag: Arc::default(),
             settled,
             given_until,
             holes,

@@ -17,8 +17,8 @@ struct Scene {
     requests: u64,
     order: ResyncOrder,
     receipt: Receipt,
-    /// Whether a proxy takes replies whole.
-    proxy_takes: bool,
+    /// Whether replies leave whole, to the puller or to a proxy.
+    leave_whole: bool,
     age_max: Duration,
     lateness: Duration,
     /// What the puller has read, per series.
@@ -37,7 +37,7 @@ impl Scene {
             requests: 0,
             order,
             receipt: Receipt::Proved,
-            proxy_takes: true,
+            leave_whole: true,
             age_max: Duration::from_secs(24 * 3600),
             lateness: LATENESS_MIN,
             received: BTreeMap::new(),
@@ -80,8 +80,8 @@ impl Scene {
             lateness: self.lateness,
             extra_bytes: 0,
         };
-        let Given { series: reply, is_taken } = self.cursor.next(&turn).expect("memory does not fail");
-        is_taken.store(self.proxy_takes, Ordering::Release);
+        let Given { series: reply, taken_flag } = self.cursor.next(&turn).expect("memory does not fail");
+        taken_flag.store(self.leave_whole, Ordering::Release);
         self.largest_reply = self.largest_reply.max(reply.iter().map(|(_, samples)| samples.len()).sum());
         if !arrives {
             (self.connection, self.requests) = (ConnectionId::unused(), 0);
@@ -192,6 +192,27 @@ fn a_lost_reply_is_given_again() {
 }
 
 #[test]
+fn a_reply_that_never_left_is_given_again_and_asks_for_less() {
+    for order in [ResyncOrder::Oldest, ResyncOrder::Newest] {
+        let mut scene = Scene::new(order, 200_000);
+        scene.scrape(0);
+        scene.pull(true);
+        scene.scrape(0);
+        // Its puller gets an error instead, reads that, and asks again on the same connection.
+        let (connection, requests) = (scene.connection, scene.requests);
+        scene.leave_whole = false;
+        scene.pull(false);
+        scene.leave_whole = true;
+        (scene.connection, scene.requests) = (connection, requests + 1);
+        scene.scrape(0);
+        scene.pull(true);
+        scene.check_complete();
+        assert_eq!(scene.cursor.samples_max, 100_000);
+        assert_eq!(scene.cursor.progress.resent_total, SERIES as u64);
+    }
+}
+
+#[test]
 fn a_request_that_comes_late_on_an_old_connection_costs_nothing() {
     let mut scene = Scene::new(ResyncOrder::Oldest, 200_000);
     scene.scrape(0);
@@ -236,9 +257,9 @@ fn behind_a_proxy_receipt_goes_by_the_time_of_the_next_request() {
     scene.scrape(0);
     scene.pull(true);
     scene.scrape(0);
-    scene.proxy_takes = false;
+    scene.leave_whole = false;
     scene.pull(false);
-    scene.proxy_takes = true;
+    scene.leave_whole = true;
     scene.scrape(0);
     scene.pull(true);
     scene.check_complete();

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::site::{Answer, Site};
+use crate::http::made::MADE_BYTES_MAX;
 
 /// Prometheus's own output for the same samples, but for the types: its `/federate` says `untyped`
 /// throughout, and does not keep a histogram's series under one TYPE line.
@@ -106,6 +107,20 @@ async fn resync_gives_every_sample_until_it_was_read() {
     // Another name and other selectors have cursors of their own.
     assert_eq!(pull(&mut second, &target.replace("home", "other")).await, all);
     assert!(pull(&mut second, &target.replace("ended", "job:up:sum")).await.contains("job:up:sum"));
+}
+
+#[tokio::test]
+async fn resync_gives_again_what_could_not_be_made() {
+    let site = Site::start().await;
+    let target = "/federate?match[]=up%7Bjob=%22down%22%7D&resync=home";
+    let mut puller = site.connect().await;
+    let taken = site.room.take(MADE_BYTES_MAX).expect("nothing waits yet");
+    assert!(pull(&mut puller, target).await.contains("slow readers"));
+    drop(taken);
+    // The refusal was read to its end, and nothing of the samples.
+    let all = pull(&mut puller, target).await;
+    assert_eq!(all.lines().filter(|line| line.starts_with("up{")).count(), 3, "{all}");
+    assert_eq!(pull(&mut puller, target).await, "");
 }
 
 #[tokio::test]

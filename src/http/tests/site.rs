@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::federation::{CursorError, CursorRecord, CursorStore, Federation, RESYNC_SAMPLES_MAX};
+use crate::http::made::Room;
 use crate::http::{
     Admin, Api, BuildInfo, ConfigSnapshot, Health, Lifecycle, QuerySettings, Readiness, ReloadRequest, RuntimeInfo,
     Server, ServerSettings,
@@ -36,6 +37,8 @@ pub(super) struct Site {
     pub(super) quits: mpsc::Receiver<()>,
     /// Whether samples wait for the time of day.
     pub(super) is_waiting: Arc<AtomicBool>,
+    /// Where pages of `/federate` wait for their readers.
+    pub(super) room: Room,
     stop: Option<oneshot::Sender<()>>,
     pub(super) server: JoinHandle<()>,
     _config: watch::Sender<Arc<ConfigSnapshot>>,
@@ -53,7 +56,7 @@ impl Site {
     pub(super) async fn start_on(settings: ServerSettings, with_lifecycle: bool, engine: Arc<Engine>) -> Self {
         let settings = ServerSettings { listen_addresses: vec!["127.0.0.1:0".to_owned()], ..settings };
         let server = Server::bind(settings).await.expect("a free port");
-        let address = server.addresses()[0];
+        let (address, room) = (server.addresses()[0], server.press.room.clone());
         let store = Arc::new(filled_store());
         let (config_sender, config) = watch::channel(Arc::new(ConfigSnapshot {
             yaml: "global:\n  scrape_interval: 2s\n".to_owned(),
@@ -87,7 +90,17 @@ impl Site {
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(Arc::new(api), async { drop(stopped.await) }));
         let stop = Some(stop);
-        Self { address, readiness: readiness_sender, reloads, quits, is_waiting, stop, server, _config: config_sender }
+        Self {
+            address,
+            readiness: readiness_sender,
+            reloads,
+            quits,
+            is_waiting,
+            room,
+            stop,
+            server,
+            _config: config_sender,
+        }
     }
 
     /// Asks the server to stop.
