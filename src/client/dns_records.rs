@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::dns_message::{RECURSION_DESIRED, Reader, encode, open_sections};
-use crate::model::encode_base64;
+use crate::model::{encode_base64, hexadecimal};
 
 /// Names and numbers of record types: IANA's registry of DNS parameters.
 const TYPES: &str = "A 1 NS 2 MD 3 MF 4 CNAME 5 SOA 6 MB 7 MG 8 MR 9 NULL 10 PTR 12 HINFO 13 MINFO 14 MX 15 TXT 16 \
@@ -301,10 +301,6 @@ fn push_quoted(text: &mut String, content: &[u8]) {
         push_byte(text, byte);
     }
     text.push('"');
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod alert;
 mod base64;
 mod duration;
+mod hexadecimal;
 mod histogram;
 mod labels;
 mod matcher;
@@ -21,6 +22,7 @@ mod value;
 pub use alert::Alert;
 pub use base64::{decode_base64_digits, encode_base64};
 pub use duration::{DurationError, format_duration, parse_duration};
+pub use hexadecimal::hexadecimal;
 pub use histogram::{Bucket, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, HistogramError, Span};
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 pub use matcher::{MatchOp, Matcher, metric_name_of};

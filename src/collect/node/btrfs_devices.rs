@@ -9,6 +9,8 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use crate::model::hexadecimal;
+
 /// A device of a file system.
 pub(super) struct Device {
     /// The name behind `/dev/`.
@@ -87,7 +89,7 @@ fn number(bytes: &[u8], at: usize) -> u64 {
 }
 
 fn uuid(bytes: &[u8]) -> String {
-    let mut text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text = hexadecimal(bytes);
     for at in [20, 16, 12, 8] {
         text.insert(at, '-');
     }

@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::model::hexadecimal;
+
 /// What all questions of a connection together may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest body or header that is read.
@@ -61,7 +63,7 @@ impl Bus {
         stream.set_write_timeout(Some(PATIENCE)).map_err(told)?;
         let mut bus = Self { stream, serial: 0, deadline: Instant::now() + PATIENCE };
         let uid = rustix::process::getuid().as_raw().to_string();
-        let uid: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let uid = hexadecimal(uid.as_bytes());
         bus.stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes()).map_err(told)?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") && answer.len() < 256 {

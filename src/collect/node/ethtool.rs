@@ -2,6 +2,9 @@
 //! numbers: include/uapi/linux/ethtool.h of the kernel.
 
 use std::collections::BTreeMap;
+use std::io;
+
+use rustix::io::Errno;
 
 use super::super::page::Page;
 use super::ethtool_socket::EthtoolSocket;
@@ -19,6 +22,7 @@ const NAME_BYTES: usize = 32;
 const ANSWER_BYTES_MAX: usize = 12 + NAME_BYTES * STATISTICS_MAX;
 
 /// Commands, and the set of strings that are names of counters.
+const GET_OLD_SETTINGS: u32 = 0x1;
 const GET_DRIVER: u32 = 0x3;
 const GET_STRINGS: u32 = 0x1b;
 const GET_STATISTICS: u32 = 0x1d;
@@ -27,6 +31,7 @@ const STATISTICS: u32 = 1;
 
 const DRIVER_BYTES: usize = 196;
 const SETTINGS_BYTES: usize = 48;
+const OLD_SETTINGS_BYTES: usize = 44;
 /// Texts of a driver: label, and where its 32 bytes begin.
 const DRIVER_TEXTS: [(&str, usize); 5] =
     [("driver", 4), ("version", 36), ("firmware_version", 68), ("bus_info", 100), ("expansion_rom_version", 132)];
@@ -94,10 +99,39 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     }
     let mut socket = EthtoolSocket::open(ANSWER_BYTES_MAX).map_err(|error| told(error.to_string()))?;
     let shown = devices.into_iter().filter(|(name, _)| host.flags().shows(INCLUDE, EXCLUDE, name, || true));
+    let mut tally = Tally::default();
+    let mut ask = |device: &str, question: &[u8], len| tally.count(socket.ask(device, question, len));
     let devices: Vec<Device> =
-        shown.map(|(name, _)| read_device(&name, &mut |question, len| socket.ask(&name, question, len))).collect();
+        shown.map(|(name, _)| read_device(&name, &mut |question, len| ask(&name, question, len))).collect();
+    if let Some(errno) = tally.failure() {
+        return Err(told(format!("no driver answers: {}", io::Error::from(errno))));
+    }
     write(page, &devices, &|metric| host.flags().shows(METRICS, "", metric, || true));
     Ok(())
+}
+
+/// How drivers answered.
+#[derive(Default)]
+struct Tally {
+    is_answered: bool,
+    refusal: Option<Errno>,
+}
+
+impl Tally {
+    fn count(&mut self, answer: Result<Vec<u8>, Errno>) -> Option<Vec<u8>> {
+        match &answer {
+            Ok(_) => self.is_answered = true,
+            // A driver that has no such answer, and a device that has gone.
+            Err(Errno::OPNOTSUPP | Errno::NODEV) => {}
+            Err(errno) => self.refusal = Some(*errno),
+        }
+        answer.ok()
+    }
+
+    /// Why nothing was answered, unless there was nothing to answer.
+    fn failure(&self) -> Option<Errno> {
+        self.refusal.filter(|_| !self.is_answered)
+    }
 }
 
 /// The page of one device whose driver answers every question with the same bytes.
@@ -107,7 +141,7 @@ pub(super) fn write_answer(page: &mut Page<'_>, answer: &[u8]) {
 }
 
 fn read_device(name: &str, ask: &mut Ask<'_>) -> Device {
-    let link = read_link(ask);
+    let link = read_link(ask).or_else(|| read_old_link(ask));
     let driver = ask(&words(&[GET_DRIVER]), DRIVER_BYTES);
     let count = driver.as_ref().and_then(|answer| word(answer, 180)).unwrap_or(0);
     let statistics = read_statistics(ask, count).unwrap_or_default();
@@ -128,6 +162,15 @@ fn read_link(ask: &mut Ask<'_>) -> Option<Link> {
         (0..count).map(|at| word(&answer, first + 4 * at)).collect::<Option<_>>().map(Modes)
     };
     Some(Link { supported: modes(0)?, advertised: modes(1)?, autonegotiates: *answer.get(11)? == 1 })
+}
+
+/// The answer of drivers that know nothing newer, which kernels up to 4.19 do not translate.
+fn read_old_link(ask: &mut Ask<'_>) -> Option<Link> {
+    let mut question = words(&[GET_OLD_SETTINGS]);
+    question.resize(OLD_SETTINGS_BYTES, 0);
+    let answer = ask(&question, OLD_SETTINGS_BYTES)?;
+    let modes = |at| Some(Modes(vec![word(&answer, at)?]));
+    Some(Link { supported: modes(4)?, advertised: modes(8)?, autonegotiates: *answer.get(18)? == 1 })
 }
 
 /// Names and numbers are two answers: where a device has got others in between, they do not belong together.
@@ -408,6 +451,39 @@ node_ethtool_transmitted_packets_total{device="eth0"} 961500"#;
         assert_eq!(samples, expected.lines().collect::<Vec<_>>());
         assert!(page.contains("# TYPE node_ethtool_port_received_dropped untyped\n"));
         assert!(modes().count() > 70 && modes().all(|mode| mode.megabits >= 10.0));
+    }
+
+    /// The 44 bytes of a struct ethtool_cmd: 10 to 1000baseT, TP, MII, autonegotiation; speed 1000, full, autonegotiating.
+    #[test]
+    fn a_driver_that_knows_the_old_question_alone() {
+        let head = [words(&[GET_OLD_SETTINGS, 0x02ef, 0x002f]), vec![0xe8, 0x03, 1, 0, 1, 0, 1, 0]].concat();
+        let answer = [head, vec![0; 24]].concat();
+        let mut ask = |question: &[u8], len: usize| {
+            let is_old = word(question, 0) == Some(GET_OLD_SETTINGS) && (question.len(), len) == (44, 44);
+            is_old.then(|| answer.clone())
+        };
+        let link = read_device("eth0", &mut ask).link.expect("an answer");
+        assert_eq!((link.supported.0, link.advertised.0, link.autonegotiates), (vec![0x02ef], vec![0x002f], true));
+        // A device that has the new answer is asked for that alone.
+        let link = read_device("eth0", &mut answers).link.expect("an answer");
+        assert_eq!(link.supported.0, [0x22ef, 1 << 15, 0]);
+    }
+
+    #[test]
+    fn silence_has_a_reason() {
+        let (answer, absent, gone, refused) = (Ok(vec![1]), Err(Errno::OPNOTSUPP), Err(Errno::NODEV), Err(Errno::PERM));
+        for (answers, expected) in [
+            (vec![], None),
+            (vec![absent.clone(), gone.clone()], None),
+            (vec![absent, refused.clone(), gone], Some(Errno::PERM)),
+            (vec![refused, answer], None),
+        ] {
+            let mut tally = Tally::default();
+            for answer in &answers {
+                tally.count(answer.clone());
+            }
+            assert_eq!(tally.failure(), expected, "{answers:?}");
+        }
     }
 
     #[test]

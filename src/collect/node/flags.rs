@@ -99,6 +99,11 @@ impl Flags {
         self.chosen.get(collector).copied().unwrap_or(by_default)
     }
 
+    /// Whether a collector was switched on by name.
+    pub fn is_chosen(&self, collector: &str) -> bool {
+        self.chosen.get(collector) == Some(&true)
+    }
+
     /// Whether something is shown: by `include` and `exclude`, or, where neither is set, as `usual` says.
     pub fn shows(&self, include: &str, exclude: &str, text: &str, usual: impl FnOnce() -> bool) -> bool {
         match (self.patterns.get(include), self.patterns.get(exclude)) {

@@ -1,11 +1,13 @@
 //! Bounded reads of kernel files below the configured roots.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use tracing::Level;
 
 use super::super::NodeCollectorSettings;
 use super::flags::Flags;
@@ -64,17 +66,27 @@ pub struct Host {
     firmware_facts: OnceLock<Vec<(&'static str, String)>>,
     /// `/proc/stat` of the collection under way, which two subsystems read and which the kernel writes slowly.
     stat: Mutex<Option<Arc<str>>>,
+    /// Subsystems whose failure was told.
+    told: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Host {
     pub(super) fn new(settings: NodeCollectorSettings, clock: Clock) -> Self {
         let flags = Flags::new(&settings.flags);
-        Self { settings, flags, clock, firmware_facts: OnceLock::new(), stat: Mutex::default() }
+        let (stat, told) = (Mutex::default(), Mutex::default());
+        Self { settings, flags, clock, firmware_facts: OnceLock::new(), stat, told }
     }
 
     /// What was set beyond the paths.
     pub fn flags(&self) -> &Flags {
         &self.flags
+    }
+
+    /// How loudly a subsystem's failure is told: once aloud if somebody switched it on, as long as it is one.
+    pub(super) fn level_of(&self, subsystem: &'static str, failure: &NodeError) -> Level {
+        let is_expected = matches!(failure, NodeError::Nothing) || !self.flags.is_chosen(subsystem);
+        let is_news = !is_expected && self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(subsystem);
+        if is_news { Level::WARN } else { Level::DEBUG }
     }
 
     /// Facts that stay until the next boot: `read` is called once.

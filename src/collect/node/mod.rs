@@ -72,6 +72,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use tracing::Level;
+
 use super::page::Page;
 use super::{CollectError, CollectFuture, Collector, NodeCollectorSettings};
 use crate::clock::Clock;
@@ -218,7 +220,12 @@ fn write_page(host: &Host, bytes: &mut Vec<u8>) -> Result<(), CollectError> {
         let outcome = collect(host, &mut page);
         if let Err(error) = &outcome {
             page.rewind(mark);
-            tracing::debug!(collector = name, %error, "subsystem gave nothing");
+            let level = host.level_of(name, error);
+            let error = error as &dyn std::error::Error;
+            match level {
+                Level::WARN => tracing::warn!(collector = name, error, "a subsystem that was switched on gave nothing"),
+                _ => tracing::debug!(collector = name, error, "subsystem gave nothing"),
+            }
         }
         outcomes.push((*name, outcome.is_ok(), started.elapsed().as_secs_f64()));
     }

@@ -1,7 +1,7 @@
 //! Generic netlink: questions to a family of the kernel, and its answers as attributes.
 //!
 //! Sources: Documentation/userspace-api/netlink/intro.rst and include/uapi/linux/{netlink,genetlink}.h of the kernel.
-//! Blocking, with a time limit for each answer.
+//! Blocking; the wait for each part of an answer has a limit of time, and the whole one of bytes.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 
-/// How long the kernel may take for a part of an answer; it has none to ask itself.
+/// How long a part of an answer is waited for. The kernel makes each when the one before is read, out of what it has or
+/// what a driver tells it; how long all of them take together is bounded by their bytes alone.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The kernel fills at most 32 KiB at a time.
 const PART_BYTES_MAX: usize = 64 << 10;
@@ -38,14 +39,12 @@ const FAMILY_NAME: u16 = 2;
 pub(super) struct Netlink {
     socket: OwnedFd,
     sequence: u32,
+    answer_bytes_max: usize,
 }
 
 impl Netlink {
     pub(super) fn open() -> io::Result<Self> {
-        let socket =
-            socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::GENERIC))?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket: open_socket()?, sequence: 0, answer_bytes_max: ANSWER_BYTES_MAX })
     }
 
     /// The number of a family; an error of the kind `NotFound` where the kernel has none of that name.
@@ -59,6 +58,21 @@ impl Netlink {
 
     /// The attributes of each message of an answer; `is_dump` asks for all things of a kind.
     pub(super) fn ask(
+        &mut self,
+        family: u16,
+        command: u8,
+        is_dump: bool,
+        attributes: &[(u16, &[u8])],
+    ) -> io::Result<Vec<Vec<u8>>> {
+        let answer = self.exchange(family, command, is_dump, attributes);
+        if answer.is_err() {
+            // The rest of an answer that is given up stays with its socket, and the next question would find it busy.
+            self.socket = open_socket()?;
+        }
+        answer
+    }
+
+    fn exchange(
         &mut self,
         family: u16,
         command: u8,
@@ -79,11 +93,17 @@ impl Netlink {
                 Err(error) => return Err(error.into()),
             };
             bytes += len;
-            let part = part.get(..len).filter(|_| bytes <= ANSWER_BYTES_MAX);
+            let part = part.get(..len).filter(|_| bytes <= self.answer_bytes_max);
             answer.read(part.ok_or_else(|| malformed("too long an answer"))?, self.sequence)?;
         }
         Ok(answer.messages)
     }
+}
+
+fn open_socket() -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::GENERIC))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    Ok(socket)
 }
 
 /// An answer that comes in parts.
@@ -181,6 +201,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_given_up_leaves_nothing_behind() {
+        let mut kernel = Netlink::open().expect("a socket");
+        kernel.answer_bytes_max = 0;
+        let given_up = kernel.ask(CONTROL, GET_FAMILY, true, &[]).expect_err("no room");
+        assert_eq!(given_up.to_string(), "too long an answer");
+        let rest = recv(&kernel.socket, &mut [0_u8; 16][..], RecvFlags::DONTWAIT);
+        assert_eq!(rest.expect_err("nothing was asked since"), Errno::AGAIN);
+        kernel.answer_bytes_max = ANSWER_BYTES_MAX;
+        kernel.ask(CONTROL, GET_FAMILY, true, &[]).expect("a dump");
+    }
+
+    #[test]
     fn parts_of_answers() {
         let part = |kind, flags, sequence| encode(kind, flags, sequence, 7, &[(2 | 0x8000, b"abc")]);
         let two = [part(30, MULTI, 1), part(30, MULTI, 9), part(30, MULTI, 1)].concat();
@@ -201,8 +233,8 @@ mod tests {
         let mut single = Answer::default();
         single.read(&part(30, 0, 1), 1).expect("a message");
         assert!(single.is_whole);
-        for len in 17..40 {
-            assert!(Answer::default().read(&two[..len.min(27)], 1).is_err(), "{len}");
+        for len in 17..28 {
+            assert!(Answer::default().read(&two[..len], 1).is_err(), "{len}");
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CollectError, Collector, Host, NodeCollector, NodeCollectorSettings, NodeFlags, UnderWay, write_page};
+use super::{
+    CollectError, Collector, Host, Level, NodeCollector, NodeCollectorSettings, NodeError, NodeFlags, UnderWay,
+    write_page,
+};
 use crate::clock::Clock;
 use crate::exposition::{Format, Parser};
 use crate::model::Timestamp;
@@ -124,6 +127,22 @@ fn a_host_without_proc_is_an_error_that_names_the_path() {
     };
     let refused = write_page(&Host::new(settings, Clock::manual(Timestamp(0))), &mut Vec::new()).expect_err("no /proc");
     assert!(refused.to_string().contains("/nonexistent/proc"), "{refused}");
+}
+
+#[test]
+fn what_was_switched_on_is_told_aloud_once() {
+    let flags = NodeFlags::parse(vec!["--collector.wifi".to_owned(), "--no-collector.arp".to_owned()]).expect("valid");
+    let host =
+        Host::new(NodeCollectorSettings { flags, ..NodeCollectorSettings::default() }, Clock::manual(Timestamp(0)));
+    let failure = || NodeError::Unanswered { path: "nl80211".into(), reason: "refused".to_owned() };
+    for (subsystem, failure, expected) in [
+        ("wifi", NodeError::Nothing, Level::DEBUG),
+        ("cpu", failure(), Level::DEBUG),
+        ("wifi", failure(), Level::WARN),
+        ("wifi", failure(), Level::DEBUG),
+    ] {
+        assert_eq!(host.level_of(subsystem, &failure), expected, "{subsystem} {failure}");
+    }
 }
 
 /// Whatever does not run without being asked for.

@@ -3,12 +3,17 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use super::super::page::Page;
 use super::host::{Host, NodeError};
 use super::netlink::{Answer, Netlink, attributes};
 use crate::model::MetricType::{self, Counter, Gauge};
+use crate::model::hexadecimal;
 
 const FAMILY: &str = "nl80211";
+/// Where the radios are. Without one, the kernel is not asked: it would look for a module of the family's name each time.
+const RADIOS: &str = "class/ieee80211";
 const GET_INTERFACE: u8 = 5;
 const GET_STATION: u8 = 17;
 const GET_SCAN: u8 = 32;
@@ -85,9 +90,20 @@ struct Station {
     figures: [f64; FIGURES.len()],
 }
 
-pub(super) fn collect(_: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
+pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
+    collect_through(Netlink::open, host, page)
+}
+
+fn collect_through(
+    open: impl FnOnce() -> io::Result<Netlink>,
+    host: &Host,
+    page: &mut Page<'_>,
+) -> Result<(), NodeError> {
+    if host.sys_names(RADIOS).is_empty() {
+        return Err(NodeError::Nothing);
+    }
     let told = |error: io::Error| NodeError::Unanswered { path: FAMILY.into(), reason: error.to_string() };
-    let mut kernel = Netlink::open().map_err(told)?;
+    let mut kernel = open().map_err(refused)?;
     let family = match kernel.family(FAMILY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(NodeError::Nothing),
         family => family.map_err(told)?,
@@ -97,13 +113,42 @@ pub(super) fn collect(_: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
     for interface in &mut interfaces {
         // Not every kind of interface has a network or stations.
         let own = [(INDEX, interface.index.as_slice())];
-        let networks = kernel.ask(family, GET_SCAN, true, &own).unwrap_or_default();
+        let networks = or_nothing(kernel.ask(family, GET_SCAN, true, &own), &interface.name);
         interface.network = networks.iter().find_map(|message| parse_network(message));
-        let stations = kernel.ask(family, GET_STATION, true, &own).unwrap_or_default();
+        let stations = or_nothing(kernel.ask(family, GET_STATION, true, &own), &interface.name);
         interface.stations = stations.iter().filter_map(|message| parse_station(message)).take(STATIONS_MAX).collect();
     }
     write(page, &interfaces);
     Ok(())
+}
+
+/// Why there is no socket, and the way out where the service's own unit keeps it away.
+fn refused(error: io::Error) -> NodeError {
+    let way_out = match Errno::from_io_error(&error) {
+        Some(Errno::AFNOSUPPORT | Errno::PERM) => {
+            "; a systemd unit that keeps netlink away allows it by RestrictAddressFamilies=AF_NETLINK in a drop-in, see \
+             docs/this-host.md"
+        }
+        _ => "",
+    };
+    NodeError::Unanswered { path: FAMILY.into(), reason: format!("no netlink socket: {error}{way_out}") }
+}
+
+/// An answer, or none: quietly where an interface has gone, is off, or is of a kind that has none.
+fn or_nothing(answer: io::Result<Vec<Vec<u8>>>, device: &str) -> Vec<Vec<u8>> {
+    answer.unwrap_or_else(|error| {
+        if !is_nothing(&error) {
+            tracing::debug!(device, %error, "the kernel did not answer about a radio's interface");
+        }
+        Vec::new()
+    })
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::OPNOTSUPP | Errno::NOENT | Errno::NODEV | Errno::NETDOWN | Errno::INVAL)
+    )
 }
 
 /// The page of one part of an answer, whose messages are taken for everything that they may be.
@@ -111,12 +156,15 @@ pub(super) fn write_answer(page: &mut Page<'_>, part: &[u8]) {
     let mut answer = Answer::default();
     // What was read before a mistake stays.
     let _ = answer.read(part, 1);
-    let interfaces = answer.messages.iter().map(|message| Interface {
+    let interface_of = |message: &Vec<u8>| Interface {
         network: parse_network(message),
         stations: parse_station(message).into_iter().collect(),
         ..parse_interface(message).unwrap_or_default()
-    });
-    write(page, &interfaces.take(1).collect::<Vec<_>>());
+    };
+    let mut interfaces: Vec<Interface> = answer.messages.iter().map(interface_of).collect();
+    // All are parsed, but two of one name would be one series twice.
+    interfaces.truncate(1);
+    write(page, &interfaces);
 }
 
 /// `None` for a device without a name, which some virtual ones are.
@@ -199,7 +247,7 @@ fn number(value: &[u8]) -> Option<f64> {
 }
 
 fn address(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+    bytes.iter().map(|byte| hexadecimal(&[*byte])).collect::<Vec<_>>().join(":")
 }
 
 fn write(page: &mut Page<'_>, interfaces: &[Interface]) {
@@ -227,8 +275,45 @@ fn write(page: &mut Page<'_>, interfaces: &[Interface]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::NodeCollectorSettings;
     use super::super::netlink::push_attribute;
     use super::*;
+    use crate::clock::Clock;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn the_kernel_is_asked_only_where_there_is_a_radio() {
+        let sys = tempfile::tempdir().expect("a folder");
+        let settings = NodeCollectorSettings { sysfs: sys.path().to_owned(), ..NodeCollectorSettings::default() };
+        let host = Host::new(settings, Clock::manual(Timestamp(0)));
+        let collect_without = |errno: Errno| {
+            let outcome = collect_through(|| Err(errno.into()), &host, &mut Page::new(&mut Vec::new()));
+            outcome.expect_err("no socket").to_string()
+        };
+        assert_eq!(collect_without(Errno::AFNOSUPPORT), NodeError::Nothing.to_string());
+        std::fs::create_dir_all(sys.path().join(RADIOS).join("phy0")).expect("a radio");
+        for (errno, has_way_out) in [(Errno::AFNOSUPPORT, true), (Errno::PERM, true), (Errno::MFILE, false)] {
+            let told = collect_without(errno);
+            assert!(told.starts_with("nl80211: no netlink socket: "), "{told}");
+            assert_eq!(told.contains("RestrictAddressFamilies=AF_NETLINK"), has_way_out, "{told}");
+        }
+    }
+
+    #[test]
+    fn what_an_interface_does_not_have() {
+        for (errno, expected) in [
+            (Errno::OPNOTSUPP, true),
+            (Errno::NOENT, true),
+            (Errno::NODEV, true),
+            (Errno::NETDOWN, true),
+            (Errno::INVAL, true),
+            (Errno::NOMEM, false),
+            (Errno::BUSY, false),
+        ] {
+            assert_eq!(is_nothing(&errno.into()), expected, "{errno}");
+        }
+        assert!(!is_nothing(&io::ErrorKind::TimedOut.into()));
+    }
 
     /// Messages made by hand after nl80211.h: no radio was there to record any. Values are those of node_exporter's test.
     fn message(attributes: &[(u16, &[u8])]) -> Vec<u8> {

@@ -5,6 +5,7 @@ use ring::digest::{SHA256, digest};
 use super::sheet::{Gauge, Sheet};
 use crate::client::Session;
 use crate::client::certificate::Certificate;
+use crate::model::hexadecimal;
 
 const EARLIEST_EXPIRY: Gauge = ("probe_ssl_earliest_cert_expiry", "Returns last SSL chain expiry in unixtime");
 const CHAIN_EXPIRY: Gauge =
@@ -25,7 +26,7 @@ pub(super) fn show(sheet: &mut Sheet, session: &Session) {
     sheet.set(CHAIN_EXPIRY, session.chain_end.map_or(NEVER, |end| end as f64));
     let Some(der) = session.certificates.first() else { return };
     let Some(certificate) = Certificate::parse(der) else { return };
-    let fingerprint: String = digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint = hexadecimal(digest(&SHA256, der).as_ref());
     let labels = [
         ("fingerprint_sha256", fingerprint),
         ("subject", certificate.subject()),
