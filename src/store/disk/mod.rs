@@ -18,6 +18,8 @@ mod fault_tests;
 mod fetch;
 mod footprint;
 mod import;
+#[cfg(test)]
+mod limits_tests;
 mod listed;
 mod maintain;
 mod metrics;
