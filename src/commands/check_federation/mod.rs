@@ -6,6 +6,8 @@
 mod central;
 mod site;
 
+pub use site::of_pullers;
+
 use std::path::Path;
 
 use serde_json::Value;

@@ -11,6 +11,9 @@ use crate::yaml::{Report, parse_first};
 /// More series than this are hardly aggregates.
 const SERIES_MANY: usize = 10_000;
 
+/// A puller that has not asked for this long is down, or the way to it: nobody scrapes more slowly.
+const OVERDUE_SECONDS: f64 = 900.0;
+
 /// Address of the site and query, if the URL's path ends in `/federate`.
 pub fn parts_of(url: &str) -> Option<(&str, &str)> {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
@@ -74,26 +77,34 @@ fn of_labels(base: &str, settings: &ClientSettings) -> Option<Finding> {
 }
 
 /// How far pullers are. Nothing where the site is no outpost.
-fn of_pullers(base: &str, settings: &ClientSettings) -> Vec<Finding> {
+pub fn of_pullers(base: &str, settings: &ClientSettings) -> Vec<Finding> {
     let Ok(data) = data(base, "/api/v1/status/resync", settings) else { return Vec::new() };
-    let pullers = data["pullers"].as_array().cloned().unwrap_or_default();
-    let of = |puller: &serde_json::Value| {
-        let text = |key: &str| puller[key].as_str().unwrap_or_default().to_owned();
-        let seconds = |key: &str| puller[key].as_f64().unwrap_or_default().round();
-        let (lag, backlog) = (seconds("lagSeconds"), seconds("backlogSeconds"));
-        let receipt = text("receipt");
-        let what = format!("{}: asked {lag} s ago, {backlog} s behind, receipt {receipt}", text("name"));
-        match receipt.as_str() {
-            "assumed" => Finding::warning(
-                "puller",
-                what,
-                "it comes through a proxy: a reply that is lost behind the proxy may be taken for received",
-                "let the proxy pass TCP on as it is, or the central come through WireGuard or Tailscale",
-            ),
-            _ => Finding::good("puller", what),
-        }
-    };
-    pullers.iter().map(of).collect()
+    data["pullers"].as_array().into_iter().flatten().map(of_puller).collect()
+}
+
+fn of_puller(puller: &serde_json::Value) -> Finding {
+    const SUBJECT: &str = "puller";
+    let text = |key: &str| puller[key].as_str().unwrap_or_default();
+    let seconds = |key: &str| puller[key].as_f64().unwrap_or_default().round();
+    let (lag, backlog, receipt) = (seconds("lagSeconds"), seconds("backlogSeconds"), text("receipt"));
+    let what = format!("{}: asked {lag} s ago, {backlog} s behind, receipt {receipt}", text("name"));
+    if lag > OVERDUE_SECONDS {
+        Finding::warning(
+            SUBJECT,
+            what,
+            "samples that wait for it for longer than its resync_max_age (24h by default) are passed over",
+            "look at the central for up of the job that pulls this site, and at the way between them",
+        )
+    } else if receipt == "assumed" {
+        Finding::warning(
+            SUBJECT,
+            what,
+            "it comes through a proxy: a reply that is lost behind the proxy may be taken for received",
+            "let the proxy pass TCP on as it is, or the central come through WireGuard or Tailscale",
+        )
+    } else {
+        Finding::good(SUBJECT, what)
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +117,19 @@ mod tests {
         assert_eq!(parts_of("http://a:1/x/federate?match[]=up"), Some(("http://a:1/x", "match[]=up")));
         assert_eq!(parts_of("http://a/federate"), Some(("http://a", "")));
         assert_eq!(parts_of("http://a:9090"), None);
+    }
+
+    #[test]
+    fn pullers() {
+        let of = |lag: f64, receipt: &str| {
+            let puller =
+                serde_json::json!({"name": "home", "lagSeconds": lag, "backlogSeconds": 7.4, "receipt": receipt});
+            let found = of_puller(&puller);
+            (found.severity, found.what)
+        };
+        assert_eq!(of(20.0, "proved"), (Severity::Good, "home: asked 20 s ago, 7 s behind, receipt proved".to_owned()));
+        assert_eq!(of(20.0, "assumed").0, Severity::Warning);
+        assert_eq!(of(901.0, "proved").0, Severity::Warning);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::ask;
+use super::super::check_federation::of_pullers;
 use crate::cli::RunOptions;
 use crate::client::Url;
 use crate::commands::finding::Finding;
@@ -50,8 +51,10 @@ fn of_port(address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
     let port = address.rsplit(':').next().unwrap_or_default();
     match error.kind() {
         ErrorKind::AddrInUse => match running(port, options, is_tls) {
-            Some(problems) if problems.is_empty() => vec![Finding::good(SUBJECT, format!("outpost runs at {address}"))],
-            Some(problems) => problems.into_iter().map(of_running).collect(),
+            Some(found) => {
+                let good = Finding::good(SUBJECT, format!("outpost runs at {address}"));
+                [good].into_iter().chain(found).collect()
+            }
             None => vec![Finding::warning(
                 SUBJECT,
                 format!("{address} is taken, and what listens there does not answer as outpost on the loopback"),
@@ -83,8 +86,8 @@ fn bind(address: &str) -> std::io::Result<()> {
     TcpListener::bind(&addresses[..]).map(drop)
 }
 
-/// What a running outpost says that does not work; `None` if it is none that answers.
-fn running(port: &str, options: &RunOptions, is_tls: bool) -> Option<Vec<String>> {
+/// What a running outpost says that does not work, and how far pullers are; `None` if it is none that answers.
+fn running(port: &str, options: &RunOptions, is_tls: bool) -> Option<Vec<Finding>> {
     let mut settings = ask::client_settings(None).ok()?;
     // Only whether it is outpost is asked, and the certificate is made out to another name than the loopback's.
     settings.tls.insecure_skip_verify = true;
@@ -96,10 +99,11 @@ fn running(port: &str, options: &RunOptions, is_tls: bool) -> Option<Vec<String>
         return Some(Vec::new());
     }
     let rest = text.strip_prefix("outpost is Healthy.")?;
-    Some(rest.lines().filter_map(|line| line.strip_prefix("But: ")).map(str::to_owned).collect())
+    let problems = rest.lines().filter_map(|line| line.strip_prefix("But: ")).map(of_problem);
+    Some(problems.chain(of_pullers(&server, &settings)).collect())
 }
 
-fn of_running(problem: String) -> Finding {
+fn of_problem(problem: &str) -> Finding {
     Finding::problem(
         "health",
         format!("the running outpost says: {problem}"),
@@ -140,6 +144,8 @@ fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
     use crate::cli::{Command, parse};
     use crate::commands::finding::Severity;
@@ -162,6 +168,36 @@ mod tests {
         assert!(found.mend.contains("ss -ltnp"), "{}", found.mend);
         assert_eq!(of_port("127.0.0.1:0", &options(""), false)[0].severity, Severity::Good);
         assert_eq!(of_port("192.0.2.1:9", &options(""), false)[0].severity, Severity::Problem);
+    }
+
+    #[test]
+    fn a_running_outpost_is_asked() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for stream in taken.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).unwrap();
+                let body = match request[..read].starts_with(b"GET /-/healthy ") {
+                    true => "outpost is Healthy.\nBut: the disk is full\n",
+                    false => {
+                        r#"{"status":"success","data":{"pullers":[{"name":"home","lagSeconds":5000,"receipt":"proved"}]}}"#
+                    }
+                };
+                let length = body.len();
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+                    .unwrap();
+            }
+        });
+        let found = of_port(&address, &options(""), false);
+        let told: Vec<_> = found.iter().map(|finding| (finding.severity, finding.what.as_str())).collect();
+        let expected = [
+            (Severity::Good, format!("outpost runs at {address}")),
+            (Severity::Problem, "the running outpost says: the disk is full".to_owned()),
+            (Severity::Warning, "home: asked 5000 s ago, 0 s behind, receipt proved".to_owned()),
+        ];
+        assert_eq!(told, expected.each_ref().map(|(severity, what)| (*severity, what.as_str())));
     }
 
     #[test]
