@@ -6,7 +6,8 @@
 #   sudo sh install.sh --uninstall                      takes program and unit away; configuration and samples stay
 #
 # The files: outpost-TARGET (the program for one kind of processor), outpost.service, outpost.yml,
-# default-rules.yml, outpost.default, and SHA256SUMS, which every file is checked against. --root FOLDER installs below another root and starts nothing.
+# default-rules.yml, outpost.default, and SHA256SUMS, which every file is checked against.
+# --root FOLDER installs below another root and starts nothing.
 # An existing configuration and existing rules are left as they are.
 set -eu
 
@@ -34,7 +35,7 @@ fi
 
 if [ "$uninstall" = yes ]; then
   if has_systemd; then systemctl disable --now outpost >/dev/null 2>&1 || true; fi
-  rm -f "$root/usr/bin/outpost" "$root/etc/systemd/system/outpost.service"
+  rm -f "$root/usr/bin/outpost" "$root/usr/lib/systemd/system/outpost.service"
   if has_systemd; then systemctl daemon-reload; fi
   say "outpost is removed. Its configuration (/etc/outpost) and samples (/var/lib/outpost) are left: rm -r them yourself."
   exit 0
@@ -52,7 +53,6 @@ esac
 board=
 if [ -r /proc/device-tree/model ]; then board=$(tr -d '\0' </proc/device-tree/model); fi
 say "outpost for ${board:-$machine}: $target"
-
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -76,12 +76,13 @@ if [ -z "$root" ]; then
   "$work/$program" --version >/dev/null || die "the program does not run on this machine: nothing is installed"
 fi
 
-install -d -m 0755 "$root/usr/bin" "$root/etc/outpost" "$root/etc/default" "$root/etc/systemd/system"
+install -d -m 0755 "$root/usr/bin" "$root/etc/outpost" "$root/etc/default" "$root/usr/lib/systemd/system"
 install -d -m 0700 "$root/etc/outpost/secrets"
 # Beside the old one and then in its place: a running outpost keeps its file.
 install -m 0755 "$work/$program" "$root/usr/bin/outpost.new"
 mv "$root/usr/bin/outpost.new" "$root/usr/bin/outpost"
-install -m 0644 "$work/outpost.service" "$root/etc/systemd/system/outpost.service"
+# Where the Debian package has it: a package that is installed later takes both over.
+install -m 0644 "$work/outpost.service" "$root/usr/lib/systemd/system/outpost.service"
 kept=
 [ -e "$root/etc/outpost/outpost.yml" ] && kept=" (yours is kept)" || install -m 0644 "$work/outpost.yml" "$root/etc/outpost/outpost.yml"
 # Whoever has taken the default rules away does not want them back.
@@ -101,6 +102,9 @@ fi
 
 say "
 Installed: $root/usr/bin/outpost, configuration $root/etc/outpost/outpost.yml$kept."
+for copy in /usr/local/bin/outpost /etc/systemd/system/outpost.service; do
+  if [ -f "$root$copy" ]; then say "$copy is another one and goes before what is installed now: sudo rm $copy"; fi
+done
 if has_systemd; then
   say "It runs: http://$(uname -n):9090"
 else
