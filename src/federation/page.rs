@@ -1,4 +1,4 @@
-//! The page that a puller reads, written while it reads.
+//! The page that a puller reads, written piece by piece.
 
 use std::collections::HashMap;
 use std::ops::Range;

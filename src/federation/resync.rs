@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -39,6 +39,9 @@ const TRIED_SHOWN: Duration = Duration::from_secs(30 * 60);
 
 /// Another is shown for so many times its `resync_max_age`, or 24 h if that is less: then its central is gone for good.
 const AGES_SHOWN: u32 = 3;
+
+/// How often a request that waits for its turn looks whether it is still wanted.
+const WANTED_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Parameters that make no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,6 +135,9 @@ pub(super) struct Pullers(Arc<Inner>);
 
 /// One puller. What is shown of it stands apart from the cursor, which is locked while it reads.
 struct Puller {
+    /// Whether a request has its turn; the others wait until it ends, or until their own time does.
+    is_busy: Mutex<bool>,
+    freed: Condvar,
     cursor: Mutex<Cursor>,
     shown: Mutex<Progress>,
     record: Mutex<CursorRecord>,
@@ -140,10 +146,33 @@ struct Puller {
 impl Puller {
     fn new(key: &Key, cursor: Cursor) -> Arc<Self> {
         Arc::new(Self {
+            is_busy: Mutex::default(),
+            freed: Condvar::new(),
             shown: Mutex::new(cursor.progress.clone()),
             record: Mutex::new(record(key, &cursor)),
             cursor: Mutex::new(cursor),
         })
+    }
+
+    /// Waits for a turn at the cursor while the read is wanted.
+    fn turn(&self, options: &ReadOptions) -> Result<Busy<'_>, StoreError> {
+        let mut is_busy = lock(&self.is_busy);
+        while *is_busy {
+            options.check()?;
+            is_busy = self.freed.wait_timeout(is_busy, WANTED_INTERVAL).expect("no holder of the lock panics").0;
+        }
+        *is_busy = true;
+        Ok(Busy(self))
+    }
+}
+
+/// A turn at a puller's cursor.
+struct Busy<'a>(&'a Puller);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.is_busy) = false;
+        self.0.freed.notify_one();
     }
 }
 
@@ -188,11 +217,13 @@ impl Pullers {
         let lateness = self.lateness();
         let ResyncRequest { order, age_max, .. } = *request;
         let turn = Turn { store, sets, options, now, facts, order, age_max, receipt, lateness, extra_bytes };
+        let busy = puller.turn(options)?;
         let mut cursor = lock(&puller.cursor);
         let outcome = cursor.next(&turn);
         *lock(&puller.shown) = cursor.progress.clone();
         *lock(&puller.record) = record(&key, &cursor);
         drop(cursor);
+        drop(busy);
         self.keep();
         outcome
     }
@@ -421,6 +452,28 @@ mod tests {
         assert_eq!(names.len(), RESYNC_PULLERS_MAX);
         assert!(names.contains(&"home".to_owned()), "{names:?}");
         assert!(!names.contains(&"try-1".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn a_second_request_of_a_name_waits_no_longer_than_it_may() {
+        let now = Timestamp(1_795_381_062_892);
+        let pullers = Pullers::load(Box::<Forgetful>::default(), 1000, now);
+        let request = ResyncRequest::parse("home", "", "", "").expect("a name");
+        let sets = [vec![Matcher::equal("__name__", "up")]];
+        let puller = pullers.puller(&("home".to_owned(), selectors_hash(&sets)), now);
+        let endless = ReadOptions::over(TimeRange::ALL);
+        let late = ReadOptions { deadline: Some(std::time::Instant::now()), ..endless.clone() };
+        let id = ConnectionId::unused();
+        let facts = ConnectionFacts { id, earlier_requests: 0, follows_complete_reply: false, is_relayed: false };
+        let store = crate::store::MemoryStore::new();
+        let next = |options| pullers.next(&request, &store, &sets, now, facts, (options, 0)).map(|given| given.series);
+        let first = puller.turn(&late).expect("nobody else is there");
+        assert!(matches!(next(&late), Err(StoreError::DeadlineExceeded)));
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| next(&endless));
+            drop(first);
+            assert_eq!(second.join().expect("no panic").expect("it got its turn"), []);
+        });
     }
 
     #[test]

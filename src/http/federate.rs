@@ -21,6 +21,9 @@ use super::reply::{Encoding, Pieces, Reply};
 /// How much of a puller's own timeout may go into making the reply; the rest is for its way.
 const MAKING_SHARE: f64 = 0.5;
 
+/// How long a client that names no timeout gets, waiting included: as long as a scrape may take unless set otherwise.
+const UNTOLD_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// When to ask again after a 503.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
@@ -49,7 +52,7 @@ pub(super) struct Press {
 
 impl Press {
     pub(super) fn new() -> Self {
-        Self { gate: Gate::new(PAGES_MADE_MAX), room: Room::new() }
+        Self { gate: Gate::for_pages(PAGES_MADE_MAX), room: Room::new() }
     }
 }
 
@@ -88,7 +91,7 @@ async fn page(
     let request = federation_request(api, params, headers)?;
     let resync = resync_request(params)?;
     let federation = Arc::clone(&api.federation);
-    let time_max = making_time(headers).map_or(api.queries.timeout, |time| time.min(api.queries.timeout));
+    let time_max = making_time(headers).min(api.queries.timeout);
     let (encoding, room) = (Encoding::negotiate(headers), press.room.clone());
     press
         .gate
@@ -122,10 +125,10 @@ fn resync_request(params: &Params) -> Result<Option<ResyncRequest>, ApiError> {
     ResyncRequest::parse(name, order, age_max, receipt).map(Some).map_err(|error| ApiError::bad_data(error.to_string()))
 }
 
-/// How long making the reply may take for a puller that says how long it waits.
-fn making_time(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers.get(TIMEOUT_HEADER)?.to_str().ok()?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds * MAKING_SHARE).ok()
+/// How long making the reply may take.
+fn making_time(headers: &HeaderMap) -> Duration {
+    let told = headers.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok()?.parse::<f64>().ok());
+    told.and_then(|seconds| Duration::try_from_secs_f64(seconds * MAKING_SHARE).ok()).unwrap_or(UNTOLD_TIME_MAX)
 }
 
 impl From<FederationError> for ApiError {
@@ -144,7 +147,15 @@ impl From<Unmade<StoreError>> for ApiError {
             Unmade::GivenUp(error) => error.into(),
             Unmade::NoRoom => Self::new(
                 ErrorKind::Unavailable,
-                format!("replies that wait for slow readers take {MADE_BYTES_MAX} bytes already; ask again later"),
+                format!(
+                    "replies that wait for slow readers leave too little of {MADE_BYTES_MAX} bytes; ask again later"
+                ),
+            ),
+            Unmade::TooLarge => Self::new(
+                ErrorKind::Execution,
+                format!(
+                    "the page takes more than {MADE_BYTES_MAX} bytes even compressed; name fewer series by match[]"
+                ),
             ),
         }
     }
@@ -153,5 +164,24 @@ impl From<Unmade<StoreError>> for ApiError {
 impl Pieces for FederationPage {
     fn next(&mut self, out: &mut Vec<u8>) -> bool {
         self.write_piece(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_half_of_its_pullers_time() {
+        for (told, expected) in [
+            (None, UNTOLD_TIME_MAX),
+            (Some("10"), Duration::from_secs(5)),
+            (Some("0.5"), Duration::from_millis(250)),
+            (Some("-1"), UNTOLD_TIME_MAX),
+            (Some("soon"), UNTOLD_TIME_MAX),
+        ] {
+            let value = told.map(|told| (TIMEOUT_HEADER.parse().expect("a name"), HeaderValue::from_static(told)));
+            assert_eq!(making_time(&value.into_iter().collect()), expected, "{told:?}");
+        }
     }
 }

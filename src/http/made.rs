@@ -1,7 +1,8 @@
 //! A body that is made whole before its first byte leaves: what it is made from goes at once, however slowly it is read.
 //!
 //! It waits for its reader compressed, also for one that wants it plain: then it is unpacked while it leaves. So a reader
-//! holds a tenth of the text, and a window of the unpacker. All of them together hold no more than a [`Room`].
+//! holds a tenth of the text, and a window of the unpacker. All of them together hold no more than a [`Room`], which they take
+//! as they grow; while one is made, the buffer that it grows in may be twice as large as what is in it.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,15 +14,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::reply::{COMPRESS_FROM_BYTES, Compressor, Encoding, PIECE_BYTES, Pieces};
 
-/// Bytes that all made bodies hold until their readers have taken them; a body is refused that finds no room.
+/// Bytes that all made bodies hold until their readers have taken them. Making one ends as soon as others leave it no room, or once
+/// it is larger than this alone.
 pub(crate) const MADE_BYTES_MAX: usize = 32 << 20;
 
 /// What room is counted in.
 const UNIT_BYTES: usize = 1024;
 
+/// What unpacking takes: a window of 32 KiB, and tables.
+pub(super) const UNPACKER_BYTES: usize = 48 * 1024;
+
+/// Why packing succeeds.
+const ENOUGH_MEMORY: &str = "packing into memory fails for want of it alone";
+
 /// Where made bodies wait.
 #[derive(Clone)]
-pub(super) struct Room(Arc<Semaphore>);
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    units: usize,
+}
 
 impl Room {
     /// Room for [`MADE_BYTES_MAX`].
@@ -30,13 +41,27 @@ impl Room {
     }
 
     pub(super) fn of(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes / UNIT_BYTES)))
+        let units = bytes / UNIT_BYTES;
+        Self { free: Arc::new(Semaphore::new(units)), units }
     }
 
+    /// A place of that size, if others leave so much.
     pub(super) fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        // One that is larger than all of it must be alone.
-        let units = bytes.div_ceil(UNIT_BYTES).min(MADE_BYTES_MAX / UNIT_BYTES);
-        Arc::clone(&self.0).try_acquire_many_owned(units as u32).ok()
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).ok()?;
+        Arc::clone(&self.free).try_acquire_many_owned(units).ok()
+    }
+
+    /// Makes a place as large as `bytes` ask for.
+    fn fit<E>(&self, place: &mut OwnedSemaphorePermit, bytes: usize) -> Result<(), Unmade<E>> {
+        let (wanted, held) = (bytes.div_ceil(UNIT_BYTES), place.num_permits());
+        if wanted > self.units {
+            return Err(Unmade::TooLarge);
+        }
+        match wanted.checked_sub(held) {
+            Some(lacking) => place.merge(self.take(lacking * UNIT_BYTES).ok_or(Unmade::NoRoom)?),
+            None => drop(place.split(held - wanted)),
+        }
+        Ok(())
     }
 }
 
@@ -47,7 +72,7 @@ pub(super) struct Made {
     encoding: Encoding,
     /// To be set once it has left to its end.
     taken_flag: Option<Arc<AtomicBool>>,
-    _room: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
 }
 
 enum Body {
@@ -60,8 +85,10 @@ enum Body {
 pub(super) enum Unmade<E> {
     /// Whoever was asked between two pieces gave up.
     GivenUp(E),
-    /// Others have all the room.
+    /// Others leave too little room.
     NoRoom,
+    /// It is larger than all the room there is.
+    TooLarge,
 }
 
 impl Made {
@@ -82,24 +109,26 @@ impl Made {
             Encoding::Identity => (Encoding::Identity, Encoding::Gzip),
             other => (other, other),
         };
-        // Packing fails for want of memory alone.
-        let mut compressor = Compressor::new(packing).map_err(|_| Unmade::NoRoom)?;
-        compressor.write(&piece).map_err(|_| Unmade::NoRoom)?;
+        let mut place = room.take(0).ok_or(Unmade::NoRoom)?;
+        let mut compressor = Compressor::new(packing).expect(ENOUGH_MEMORY);
+        compressor.write(&piece).expect(ENOUGH_MEMORY);
         while more {
+            room.fit(&mut place, compressor.bytes())?;
             check().map_err(Unmade::GivenUp)?;
             piece.clear();
             more = pieces.next(&mut piece);
-            compressor.write(&piece).map_err(|_| Unmade::NoRoom)?;
+            compressor.write(&piece).expect(ENOUGH_MEMORY);
         }
-        let mut bytes = compressor.finish().map_err(|_| Unmade::NoRoom)?;
+        let mut bytes = compressor.finish().expect(ENOUGH_MEMORY);
         bytes.shrink_to_fit();
-        let room = room.take(bytes.len()).ok_or(Unmade::NoRoom)?;
+        let unpacker_bytes = if packing == encoding { 0 } else { UNPACKER_BYTES };
+        room.fit(&mut place, bytes.len() + unpacker_bytes)?;
         let bytes = Bytes::from(bytes);
         let body = match packing == encoding {
             true => Body::AsItIs(bytes),
             false => Body::ToUnpack(Box::new(GzDecoder::new(bytes.reader()))),
         };
-        Ok(Self { body, encoding, taken_flag: None, _room: room })
+        Ok(Self { body, encoding, taken_flag: None, _place: place })
     }
 
     /// The same, with a flag to be set once it has left.

@@ -1,5 +1,5 @@
-//! A reply: status, headers, and a body that is either ready or made piece by piece while the
-//! client takes it, so that a large result never stands in memory twice. Compressed on the way out.
+//! A reply: status, headers, and a body. That is ready; or made piece by piece and compressed while the client takes it, so that
+//! the text of a large result never stands in memory beside the result; or made before, compressed ([`Made`]).
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -320,6 +320,15 @@ impl Compressor {
         })
     }
 
+    /// How much there is to be taken.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Identity(out) => out.len(),
+            Self::Gzip(encoder) => encoder.get_ref().len(),
+            Self::Zstd(encoder) => encoder.get_ref().len(),
+        }
+    }
+
     pub(super) fn finish(self) -> io::Result<Vec<u8>> {
         match self {
             Self::Identity(out) => Ok(out),
@@ -342,7 +351,7 @@ fn compress_whole(bytes: &[u8], encoding: Encoding) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::connection::Guarded;
-    use super::super::made::{Room, Unmade};
+    use super::super::made::{Room, UNPACKER_BYTES, Unmade};
     use super::*;
     use http_body_util::BodyExt;
     use std::io::Read;
@@ -420,7 +429,7 @@ mod tests {
     async fn what_waits_for_readers_is_bounded_and_small() {
         let bytes = made(100, Encoding::Gzip, &Room::new()).remaining().expect("it is packed");
         assert!(bytes < 2_000, "{bytes}");
-        let room = Room::of(3 * bytes.next_multiple_of(1024));
+        let room = Room::of(3 * (bytes.next_multiple_of(1024) + UNPACKER_BYTES));
         // Each is a hundred times as long as what it holds.
         let mut held: Vec<Made> = (0..3).map(|_| made(100, Encoding::Identity, &room)).collect();
         let none = Made::of(&mut Counting(100), Encoding::Gzip, &room, || Ok::<_, ()>(()));
@@ -430,6 +439,33 @@ mod tests {
         drop(made(100, Encoding::Gzip, &room));
         let given_up = Made::of(&mut Counting(100), Encoding::Gzip, &room, || Err("late"));
         assert!(matches!(given_up, Err(Unmade::GivenUp("late"))));
+    }
+
+    /// What no encoder makes smaller.
+    struct Noise(u64);
+
+    impl Pieces for Noise {
+        fn next(&mut self, out: &mut Vec<u8>) -> bool {
+            for _ in 0..PIECE_BYTES / 8 {
+                self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                out.extend_from_slice(&(self.0 ^ (self.0 >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+            }
+            true
+        }
+    }
+
+    #[test]
+    fn making_ends_where_the_room_ends() {
+        let room = Room::of(1 << 20);
+        for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Zstd] {
+            // Else it would never end.
+            let make = || Made::of(&mut Noise(1), encoding, &room, || Ok::<_, ()>(()));
+            assert!(matches!(make(), Err(Unmade::TooLarge)), "{encoding:?}");
+            let others = room.take(800 << 10).expect("all is given back");
+            assert!(matches!(make(), Err(Unmade::NoRoom)), "{encoding:?}");
+            drop(others);
+        }
+        drop(room.take(1 << 20).expect("all is given back"));
     }
 
     #[tokio::test]

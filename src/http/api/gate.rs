@@ -16,8 +16,28 @@ use crate::store::ReadOptions;
 /// How long after its deadline a read may take to notice it, before the client is answered anyway.
 const OVERDUE_MAX: Duration = Duration::from_secs(1);
 
+/// How errors speak of what passes a gate.
+struct Words {
+    many: &'static str,
+    late_in_line: &'static str,
+    late_in_work: &'static str,
+}
+
+const QUERIES: Words = Words {
+    many: "queries",
+    late_in_line: "query timed out in query queue",
+    late_in_work: "query timed out in expression evaluation",
+};
+
+const PAGES: Words = Words {
+    many: "pages",
+    late_in_line: "other pages were made until the time for this one was over",
+    late_in_work: "making the page took longer than allowed",
+};
+
 /// Lets a bounded number of reads through.
 pub(crate) struct Gate {
+    words: &'static Words,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -40,9 +60,18 @@ impl Ticket {
 }
 
 impl Gate {
-    /// A gate for `concurrency` reads at a time.
+    /// A gate for `concurrency` queries at a time.
     pub(crate) fn new(concurrency: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(concurrency.max(1))), waiting: AtomicUsize::new(0) }
+        Self::speaking(&QUERIES, concurrency)
+    }
+
+    /// A gate for so many pages of `/federate` at a time.
+    pub(crate) fn for_pages(concurrency: usize) -> Self {
+        Self::speaking(&PAGES, concurrency)
+    }
+
+    fn speaking(words: &'static Words, concurrency: usize) -> Self {
+        Self { words, permits: Arc::new(Semaphore::new(concurrency.max(1))), waiting: AtomicUsize::new(0) }
     }
 
     /// Runs `work` on a blocking thread within `time_max`, waiting included.
@@ -67,7 +96,7 @@ impl Gate {
         match timeout_at(deadline + OVERDUE_MAX, task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(ApiError::new(ErrorKind::Internal, "the read ended without an answer")),
-            Err(_) => Err(timed_out("expression evaluation")),
+            Err(_) => Err(ApiError::new(ErrorKind::Timeout, self.words.late_in_work)),
         }
     }
 
@@ -77,7 +106,8 @@ impl Gate {
         }
         let _waiting = self.wait_in_line()?;
         let permit = timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await;
-        Ok(permit.map_err(|_| timed_out("query queue"))?.expect("the semaphore is never closed"))
+        let late = |_| ApiError::new(ErrorKind::Timeout, self.words.late_in_line);
+        Ok(permit.map_err(late)?.expect("the semaphore is never closed"))
     }
 
     fn wait_in_line(&self) -> Result<Waiting<'_>, ApiError> {
@@ -85,15 +115,11 @@ impl Gate {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(ApiError::new(
                 ErrorKind::Unavailable,
-                format!("{QUERIES_WAITING_MAX} queries are waiting already; ask again later"),
+                format!("{QUERIES_WAITING_MAX} {} are waiting already; ask again later", self.words.many),
             ));
         }
         Ok(Waiting(&self.waiting))
     }
-}
-
-fn timed_out(place: &str) -> ApiError {
-    ApiError::new(ErrorKind::Timeout, format!("query timed out in {place}"))
 }
 
 struct Waiting<'a>(&'a AtomicUsize);
@@ -158,14 +184,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_ignores_its_deadline_is_answered_for() {
-        let gate = Gate::new(1);
-        let (end, work) = blocker();
-        let error = gate.run(Duration::ZERO, work).await.expect_err("it never ends by itself");
-        assert_eq!((error.error_type(), error.status().as_u16()), ("timeout", 503));
-        assert_eq!(gate.permits.available_permits(), 0, "it still holds its place");
-        let queued = gate.run(Duration::ZERO, |_| Ok(())).await.expect_err("no place in time");
-        assert_eq!(queued.message(), "query timed out in query queue");
-        end.send(()).expect("the read waits for it");
+        for (gate, words) in [(Gate::new(1), QUERIES), (Gate::for_pages(1), PAGES)] {
+            let (end, work) = blocker();
+            let error = gate.run(Duration::ZERO, work).await.expect_err("it never ends by itself");
+            assert_eq!((error.error_type(), error.status().as_u16()), ("timeout", 503));
+            assert_eq!(error.message(), words.late_in_work);
+            assert_eq!(gate.permits.available_permits(), 0, "it still holds its place");
+            let queued = gate.run(Duration::ZERO, |_| Ok(())).await.expect_err("no place in time");
+            assert_eq!(queued.message(), words.late_in_line);
+            end.send(()).expect("the read waits for it");
+        }
     }
 
     #[tokio::test]

@@ -280,6 +280,31 @@ fn a_day_of_scrapes_comes_back_from_blocks_log_and_memory() {
     pair.compare();
 }
 
+/// Which series selectors name is kept between pulls, until one comes or goes.
+#[test]
+fn the_newest_are_right_while_series_come_and_go() {
+    let mut pair = Pair::new();
+    let scrape =
+        |group: usize, values: &[(usize, f64)]| Step::Scrape { group, after_ms: 15_000, values: values.to_vec() };
+    let long_after = [Step::Wait { ms: 4 * HOUR }, scrape(1, &[(1, 1.0)]), Step::Maintain];
+    let named = [vec![Matcher::equal("__name__", "metric_1")]];
+    for (steps, series) in [
+        (vec![scrape(0, &[(1, 1.0), (2, 2.0)])], 1),
+        (vec![scrape(0, &[(1, 3.0), (2, 4.0)])], 1),
+        // One comes, one ends, all but one go, and one comes back.
+        (vec![scrape(0, &[(1, 5.0), (6, 6.0)])], 2),
+        (vec![scrape(0, &[(1, stale_marker()), (6, 7.0)])], 2),
+        (long_after.to_vec(), 1),
+        (vec![scrape(0, &[(6, 8.0)])], 2),
+    ] {
+        steps.iter().for_each(|step| pair.apply(step));
+        pair.compare();
+        let census = pair.disk.shared.read_head().dictionary.census();
+        let kept = pair.disk.shared.listed.find(&named, census);
+        assert_eq!(kept.map(|list| list.len()), Some(series), "{steps:?}");
+    }
+}
+
 #[test]
 fn rules_of_appending() {
     let folder = tempfile::tempdir().expect("a temporary folder");
