@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Tables to unwind by, half a megabyte: a process that aborts on a panic needs them for a backtrace alone, whose addresses a
-/// stripped binary cannot name. In the words of GNU ld and lld.
-const UNWIND_TABLES: &str = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.eh_frame_hdr) *(.gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;\n";
+/// Tables to unwind by, half a megabyte: a process that aborts on a panic needs them for a backtrace alone, whose addresses
+/// a stripped binary cannot name. In the words of GNU ld and lld.
+const UNWIND_TABLES: &str = "\
+SECTIONS { /DISCARD/ : { *(.eh_frame) *(.eh_frame_hdr) *(.gcc_except_table .gcc_except_table.*) } } INSERT AFTER .text;
+";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -16,7 +18,8 @@ fn main() {
         // a linker that cannot write them warns.
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
-    // Only for profiles that abort: release, and what inherits from it. A C library to be linked statically registers the tables by name.
+    // Only for profiles that abort: release, and what inherits from it. A C library to be linked statically registers the
+    // tables by name.
     if variable("PROFILE") == "release" && variable("CARGO_CFG_TARGET_ENV") == "gnu" {
         let script = Path::new(&variable("OUT_DIR")).join("no_unwind_tables.ld");
         std::fs::write(&script, UNWIND_TABLES).expect("the build's folder can be written");

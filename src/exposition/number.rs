@@ -95,19 +95,6 @@ fn parse_any(text: &[u8]) -> Option<f64> {
     (value.is_finite() || spelled_infinite).then_some(value)
 }
 
-/// Appends an integer.
-pub(super) fn push_integer(output: &mut Vec<u8>, value: i64) {
-    let (mut room, mut rest) = ([0; 20], value.unsigned_abs());
-    let mut at = room.len();
-    while rest > 0 || at == room.len() {
-        at -= 1;
-        room[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    output.extend_from_slice(if value < 0 { b"-" } else { b"" });
-    output.extend_from_slice(&room[at..]);
-}
-
 /// Appends a value as the text formats want it, with `.0` behind what would look like an integer: `le` and `quantile`, and every
 /// value of OpenMetrics. Source: labels.FormatOpenMetricsFloat.
 pub(super) fn push_openmetrics(output: &mut Vec<u8>, value: f64) {
@@ -164,15 +151,6 @@ mod tests {
             assert_eq!(parse_value(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(parse_value(&[0xff]), None);
-    }
-
-    #[test]
-    fn writes_integers() {
-        for value in [0, 1, -1, 10, 1_795_381_062_892, i64::MAX, i64::MIN] {
-            let mut text = Vec::new();
-            push_integer(&mut text, value);
-            assert_eq!(text, value.to_string().as_bytes());
-        }
     }
 
     #[test]

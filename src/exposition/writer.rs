@@ -6,7 +6,7 @@
 //! [`PageWriter::take`] hands out what is finished, so that a long page need not be held whole.
 
 use super::encode::MessageWriter;
-use super::number::{push_integer, push_openmetrics};
+use super::number::push_openmetrics;
 use super::{EscapingScheme, Format, ResponseFormat, escape_label_name, escape_metric_name};
 use crate::model::{
     METRIC_NAME, MetricType, Timestamp, is_legacy_label_name, is_legacy_metric_name, push_general_bytes,
@@ -87,7 +87,9 @@ impl PageWriter {
             }
             Format::PrometheusText004 | Format::PrometheusText100 => {
                 self.write_text_header(name);
-                let push_time = |page: &mut Vec<u8>, timestamp: Timestamp| push_integer(page, timestamp.0);
+                let push_time = |page: &mut Vec<u8>, timestamp: Timestamp| {
+                    page.extend_from_slice(itoa::Buffer::new().format(timestamp.0).as_bytes());
+                };
                 self.write_lines(name, labels, samples, push_general_bytes, push_time);
             }
             Format::OpenMetricsText001 | Format::OpenMetricsText100 => {

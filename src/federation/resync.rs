@@ -133,12 +133,11 @@ impl PullerStatus {
 #[derive(Clone)]
 pub(super) struct Pullers(Arc<Inner>);
 
-/// One puller. What is shown of it stands apart from the cursor, which is locked while it reads.
+/// One puller. What is shown of it stands apart from the cursor, which is away while it reads.
 struct Puller {
-    /// Whether a request has its turn; the others wait until it ends, or until their own time does.
-    is_busy: Mutex<bool>,
+    /// `None` while a request has its turn; the others wait until it ends, or until their own time does.
+    cursor: Mutex<Option<Cursor>>,
     freed: Condvar,
-    cursor: Mutex<Cursor>,
     shown: Mutex<Progress>,
     record: Mutex<CursorRecord>,
 }
@@ -146,33 +145,29 @@ struct Puller {
 impl Puller {
     fn new(key: &Key, cursor: Cursor) -> Arc<Self> {
         Arc::new(Self {
-            is_busy: Mutex::default(),
             freed: Condvar::new(),
             shown: Mutex::new(cursor.progress.clone()),
             record: Mutex::new(record(key, &cursor)),
-            cursor: Mutex::new(cursor),
+            cursor: Mutex::new(Some(cursor)),
         })
     }
 
     /// Waits for a turn at the cursor while the read is wanted.
-    fn turn(&self, options: &ReadOptions) -> Result<Busy<'_>, StoreError> {
-        let mut is_busy = lock(&self.is_busy);
-        while *is_busy {
+    fn take(&self, options: &ReadOptions) -> Result<Cursor, StoreError> {
+        let mut cursor = lock(&self.cursor);
+        loop {
+            if let Some(cursor) = cursor.take() {
+                return Ok(cursor);
+            }
             options.check()?;
-            is_busy = self.freed.wait_timeout(is_busy, WANTED_INTERVAL).expect("no holder of the lock panics").0;
+            cursor = self.freed.wait_timeout(cursor, WANTED_INTERVAL).expect("no holder of the lock panics").0;
         }
-        *is_busy = true;
-        Ok(Busy(self))
     }
-}
 
-/// A turn at a puller's cursor.
-struct Busy<'a>(&'a Puller);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.is_busy) = false;
-        self.0.freed.notify_one();
+    /// Ends the turn.
+    fn give_back(&self, cursor: Cursor) {
+        *lock(&self.cursor) = Some(cursor);
+        self.freed.notify_one();
     }
 }
 
@@ -217,13 +212,11 @@ impl Pullers {
         let lateness = self.lateness();
         let ResyncRequest { order, age_max, .. } = *request;
         let turn = Turn { store, sets, options, now, facts, order, age_max, receipt, lateness, extra_bytes };
-        let busy = puller.turn(options)?;
-        let mut cursor = lock(&puller.cursor);
+        let mut cursor = puller.take(options)?;
         let outcome = cursor.next(&turn);
         *lock(&puller.shown) = cursor.progress.clone();
         *lock(&puller.record) = record(&key, &cursor);
-        drop(cursor);
-        drop(busy);
+        puller.give_back(cursor);
         self.keep();
         outcome
     }
@@ -467,11 +460,11 @@ mod tests {
         let facts = ConnectionFacts { id, earlier_requests: 0, follows_complete_reply: false, is_relayed: false };
         let store = crate::store::MemoryStore::new();
         let next = |options| pullers.next(&request, &store, &sets, now, facts, (options, 0)).map(|given| given.series);
-        let first = puller.turn(&late).expect("nobody else is there");
+        let first = puller.take(&late).expect("nobody else is there");
         assert!(matches!(next(&late), Err(StoreError::DeadlineExceeded)));
         std::thread::scope(|scope| {
             let second = scope.spawn(|| next(&endless));
-            drop(first);
+            puller.give_back(first);
             assert_eq!(second.join().expect("no panic").expect("it got its turn"), []);
         });
     }

@@ -525,10 +525,10 @@ mod tests {
         let (exponential, custom) =
             ("{{schema:0 count:1 buckets:[1]}}", "{{schema:-53 count:1 custom_values:[5] buckets:[1]}}");
         let store = store(&[("h{i=\"1\"}", exponential), ("h{i=\"2\"}", custom)]);
-        for (query, named) in [("sum(h)", "\"h\""), ("sum(last_over_time(h[5m]))", "\"h\"")] {
+        for query in ["sum(h)", "sum(last_over_time(h[5m]))"] {
             let result = range(&store, query, &QueryOptions::default()).expect(query);
             let found = [result.warnings, result.infos].concat();
-            assert!(found.iter().any(|text| text.contains(named)), "{query}: {found:?}");
+            assert!(found.iter().any(|text| text.contains("\"h\"")), "{query}: {found:?}");
         }
     }
 

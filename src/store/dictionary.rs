@@ -41,7 +41,6 @@ pub(super) struct Dictionary {
     records: Vec<Record>,
     series_table: HashTable<u32>,
     next_id: u32,
-    generation: u32,
     hasher: FixedState,
 }
 
@@ -108,7 +107,8 @@ impl Dictionary {
 
     /// Moves when series are dropped: pairs then have other numbers.
     pub fn generation(&self) -> u32 {
-        self.generation
+        // Ids are never used again.
+        self.next_id - self.records.len() as u32
     }
 
     /// All series in id order.
@@ -214,7 +214,6 @@ impl Dictionary {
             kept.records.last_mut().expect("just pushed").column = record.column;
         }
         kept.next_id = self.next_id;
-        kept.generation = self.generation.wrapping_add(1);
         *self = kept;
     }
 

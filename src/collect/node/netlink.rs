@@ -64,7 +64,9 @@ impl Netlink {
         is_dump: bool,
         attributes: &[(u16, &[u8])],
     ) -> io::Result<Vec<Vec<u8>>> {
-        let answer = self.exchange(family, command, is_dump, attributes);
+        self.sequence += 1;
+        let flags = if is_dump { REQUEST | DUMP } else { REQUEST };
+        let answer = self.exchange(&encode(family, flags, self.sequence, command, attributes));
         if answer.is_err() {
             // The rest of an answer that is given up stays with its socket, and the next question would find it busy.
             self.socket = open_socket()?;
@@ -72,16 +74,8 @@ impl Netlink {
         answer
     }
 
-    fn exchange(
-        &mut self,
-        family: u16,
-        command: u8,
-        is_dump: bool,
-        attributes: &[(u16, &[u8])],
-    ) -> io::Result<Vec<Vec<u8>>> {
-        self.sequence += 1;
-        let flags = if is_dump { REQUEST | DUMP } else { REQUEST };
-        send(&self.socket, &encode(family, flags, self.sequence, command, attributes), SendFlags::empty())?;
+    fn exchange(&self, question: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+        send(&self.socket, question, SendFlags::empty())?;
         let mut answer = Answer::default();
         let mut part = vec![0; PART_BYTES_MAX];
         let mut bytes = 0;

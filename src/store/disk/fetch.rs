@@ -106,7 +106,7 @@ impl Fetched {
     /// Appends the samples of the next series in line.
     pub fn push_next(&mut self, places: &Places<'_>, samples: &mut Samples) {
         let start = self.given.checked_sub(1).map_or(0, |before| self.ends[before]);
-        let end = self.ends.get(self.given).copied().unwrap_or(start);
+        let end = self.ends[self.given];
         self.given += 1;
         for (segment, piece) in &self.places[start as usize..end as usize] {
             let segment = &self.segments[*segment as usize];
@@ -335,7 +335,7 @@ struct Damage {
 
 const SEGMENT: &str = "a segment";
 
-/// Workers without work: setting one up costs as much as a few segments.
+/// Workers without work, with what zstd needs and their buffers.
 #[derive(Default)]
 pub(super) struct SpareWorkers(Mutex<Vec<Worker>>);
 

@@ -166,12 +166,10 @@ impl DiskSeriesSet<'_> {
 
 impl Shared {
     fn select(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<DiskSeriesSet<'_>, StoreError> {
-        // Where blocks have a part, series are merged with theirs by all labels, and sorted so.
-        let is_merged = self.blocks.overlap(options.range);
-        let found = self.select_head(sets, options, is_merged)?;
+        let found = self.select_head(sets, options)?;
         let (mut series, mut selection) = (found.series, None);
         if let Some((blocks, places)) = self.select_blocks(sets, options)? {
-            if !is_merged && options.labels.is_some() {
+            if found.order.is_some() && options.labels.is_some() {
                 // A block was made meanwhile.
                 return self.select(sets, &ReadOptions { labels: None, ..options.clone() });
             }
@@ -185,14 +183,10 @@ impl Shared {
                 *sources = Sources { blocks, ..found };
             }
             series = merged.into_iter().collect();
+        } else if let Some(order) = found.order {
+            series = order.sort(series, options)?;
         } else {
-            series = match found.order {
-                Some(order) => order.sort(series, options)?,
-                None => {
-                    series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-                    series
-                }
-            };
+            series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         }
         Ok(DiskSeriesSet {
             series: series.into_iter(),
@@ -205,12 +199,9 @@ impl Shared {
     }
 
     /// What memory has.
-    fn select_head(
-        &self,
-        sets: &[Vec<Matcher>],
-        options: &ReadOptions,
-        is_merged: bool,
-    ) -> Result<HeadFound, StoreError> {
+    fn select_head(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<HeadFound, StoreError> {
+        // Where blocks have a part, series are merged with theirs by all labels, and sorted so.
+        let is_merged = self.blocks.overlap(options.range);
         let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
         let mut series: Vec<(Labels, Sources)> = Vec::new();
         let head = self.read_head();

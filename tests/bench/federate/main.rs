@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `pull` | 10,000 matched of 50,000 series: median latency, CPU per pull, bytes with gzip |
 //! | `crowd` | 100 pullers of that at once: how much the resident memory grows, and whether scrapes stay on time |
-//! | `slow` | a reader of 1 kB/s: when it is left, and what it costs until then (takes 5 minutes) |
+//! | `slow` | a reader of 1 kB/s: when it has read what the kernel kept for it and is left, and what it costs until then |
 //! | `catch-up` | 6 h of 1,000 series at 15 s, given to a real Prometheus: how many scrapes it takes |
 //!
 //! All but `slow` without arguments. Prometheus is taken from the folder in `OUTPOST_PEERS`, or from the path. Both programs

@@ -46,14 +46,9 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
     let mut groups = Groups::new(aggregate);
     let mut folds: Vec<(Labels, bool, Accumulator)> = Vec::new();
     let mut reservation = evaluator.query.budget.reserve(0)?;
-    let labels = chosen_labels(evaluator, aggregate);
-    let metric = match &unwrap_parens(&aggregate.expr).node {
-        Node::VectorSelector(selector) => metric_name_of(&selector.matchers),
-        Node::Call(call) => {
-            plain_range(call).filter(|(_, keeps_name)| *keeps_name).and_then(|(matchers, _)| metric_name_of(matchers))
-        }
-        _ => None,
-    };
+    let selection = Selection::of(&aggregate.expr);
+    let labels = selection.as_ref().and_then(|selection| selection.chosen_labels(evaluator, aggregate));
+    let metric = selection.filter(|selection| selection.keeps_name).and_then(|selection| selection.metric_name);
     let operand = Evaluator { labels: labels.as_ref(), ..*evaluator };
     operand.stream(&aggregate.expr, &mut |series| {
         let group = groups.of(&series.labels);
@@ -78,25 +73,37 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
     Ok(())
 }
 
-/// All labels that an aggregation looks at, where its operand is a selector or a function of its ranges: then series
-/// without the others are as good. Where names go, series of several metrics would no longer be told apart.
-fn chosen_labels(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr) -> Option<ChosenLabels> {
-    let (matchers, keeps_name) = match &unwrap_parens(&aggregate.expr).node {
-        Node::VectorSelector(selector) => (&selector.matchers[..], true),
-        Node::Call(call) => plain_range(call)?,
-        _ => return None,
-    };
-    let has_one_name = metric_name_of(matchers).is_some();
-    let is_looked_at = |label: &String| METADATA_LABELS.contains(&label.as_str());
-    let is_whole = evaluator.query.delays_name_removal()
-        || aggregate.labels.iter().any(is_looked_at)
-        || !(has_one_name || keeps_name);
-    (!is_whole).then(|| ChosenLabels {
-        names: aggregate.labels.as_slice().into(),
-        is_without: aggregate.without,
-        has_metric_name: !has_one_name,
-        unless: &METADATA_LABELS[1..],
-    })
+/// An operand that is a selector, or a function of its ranges.
+struct Selection<'a> {
+    /// The metric's name, where the selector has but one.
+    metric_name: Option<&'a str>,
+    keeps_name: bool,
+}
+
+impl<'a> Selection<'a> {
+    fn of(operand: &'a Expr) -> Option<Self> {
+        let (matchers, keeps_name) = match &unwrap_parens(operand).node {
+            Node::VectorSelector(selector) => (&selector.matchers[..], true),
+            Node::Call(call) => plain_range(call)?,
+            _ => return None,
+        };
+        Some(Self { metric_name: metric_name_of(matchers), keeps_name })
+    }
+
+    /// All labels that the aggregation looks at, where series without the others are as good. Where names go, series of
+    /// several metrics would no longer be told apart.
+    fn chosen_labels(&self, evaluator: &Evaluator<'_>, aggregate: &AggregateExpr) -> Option<ChosenLabels> {
+        let is_looked_at = |label: &String| METADATA_LABELS.contains(&label.as_str());
+        let is_whole = evaluator.query.delays_name_removal()
+            || aggregate.labels.iter().any(is_looked_at)
+            || !(self.metric_name.is_some() || self.keeps_name);
+        (!is_whole).then(|| ChosenLabels {
+            names: aggregate.labels.as_slice().into(),
+            is_without: aggregate.without,
+            has_metric_name: self.metric_name.is_none(),
+            unless: &METADATA_LABELS[1..],
+        })
+    }
 }
 
 /// The parameter at every step, where it is a number; out-of-range quantiles are pointed out.
