@@ -35,8 +35,8 @@ struct Mount {
     device: String,
     mount_point: String,
     fs_type: String,
-    major: String,
-    minor: String,
+    /// Major and minor numbers, of what is covered by another mount of the same device name too: it still holds space.
+    numbers: Vec<(String, String)>,
     is_read_only: bool,
 }
 
@@ -72,8 +72,10 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
     USAGE.write(page, &rows);
     let mut family = page.family("node_filesystem_mount_info", Gauge, "Device numbers of the mount.");
     for (mount, _) in mounts.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
-        let Mount { device, mount_point, major, minor, .. } = mount;
-        family.sample(&[("device", device), ("major", major), ("minor", minor), ("mountpoint", mount_point)], 1.0);
+        let Mount { device, mount_point, numbers, .. } = mount;
+        for (major, minor) in numbers {
+            family.sample(&[("device", device), ("major", major), ("minor", minor), ("mountpoint", mount_point)], 1.0);
+        }
     }
     Ok(())
 }
@@ -115,7 +117,8 @@ fn row(mount: &Mount, answer: &Answer) -> Row {
     })
 }
 
-/// The mounts to show, by device and mount point, each once: the last mount over a point is the visible one.
+/// The mounts to show, by device and mount point, each once: the last mount over a point is the visible one. It has the
+/// numbers of those below it.
 fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for mut mount in mountinfo.lines().filter_map(parse_mount) {
@@ -132,7 +135,12 @@ fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
             let key = |mount: &Mount| (mount.device.clone(), mount.mount_point.clone());
             let wanted = key(&mount);
             match mounts.binary_search_by_key(&wanted, key) {
-                Ok(at) => mounts[at] = mount,
+                Ok(at) => {
+                    let covered = std::mem::replace(&mut mounts[at], mount);
+                    let numbers = &mut mounts[at].numbers;
+                    let others = covered.numbers.into_iter().filter(|other| !numbers.contains(other));
+                    numbers.extend(others.collect::<Vec<_>>());
+                }
                 Err(at) => mounts.insert(at, mount),
             }
         }
@@ -168,8 +176,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
         device,
         mount_point,
         fs_type,
-        major: major.to_owned(),
-        minor: minor.to_owned(),
+        numbers: vec![(major.to_owned(), minor.to_owned())],
         is_read_only: is_read_only(options) || is_read_only(super_options),
     })
 }
@@ -342,6 +349,18 @@ mod tests {
             .collect();
         let expected = [("/srv/my data", "xfs", true), ("/", "ext4", false), ("/run", "tmpfs", false)];
         assert_eq!(shown, expected.map(|(point, kind, read_only)| (point.to_owned(), kind.to_owned(), read_only)));
+    }
+
+    #[test]
+    fn a_mount_over_another_has_the_numbers_of_both() {
+        let text = "30 22 0:23 / /srv/scratch ro - tmpfs tmpfs ro\n\
+                    31 30 0:41 / /srv/scratch rw - tmpfs tmpfs rw\n\
+                    32 31 0:41 / /srv/scratch rw - tmpfs tmpfs rw\n";
+        let mounts = wanted_mounts(text, &host("/"));
+        let shown: Vec<(&[(String, String)], bool)> =
+            mounts.iter().map(|mount| (mount.numbers.as_slice(), mount.is_read_only)).collect();
+        let numbers = [("0", "41"), ("0", "23")].map(|(major, minor)| (major.to_owned(), minor.to_owned()));
+        assert_eq!(shown, [(&numbers[..], false)]);
     }
 
     #[test]
