@@ -31,6 +31,7 @@ pub struct Inspected {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct State {
+    pub status: Option<String>,
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     pub exit_code: Option<f64>,

@@ -144,8 +144,9 @@ fn write_life(page: &mut Page<'_>, subjects: &[Subject<'_>], now: f64) {
         subjects,
         ("container_exit_code", Gauge, "Exit code of a container that has ended."),
         |container| {
-            let has_ended = matches!(container.listed.state.as_deref(), Some("exited" | "dead"));
-            inspected(container)?.state.as_ref()?.exit_code.filter(|_| has_ended)
+            let state = inspected(container)?.state.as_ref()?;
+            // One that waits for its restart has ended too.
+            state.exit_code.filter(|_| matches!(state.status.as_deref(), Some("exited" | "dead" | "restarting")))
         },
     );
     per_container(
@@ -160,10 +161,13 @@ fn write_life(page: &mut Page<'_>, subjects: &[Subject<'_>], now: f64) {
             sample(&mut family, subject, &[("state", state)], 1.0);
         }
     }
-    let mut family = page.family("container_health_status", Gauge, "What the container's health check says.");
+    let mut family =
+        page.family("container_health_status", Gauge, "What the health check of a running container says.");
     for subject in subjects {
+        // Where nobody checks any more, in a container that is paused or has ended, the engine says unhealthy.
         let state = inspected(subject.container).and_then(|inspected| inspected.state.as_ref());
-        if let Some(health) = state.and_then(|state| state.health.as_ref()).filter(|health| health.status != "none") {
+        let running = state.filter(|state| state.status.as_deref() == Some("running"));
+        if let Some(health) = running.and_then(|state| state.health.as_ref()).filter(|health| health.status != "none") {
             sample(&mut family, subject, &[("health", &health.status)], 1.0);
         }
     }

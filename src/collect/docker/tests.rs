@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::api::Inspected;
 use super::engine::Container;
 use super::{DockerCollector, families};
 use crate::clock::Clock;
@@ -26,7 +27,11 @@ fn recorded_answers_give_their_golden_page() {
                 (Some("running"), _) => Some(fixture("stats-cgroup1.json")),
                 _ => None,
             };
-            Container { listed, inspected: Some(fixture("inspect.json")), stats }
+            // One recorded answer for all of them, each in its own state.
+            let mut inspected: Inspected = fixture("inspect.json");
+            let state = inspected.state.as_mut().expect("recorded");
+            state.status.clone_from(&listed.state);
+            Container { listed, inspected: Some(inspected), stats }
         })
         .collect();
     let mut page = Vec::new();
@@ -67,4 +72,29 @@ async fn an_engine_that_is_not_there_is_named() {
     let collector = DockerCollector::new(&settings, Clock::manual(Timestamp(0)));
     let refused = collector.collect(&mut Vec::new()).await.expect_err("there is no such socket");
     assert!(refused.to_string().contains("unix:///nonexistent/engine.sock"), "{refused}");
+}
+
+/// What the engine says of a container's health and end holds in some states alone.
+#[test]
+fn health_and_exit_code_belong_to_a_state() {
+    let listed: Vec<super::api::Listed> = fixture("list.json");
+    let listed = listed.into_iter().next().expect("a container");
+    for (status, has_health, has_exit_code) in [
+        ("created", false, false),
+        ("running", true, false),
+        ("paused", false, false),
+        ("restarting", false, true),
+        ("removing", false, false),
+        ("exited", false, true),
+        ("dead", false, true),
+    ] {
+        let mut inspected: Inspected = fixture("inspect.json");
+        inspected.state.as_mut().expect("recorded").status = Some(status.to_owned());
+        let container = Container { listed: listed.clone(), inspected: Some(inspected), stats: None };
+        let mut page = Vec::new();
+        families::write(&mut page, &[container], 0, 0.0);
+        let page = String::from_utf8(page).expect("text");
+        assert_eq!(page.contains("\ncontainer_health_status{"), has_health, "{status}: {page}");
+        assert_eq!(page.contains("\ncontainer_exit_code{"), has_exit_code, "{status}: {page}");
+    }
 }
