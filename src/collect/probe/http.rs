@@ -230,7 +230,7 @@ impl HttpProber {
         sheet.set(STATUS_CODE, f64::from(status));
         sheet.set(CONTENT_LENGTH, content_length(&answer, &self.settings.method));
         verdict.check(self.is_valid_status(status), || format!("the status is {status}"));
-        self.judge_headers(&answer.response.headers, &mut verdict, sheet);
+        self.judge_headers(asked, &answer.response.headers, &mut verdict, sheet).await;
         let seen = match is_read {
             true => self.read_body(&mut answer.response).await,
             false => Body { error: Some("the redirect is not followed".to_owned()), ..Body::default() },
@@ -263,17 +263,15 @@ impl HttpProber {
         }
     }
 
-    fn judge_headers(&self, headers: &HeaderMap, verdict: &mut Verdict, sheet: &mut Sheet) {
-        let (matches, not_matches) = (&self.settings.fail_if_header_matches, &self.settings.fail_if_header_not_matches);
-        if !verdict.is_good() || (matches.is_empty() && not_matches.is_empty()) {
+    async fn judge_headers(&self, asked: &Asked<'_>, headers: &HeaderMap, verdict: &mut Verdict, sheet: &mut Sheet) {
+        let (matches, not) = (&self.settings.fail_if_header_matches, &self.settings.fail_if_header_not_matches);
+        if !verdict.is_good() || (matches.is_empty() && not.is_empty()) {
             return;
         }
-        let bad = matches.iter().find_map(|rule| header_problem(headers, rule, true));
-        let bad = bad.or_else(|| not_matches.iter().find_map(|rule| header_problem(headers, rule, false)));
-        sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(bad.is_some())));
-        if let Some(reason) = bad {
-            verdict.fail(reason);
-        }
+        let (headers, matches, not) = (headers.clone(), matches.clone(), not.clone());
+        let matching = on_thread(&MATCHES, move || match_headers(&headers, &matches, &not));
+        let bad = asked.within("matching the headers", matching).await.unwrap_or_else(Some);
+        conclude_matching(bad, verdict, sheet);
     }
 
     /// Reads the body to its end or its bound; keeps it for patterns alone.
@@ -320,10 +318,7 @@ impl HttpProber {
                 asked.within("matching the body", matching).await.unwrap_or_else(Some)
             }
         };
-        sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(bad.is_some())));
-        if let Some(reason) = bad {
-            verdict.fail(reason);
-        }
+        conclude_matching(bad, verdict, sheet);
     }
 
     fn judge_tls(&self, session: Option<&Session>, verdict: &mut Verdict, sheet: &mut Sheet) {
@@ -432,6 +427,19 @@ fn version(version: Version) -> (&'static str, f64) {
     }
 }
 
+fn conclude_matching(bad: Option<String>, verdict: &mut Verdict, sheet: &mut Sheet) {
+    sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(bad.is_some())));
+    if let Some(reason) = bad {
+        verdict.fail(reason);
+    }
+}
+
+/// What is wrong with the headers.
+fn match_headers(headers: &HeaderMap, matches: &[HeaderMatch], not: &[HeaderMatch]) -> Option<String> {
+    let bad = matches.iter().find_map(|rule| header_problem(headers, rule, true));
+    bad.or_else(|| not.iter().find_map(|rule| header_problem(headers, rule, false)))
+}
+
 fn header_problem(headers: &HeaderMap, rule: &HeaderMatch, fails_if_it_matches: bool) -> Option<String> {
     let name = &rule.header;
     let values: Vec<_> =
@@ -455,6 +463,8 @@ fn match_body(bytes: &[u8], matches: &[SearchRegex], not: &[SearchRegex]) -> Opt
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -529,6 +539,46 @@ mod tests {
         ] {
             assert_eq!(heard_after(&names, locations).await, expected, "{locations:?}");
         }
+    }
+
+    async fn is_pending(judging: &mut std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
+        std::future::poll_fn(|context| Poll::Ready(judging.as_mut().poll(context).is_pending())).await
+    }
+
+    /// With every place taken they wait: patterns never run where everybody else would wait for them.
+    #[tokio::test]
+    async fn patterns_run_on_threads() {
+        let regexp = SearchRegex::new("^(a*)*b$").expect("valid");
+        let rule = HeaderMatch { header: "server".to_owned(), regexp: regexp.clone(), allow_missing: false };
+        let settings = HttpProbe {
+            fail_if_header_not_matches: vec![rule],
+            fail_if_body_not_matches: vec![regexp],
+            ..HttpProbe::default()
+        };
+        let prober = HttpProber::new(&settings).expect("valid");
+        let deadline = Deadline::after(Duration::from_secs(60));
+        let asked = Asked { target: "", hostname: None, deadline, allowed: &[] };
+        let mut headers = HeaderMap::new();
+        headers.insert("server", HeaderValue::from_static("aaa"));
+        let (mut verdict, mut sheet) = (Verdict::default(), Sheet::default());
+        let places = MATCHES.acquire_many(2).await.expect("never closed");
+        {
+            let mut judging = std::pin::pin!(prober.judge_headers(&asked, &headers, &mut verdict, &mut sheet));
+            assert!(is_pending(&mut judging).await);
+            drop(places);
+            judging.await;
+        }
+        assert_eq!(verdict.into_result(), Err("the header server does not match \"^(a*)*b$\"".to_owned()));
+        let mut verdict = Verdict::default();
+        let places = MATCHES.acquire_many(2).await.expect("never closed");
+        {
+            let body = Body { bytes: b"aaa".to_vec(), len: 3, error: None };
+            let mut judging = std::pin::pin!(prober.judge_body(&asked, body, &mut verdict, &mut sheet));
+            assert!(is_pending(&mut judging).await);
+            drop(places);
+            judging.await;
+        }
+        assert_eq!(verdict.into_result(), Err("the body does not match \"^(a*)*b$\"".to_owned()));
     }
 
     #[tokio::test]
