@@ -8,7 +8,8 @@ use std::ffi::CStr;
 pub(super) fn time_zone(unix_seconds: i64) -> (String, f64) {
     // SAFETY: tm is plain data, for which all zeros is a valid value.
     let mut fields: libc::tm = unsafe { std::mem::zeroed() };
-    let time = unix_seconds as libc::time_t;
+    // The type has a name in libc that is deprecated on musl.
+    let time = unix_seconds as _;
     // SAFETY: both pointers are to live values of the types that the call expects; nobody changes the environment.
     let is_known = unsafe { !libc::localtime_r(&raw const time, &raw mut fields).is_null() };
     if !is_known || fields.tm_zone.is_null() {
