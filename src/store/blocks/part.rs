@@ -1,26 +1,30 @@
 //! What one target has in one block: segments in a few rows of bytes, and a directory of them.
 //!
-//! A segment holds about 64 series that stand side by side in label order, so that a query unpacks a
-//! few kilobytes and not the target. Samples that are not at the target's common times make segments
+//! A segment holds series that stand side by side in label order, 64 of two hours and fewer of longer blocks, so that a
+//! query unpacks a few kilobytes and not the target. Samples that are not at the target's common times make segments
 //! of their own, for series with the same such times together.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
 use crate::codec::{
-    CodecError, Effort, Packer, Presences, PresencesWriter, Segment, absent, encode_segment, read_signed,
+    CodecError, Effort, Packer, Presences, PresencesWriter, Segment, Unpacker, absent, encode_segment, read_signed,
     read_unsigned, write_signed, write_unsigned,
 };
-use crate::model::Timestamp;
+use crate::model::{Labels, METRIC_NAME, Timestamp};
 use crate::store::Samples;
 
-/// Series per segment.
+/// Series per segment at most.
 const SEGMENT_SERIES: usize = 64;
-/// Values per segment at most, absent ones included: what memory making a block takes, 2 MiB. Twelve
-/// hours at 10 s still have 64 series.
+/// Series per segment from which on [`SEGMENT_VALUES`] counts: they refer to one another.
+const SEGMENT_SERIES_MIN: usize = 16;
+/// Values per segment, absent ones included. A query of one metric unpacks the whole segment.
+const SEGMENT_VALUES: usize = 1 << 16;
+/// Values per segment at most: what memory making a block takes, 2 MiB.
 const SEGMENT_VALUES_MAX: usize = 1 << 18;
 /// A row of segments is closed when it has this many bytes: SQLite then wastes a few percent of a
 /// page chain at its end, and a reader walks at most this far along the chain.
@@ -83,30 +87,46 @@ impl SeriesOf {
     }
 }
 
-/// Builds a part of `series` series. `times` are the common times, in order; `read` gives the samples
+/// Which series share a segment, for columns of `rows` values. Between half as many as fit and all that fit, they end with a
+/// metric's last series, if one ends there.
+pub(super) fn segments_of(series: &[Labels], rows: usize) -> Vec<Range<usize>> {
+    let rows = rows.max(1);
+    let wanted = (SEGMENT_VALUES / rows).clamp(SEGMENT_SERIES_MIN, SEGMENT_SERIES);
+    let most = wanted.min(SEGMENT_VALUES_MAX / rows).max(1);
+    let (mut segments, mut start) = (Vec::new(), 0);
+    let name_of = |position: usize| series[position].get(METRIC_NAME);
+    while start < series.len() {
+        let full = (start + most).min(series.len());
+        let ends_here = |end: &usize| *end == series.len() || name_of(end - 1) != name_of(*end);
+        let end = (start + most / 2 + 1..=full).rev().find(ends_here).unwrap_or(full);
+        segments.push(start..end);
+        start = end;
+    }
+    segments
+}
+
+/// Builds a part of series that share segments as given. `times` are the common times, in order; `read` gives the samples
 /// of one series in time order, and is asked a second time for series with strays.
 pub(super) fn build<E>(
-    series: usize,
+    segments: &[Range<usize>],
     times: Vec<Timestamp>,
     effort: Effort,
     mut read: impl FnMut(usize, &mut Samples) -> Result<(), E>,
 ) -> Result<Part, E> {
     let (mut part, mut packer) = (Part::default(), Packer::new(effort));
-    let segment_series = SEGMENT_SERIES.min(SEGMENT_VALUES_MAX / times.len().max(1)).max(1);
     let row_numbers: Vec<Timestamp> = (0..times.len() as i64).map(Timestamp).collect();
     let mut strays: HashMap<u64, Vec<u32>, FixedState> = HashMap::default();
     let hasher = FixedState::default();
     let (mut samples, mut matrix) = (Samples::default(), Vec::new());
-    for first in (0..series).step_by(segment_series) {
-        let count = segment_series.min(series - first);
+    for segment in segments {
         matrix.clear();
-        matrix.resize(count * times.len(), absent());
+        matrix.resize(segment.len() * times.len(), absent());
         let mut is_empty = true;
-        for position in first..first + count {
+        for position in segment.clone() {
             samples.clear();
             read(position, &mut samples)?;
             part.note(&samples);
-            let column = &mut matrix[(position - first) * times.len()..][..times.len()];
+            let column = &mut matrix[(position - segment.start) * times.len()..][..times.len()];
             let stray = fill_column(&times, &samples, column);
             is_empty &= stray.len() == samples.len();
             if !stray.is_empty() {
@@ -117,7 +137,7 @@ pub(super) fn build<E>(
         }
         if !is_empty {
             let columns: Vec<&[f64]> = matrix.chunks_exact(times.len()).collect();
-            let series = SeriesOf::Common { first: first as u32, count: count as u32 };
+            let series = SeriesOf::Common { first: segment.start as u32, count: segment.len() as u32 };
             part.push(series, &row_numbers, &columns, &mut packer);
         }
     }
@@ -240,6 +260,11 @@ impl Directory {
 
     /// Reads what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        Self::decode_with(bytes, &mut Unpacker::default())
+    }
+
+    /// The same with working memory from the directory before.
+    pub fn decode_with(bytes: &[u8], unpacker: &mut Unpacker) -> Result<Self, CodecError> {
         let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_LEN>().ok_or(CodecError::Truncated)?;
         if crc32fast::hash(content) != u32::from_le_bytes(*checksum) {
             return Err(CodecError::Checksum);
@@ -249,7 +274,7 @@ impl Directory {
             return Err(CodecError::UnknownFormat(format));
         }
         let times_len = usize::try_from(read_unsigned(&mut rest)?).map_err(|_| CodecError::Truncated)?;
-        let segment = Segment::open(rest.get(..times_len).ok_or(CodecError::Truncated)?)?;
+        let segment = Segment::open_with(rest.get(..times_len).ok_or(CodecError::Truncated)?, None, unpacker)?;
         rest = &rest[times_len..];
         let mut directory = Self::default();
         segment.timestamps(&mut directory.times)?;
@@ -333,7 +358,7 @@ mod tests {
     #[test]
     fn damage_behind_the_checksums_never_panics() {
         let times: Vec<Timestamp> = (0..40).map(|row| Timestamp(row * 15_000)).collect();
-        let part = build::<()>(20, times.clone(), Effort::Usual, |position, samples| {
+        let part = build::<()>(std::slice::from_ref(&(0..20)), times.clone(), Effort::Usual, |position, samples| {
             // Constant, counting, wandering, with holes, and with times of its own.
             for (row, at) in times.iter().enumerate().filter(|(row, _)| position % 5 != 3 || row % 7 > 2) {
                 let own = if position % 5 == 4 && row % 9 == 0 { 3 } else { 0 };
@@ -362,6 +387,38 @@ mod tests {
         let _ = segment.timestamps(&mut Vec::new());
         for column in 0..segment.column_count() {
             let _ = segment.column(column, &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn segments_end_with_a_metric_where_one_ends_in_their_second_half() {
+        let series = |counts: &[usize]| -> Vec<Labels> {
+            let metrics = counts.iter().enumerate().flat_map(|(metric, count)| (0..*count).map(move |n| (metric, n)));
+            let labels = metrics.map(|(metric, number)| {
+                Labels::from_pairs([("__name__", &*format!("m{metric:03}")), ("n", &*format!("{number:03}"))])
+            });
+            labels.collect()
+        };
+        for (counts, rows, expected) in [
+            (&[][..], 480, &[][..]),
+            (&[10], 0, &[10]),
+            // Two hours at 15 s: 64.
+            (&[150], 480, &[64, 64, 22]),
+            (&[30, 30, 30], 480, &[60, 30]),
+            (&[64, 1], 480, &[64, 1]),
+            (&[20, 60, 1], 480, &[64, 17]),
+            // Twelve hours: 22, with at least 12 if a metric ends there.
+            (&[12, 12, 50], 2_880, &[12, 12, 22, 22, 6]),
+            (&[11, 14, 5], 2_880, &[22, 8]),
+            // At 1 s: as many as the bound on values allows.
+            (&[20], 43_200, &[6, 6, 6, 2]),
+            (&[3], 1 << 20, &[1, 1, 1]),
+        ] {
+            let series = series(counts);
+            let segments = segments_of(&series, rows);
+            let lengths: Vec<usize> = segments.iter().map(Range::len).collect();
+            assert_eq!(lengths, expected, "{counts:?} {rows}");
+            assert_eq!(segments.into_iter().flatten().collect::<Vec<_>>(), (0..series.len()).collect::<Vec<_>>());
         }
     }
 
@@ -401,7 +458,7 @@ mod tests {
     #[test]
     fn strays_with_equal_times_share_a_segment() {
         let times: Vec<Timestamp> = (0..4).map(|row| Timestamp(row * 10)).collect();
-        let part = build::<()>(5, times, Effort::Usual, |position, samples| {
+        let part = build::<()>(std::slice::from_ref(&(0..5)), times, Effort::Usual, |position, samples| {
             samples.push(Timestamp(0), 1.0);
             samples.push(Timestamp(15), if position < 2 { 2.0 } else { 3.0 });
             if position == 4 {

@@ -107,6 +107,7 @@ impl Blocks {
         let mut selection = Selection { reading: self.reader()?, parts: Vec::new(), _blocks: list };
         let mut found: BTreeMap<Labels, BlockSeries> = BTreeMap::new();
         let mut matched: HashMap<i64, Matched, FixedState> = HashMap::default();
+        let mut unpacker = Unpacker::default();
         for &block in blocks {
             options.check()?;
             let parts = self.parts_of(&selection.reading, block)?;
@@ -122,7 +123,7 @@ impl Blocks {
                 if series.is_empty() {
                     continue;
                 }
-                match Directory::decode(&part.directory) {
+                match Directory::decode_with(&part.directory, &mut unpacker) {
                     Ok(directory) => selection.add(block, part.first_row, directory, &series, &mut found),
                     Err(error) => self.report_damage(block, "a directory", &error),
                 }

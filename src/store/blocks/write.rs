@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::part::{Part, build};
+use super::part::{Part, build, segments_of};
 use super::{Blocks, names, set_meta};
 use crate::codec::Effort;
 use crate::model::{Labels, Timestamp};
@@ -73,7 +73,7 @@ impl<'a> BlockWriter<'a> {
         times: Vec<Timestamp>,
         read: impl FnMut(usize, &mut Samples) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let part = build(series.len(), times, self.effort, read)?;
+        let part = build(&segments_of(series, times.len()), times, self.effort, read)?;
         if part.samples == 0 {
             return Ok(());
         }
