@@ -1,7 +1,7 @@
 //! Unpacking ahead: a read takes from each segment, once, what the next series in line need.
 //!
 //! Series come in label order, but one metric's series are spread over all targets, and each segment
-//! holds 64 of one target's. Read one series at a time, a week of ten targets unpacks every segment
+//! holds up to 64 of one target's. Read one series at a time, a week of ten targets unpacks every segment
 //! dozens of times (a cache would have to hold them all). So the series in line are located first, as
 //! many as [`BATCH_BYTES`] will hold; then each segment they touch is opened once, in the order of the
 //! file, and their columns are kept packed ([`Packed`]) until their turn. Many segments are unpacked by
@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex};
 
 use foldhash::fast::FixedState;
 
-use super::{Shared, select::Sources};
-use crate::codec::{CodecError, Integers, Presences, Segment, SegmentReader, Unpacker, is_absent};
+use super::Shared;
+use super::select::{Memory, Sources};
+use crate::codec::{CodecError, Integers, Presences, Segment, SegmentReader, Unpacker, absent, is_absent};
 use crate::model::{TimeRange, Timestamp};
 use crate::store::blocks::{Selection, StoredSegment};
 use crate::store::head::{Frame, GroupView};
@@ -28,6 +29,8 @@ use crate::store::{GroupId, ReadOptions, Samples, StoreError};
 const BATCH_BYTES: usize = 8 << 20;
 /// What they may take where that spares them packing: all of 50,000 series' last five minutes.
 const PLAIN_BATCH_BYTES: usize = 16 << 20;
+/// Columns with more samples than this on average are worth packing.
+const PLAIN_SAMPLES_MAX: usize = 64;
 /// What a sample is taken to need until a batch has shown it.
 const SAMPLE_BYTES_ASSUMED: usize = 3;
 /// From so many samples on, several milliseconds of work, threads are worth their start.
@@ -41,9 +44,8 @@ pub(super) struct Places<'a> {
     pub selection: Option<Selection<'a>>,
 }
 
-/// The samples of one series between two times, part of a segment.
+/// The samples of one series between two times, part of a segment or of rows.
 struct Piece {
-    times: PieceTimes,
     /// The first time that counts.
     first: u32,
     count: u32,
@@ -110,13 +112,14 @@ impl Fetched {
         self.given += 1;
         for (segment, piece) in &self.places[start as usize..end as usize] {
             let segment = &self.segments[*segment as usize];
-            segment.pieces[*piece as usize].1.push_to(&segment.plain, places, samples);
+            segment.pieces[*piece as usize].1.push_to(segment.times.slice(places), &segment.plain, samples);
         }
     }
 }
 
+/// The times of a segment or of rows.
 #[derive(Clone)]
-enum PieceTimes {
+enum Times {
     /// The common times of a part.
     Part(u32),
     Frame(Arc<Frame>),
@@ -134,8 +137,20 @@ struct Need {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
-    Block { part: u32, entry: u32 },
-    Frame { group: GroupId, frame: u32, segment: u32 },
+    Block {
+        part: u32,
+        entry: u32,
+    },
+    Frame {
+        group: GroupId,
+        frame: u32,
+        segment: u32,
+    },
+    /// Rows of memory that share their columns, from this one on.
+    Rows {
+        group: GroupId,
+        first: u32,
+    },
 }
 
 /// Fetches batch by batch.
@@ -179,7 +194,8 @@ impl Fetcher {
         }
         needs.sort_unstable();
         let plain_bytes = samples * size_of::<f64>() + needs.len() * size_of::<(Need, Piece)>();
-        let form = if plain_bytes <= self.plain_bytes_max { Form::Plain } else { Form::Packed };
+        let is_short = samples <= needs.len() * PLAIN_SAMPLES_MAX;
+        let form = if is_short && plain_bytes <= self.plain_bytes_max { Form::Plain } else { Form::Packed };
         let batch = Batch { places, options, shared, form };
         // Asking for the processors reads files of the cgroup: not for each of a rule's small reads.
         let threads = match samples >= self.shared_samples_min {
@@ -220,7 +236,10 @@ impl<'a> Batch<'a> {
         let mut unpacked = Vec::new();
         for needs in needs.chunk_by(|a, b| a.source == b.source) {
             self.options.check()?;
-            unpacked.extend(self.read(needs).map(|packed| worker.unpack(&packed)));
+            match self.rows_of(needs) {
+                Some(rows) => unpacked.push(rows),
+                None => unpacked.extend(self.read(needs).map(|packed| worker.unpack(&packed))),
+            }
         }
         self.shared.workers.give_back(worker);
         Ok(unpacked)
@@ -236,18 +255,22 @@ impl<'a> Batch<'a> {
             if workers.is_empty() {
                 return self.unpack_here(needs);
             }
-            let mut outcome = Ok(());
+            let (mut outcome, mut unpacked) = (Ok(()), Vec::new());
             for needs in needs.chunk_by(|a, b| a.source == b.source) {
                 outcome = self.options.check();
                 if outcome.is_err() {
                     break;
                 }
-                if let Some(packed) = self.read(needs) {
-                    sender.send(packed).expect("the receiver outlives its users");
+                match self.rows_of(needs) {
+                    Some(rows) => unpacked.push(rows),
+                    None => {
+                        if let Some(packed) = self.read(needs) {
+                            sender.send(packed).expect("the receiver outlives its users");
+                        }
+                    }
                 }
             }
             drop(sender);
-            let mut unpacked = Vec::new();
             for worker in workers {
                 unpacked.extend(worker.join().expect("a worker does not panic"));
             }
@@ -269,16 +292,37 @@ impl<'a> Batch<'a> {
                 let read = selection.segment(part, entry).map_err(|error| self.shared.note_read_failure(&error));
                 let StoredSegment { bytes, presences } = read.ok()??;
                 let is_common = selection.is_common(part, entry);
-                let times = is_common.then(|| (PieceTimes::Part(part), selection.times_of(part)));
+                let times = is_common.then(|| (Times::Part(part), selection.times_of(part)));
                 Some(segment(Cow::Owned(bytes), Some(presences), times))
             }
             Source::Frame { group, frame, segment: index } => {
                 let frame = places.groups.get(&group)?.frames.get(frame as usize)?;
                 let bytes = frame.segments().get(index as usize)?;
-                let times = (PieceTimes::Frame(Arc::clone(frame)), &*frame.times);
+                let times = (Times::Frame(Arc::clone(frame)), &*frame.times);
                 Some(segment(Cow::Borrowed(bytes), None, Some(times)))
             }
+            Source::Rows { .. } => None,
         }
+    }
+
+    /// What is needed of rows of memory, which have nothing to unpack; `None` for anything else.
+    fn rows_of(&self, needs: &[Need]) -> Option<Unpacked> {
+        let source = needs[0].source;
+        let Source::Rows { group, first } = source else { return None };
+        let mut runs = self.places.groups.get(&group)?.runs();
+        let rows = runs.find_map(|(start, rows)| (start == first as usize).then_some(rows))?;
+        let times = Times::Own(rows.iter().map(|row| row.timestamp).collect());
+        let mut plain = Vec::with_capacity(needs.len() * rows.len());
+        let mut pieces = Vec::with_capacity(needs.len());
+        for need in needs {
+            let start = plain.len();
+            plain.extend(rows.iter().map(|row| row.values.get(need.column as usize).copied().unwrap_or(absent())));
+            let has_absent = plain[start..].iter().copied().any(is_absent);
+            let values = Values::Plain { start: start as u32, has_absent };
+            pieces.push((need.series, Piece { first: 0, count: rows.len() as u32, values }));
+        }
+        let bytes = plain.len() * size_of::<f64>();
+        Some(Unpacked { source, times, pieces, plain, bytes, damage: Vec::new() })
     }
 
     fn report(&self, source: Source, damage: Vec<Damage>) {
@@ -311,18 +355,19 @@ struct PackedSegment<'a> {
     bytes: Cow<'a, [u8]>,
     presences: Option<&'a Arc<Presences>>,
     /// `None` where the segment carries them.
-    times: Option<(PieceTimes, &'a [Timestamp])>,
+    times: Option<(Times, &'a [Timestamp])>,
     range: TimeRange,
     form: Form,
 }
 
-/// What a segment gave.
+/// What a segment gave, or rows.
 struct Unpacked {
     source: Source,
+    times: Times,
     pieces: Vec<(u32, Piece)>,
     /// The values of plain pieces.
     plain: Vec<f64>,
-    /// What packed pieces take.
+    /// What packed pieces and rows take.
     bytes: usize,
     damage: Vec<Damage>,
 }
@@ -366,8 +411,9 @@ struct Worker {
 impl Worker {
     /// Opens the segment and takes the columns that are needed.
     fn unpack(&mut self, packed: &PackedSegment<'_>) -> Unpacked {
-        let source = packed.needs[0].source;
-        let mut unpacked = Unpacked { source, pieces: Vec::new(), plain: Vec::new(), bytes: 0, damage: Vec::new() };
+        let (source, times) = (packed.needs[0].source, Times::Own(Arc::default()));
+        let (pieces, plain) = (Vec::with_capacity(packed.needs.len()), Vec::new());
+        let mut unpacked = Unpacked { source, times, pieces, plain, bytes: 0, damage: Vec::new() };
         if let Err(damage) = self.unpack_to(&mut unpacked, packed) {
             unpacked.damage.push(damage);
         }
@@ -388,6 +434,9 @@ impl Worker {
             return Err(Damage { what: SEGMENT, error: CodecError::Malformed("it does not fit its times") });
         }
         let (first, end) = bounds(times, packed.range);
+        if packed.form == Form::Plain {
+            out.plain.reserve_exact(packed.needs.len() * (end - first));
+        }
         let mut reader = segment.reader();
         for need in packed.needs {
             match self.take(&mut reader, need.column as usize, first..end, packed.form, &mut out.plain) {
@@ -395,18 +444,17 @@ impl Worker {
                     if let Values::Packed(packed) = &values {
                         out.bytes += packed.memory() + size_of::<Piece>();
                     }
-                    let times = match &packed.times {
-                        Some((times, _)) => times.clone(),
-                        None => PieceTimes::Own(Arc::clone(&own_times)),
-                    };
-                    let piece = Piece { times, first: first as u32, count: count as u32, values };
-                    out.pieces.push((need.series, piece));
+                    out.pieces.push((need.series, Piece { first: first as u32, count: count as u32, values }));
                 }
                 // None here, or the series joined its group after this segment was made.
                 Ok(None) | Err(CodecError::NoSuchColumn(_)) => {}
                 Err(error) => out.damage.push(Damage { what: "a column", error }),
             }
         }
+        out.times = match &packed.times {
+            Some((times, _)) => times.clone(),
+            None => Times::Own(own_times),
+        };
         self.unpacker.recycle(segment);
         Ok(())
     }
@@ -459,7 +507,7 @@ fn locate(sources: &Sources, series: u32, places: &Places<'_>, range: TimeRange,
             needs.push(Need { source: Source::Block { part, entry }, series, column });
         });
     }
-    let Some(view) = &sources.head else { return samples };
+    let Memory::View(view) = &sources.memory else { return samples };
     let Some(group) = places.groups.get(&view.group) else { return samples };
     for (frame, opened) in (0..).zip(&group.frames) {
         let Some((segment, column)) = opened.place_of(view.series, view.hint) else { continue };
@@ -470,6 +518,15 @@ fn locate(sources: &Sources, series: u32, places: &Places<'_>, range: TimeRange,
             needs.push(Need { source, series, column: column as u32 });
         }
     }
+    for (first, rows) in group.runs() {
+        let Some(column) = rows.last().and_then(|row| row.column_of(view.series, view.hint)) else { continue };
+        samples += rows.len();
+        needs.push(Need {
+            source: Source::Rows { group: view.group, first: first as u32 },
+            series,
+            column: column as u32,
+        });
+    }
     samples
 }
 
@@ -477,7 +534,7 @@ fn bounds(times: &[Timestamp], range: TimeRange) -> (usize, usize) {
     (times.partition_point(|at| *at < range.start), times.partition_point(|at| *at <= range.end))
 }
 
-impl PieceTimes {
+impl Times {
     fn slice<'t>(&'t self, places: &'t Places<'_>) -> &'t [Timestamp] {
         match self {
             Self::Part(part) => places.selection.as_ref().map_or(&[], |selection| selection.times_of(*part)),
@@ -488,8 +545,8 @@ impl PieceTimes {
 }
 
 impl Piece {
-    /// Appends the samples; `plain` are the plain values of its segment.
-    fn push_to(&self, plain: &[f64], places: &Places<'_>, samples: &mut Samples) {
+    /// Appends the samples; `times` and `plain` are the times and the plain values of its segment.
+    fn push_to(&self, times: &[Timestamp], plain: &[f64], samples: &mut Samples) {
         let start = samples.values.len();
         let count = self.count as usize;
         let has_absent = match &self.values {
@@ -502,7 +559,7 @@ impl Piece {
                 packed.has_absent
             }
         };
-        samples.timestamps.extend_from_slice(&self.times.slice(places)[self.first as usize..][..count]);
+        samples.timestamps.extend_from_slice(&times[self.first as usize..][..count]);
         if has_absent {
             remove_absent(start, samples);
         }

@@ -280,8 +280,8 @@ impl Shared {
         let records = ids.iter().filter_map(|id| head.dictionary.record(*id));
         let mut series: Vec<(Labels, SeriesView)> = records
             .map(|record| {
-                let stray = set.strays.get(&record.id).cloned();
-                let view = SeriesView { series: record.id, group, hint: record.column as usize, stray };
+                let stray = set.strays.get(&record.id).cloned().map(Box::new);
+                let view = SeriesView { series: record.id, group, hint: record.column, stray };
                 (head.dictionary.labels(record), view)
             })
             .collect();

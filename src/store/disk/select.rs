@@ -16,7 +16,7 @@ use super::{DiskStore, Shared};
 use crate::codec::CodecError;
 use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_marker};
 use crate::store::blocks::{BlockSeries, Selection};
-use crate::store::head::{GroupView, SeriesView, read_recent, sort_from};
+use crate::store::head::{GroupView, SeriesView, sort_from};
 use crate::store::index::matching_any;
 use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSet, StoreError, StoreMark, StoreStats};
 
@@ -122,10 +122,18 @@ struct DiskSeriesSet<'a> {
 /// Where the samples of one series are.
 #[derive(Default)]
 pub(super) struct Sources {
-    pub head: Option<SeriesView>,
+    pub memory: Memory,
     pub blocks: BlockSeries,
-    /// The one sample that is wanted, where memory knows it: nothing has to be unpacked.
-    pub newest: Option<(Timestamp, f64)>,
+}
+
+/// What memory has of a series.
+#[derive(Default)]
+pub(super) enum Memory {
+    #[default]
+    Nothing,
+    /// The one sample that is wanted: nothing has to be unpacked.
+    Newest(Timestamp, f64),
+    View(SeriesView),
 }
 
 impl SeriesSet for DiskSeriesSet<'_> {
@@ -141,9 +149,10 @@ impl SeriesSet for DiskSeriesSet<'_> {
             }
             let Some((labels, sources)) = self.series.next() else { return Ok(None) };
             self.fetched.push_next(&self.places, samples);
-            self.read_recent(&labels, &sources, samples);
-            if let Some((at, value)) = sources.newest {
-                samples.push(at, value);
+            match &sources.memory {
+                Memory::Nothing => {}
+                Memory::Newest(at, value) => samples.push(*at, *value),
+                Memory::View(view) => self.read_strays(&labels, view, samples),
             }
             sort_from(0, samples);
             if !samples.is_empty() {
@@ -154,10 +163,9 @@ impl SeriesSet for DiskSeriesSet<'_> {
 }
 
 impl DiskSeriesSet<'_> {
-    fn read_recent(&self, labels: &Labels, sources: &Sources, samples: &mut Samples) {
-        let Some(view) = &sources.head else { return };
-        let Some(group) = self.places.groups.get(&view.group) else { return };
-        if let Err(error) = read_recent(view, group, self.options.range, samples) {
+    fn read_strays(&self, labels: &Labels, view: &SeriesView, samples: &mut Samples) {
+        let Some(stray) = &view.stray else { return };
+        if let Err(error) = stray.read(self.options.range, samples) {
             tracing::error!(%error, %labels, "memory is damaged: a series is cut short");
             self.shared.metrics.corruptions.inc();
         }
@@ -179,12 +187,14 @@ impl Shared {
             for (labels, found) in series {
                 let sources = merged.entry(labels).or_default();
                 // What memory has newest is newer than what blocks have.
-                let blocks = if found.newest.is_some() { Vec::new() } else { std::mem::take(&mut sources.blocks) };
-                *sources = Sources { blocks, ..found };
+                if matches!(found.memory, Memory::Newest(..)) {
+                    sources.blocks.clear();
+                }
+                sources.memory = found.memory;
             }
             series = merged.into_iter().collect();
         } else if let Some(order) = found.order {
-            series = order.sort(series, options)?;
+            order.sort(&mut series, options)?;
         } else {
             series.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         }
@@ -216,11 +226,14 @@ impl Shared {
             let record = head.dictionary.record(id).expect("the index lists known series");
             let newest = if options.newest_only { head.newest_in(record) } else { None };
             let newest = newest.filter(|(at, _)| options.range.contains(*at));
-            let view = if newest.is_some() { None } else { head.view_series(record, options.range) };
-            if newest.is_none() && view.is_none() {
-                continue;
-            }
-            if let Some(view) = &view
+            let memory = match newest {
+                Some((at, value)) => Memory::Newest(at, value),
+                None => match head.view_series(record, options.range) {
+                    Some(view) => Memory::View(view),
+                    None => continue,
+                },
+            };
+            if let Memory::View(view) = &memory
                 && last_group.replace(view.group) != Some(view.group)
             {
                 groups.entry(view.group).or_insert_with(|| head.view_group(view.group, options.range));
@@ -230,7 +243,7 @@ impl Shared {
                 Some(chooser) => chooser.labels(pairs),
                 None => head.dictionary.labels_in(record, &mut buffer),
             };
-            series.push((labels, Sources { head: view, newest, ..Sources::default() }));
+            series.push((labels, Sources { memory, blocks: Vec::new() }));
             if let Some(order) = &mut order {
                 order.push(pairs);
             }
@@ -285,7 +298,7 @@ impl Shared {
 
     /// What memory can tell, as of one instant: under one lock.
     fn newest_in_memory(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Vec<Newest>, StoreError> {
-        let (census, order, series) = {
+        let (census, order, mut series) = {
             let head = self.read_head();
             let census = head.dictionary.census();
             if let Some(listed) = self.listed.find(sets, census) {
@@ -303,7 +316,7 @@ impl Shared {
             let series: Vec<_> = series.collect();
             (census, order, series)
         };
-        let series = order.sort(series, options)?;
+        order.sort(&mut series, options)?;
         self.listed.keep(sets, census, series.iter().map(|(labels, (id, _))| (labels.clone(), *id)));
         Ok(series.into_iter().filter_map(|(labels, (_, newest))| Some((labels, newest?))).collect())
     }

@@ -23,7 +23,7 @@ pub(in crate::store) struct Row {
 
 impl Row {
     /// Where a series stands in the row, if `hint` or a search finds it.
-    pub fn column_of(&self, series: SeriesId, hint: usize) -> Option<usize> {
+    pub fn column_of(&self, series: SeriesId, hint: u32) -> Option<usize> {
         column_of(&self.layout, series, hint)
     }
 }
@@ -111,7 +111,7 @@ impl Frame {
     }
 
     /// Which segment holds a series, and as which column.
-    pub fn place_of(&self, series: SeriesId, hint: usize) -> Option<(usize, usize)> {
+    pub fn place_of(&self, series: SeriesId, hint: u32) -> Option<(usize, usize)> {
         let column = column_of(&self.layout, series, hint)?;
         Some((column / SEGMENT_COLUMNS, column % SEGMENT_COLUMNS))
     }
@@ -128,7 +128,8 @@ impl Frame {
     }
 }
 
-fn column_of(layout: &[SeriesId], series: SeriesId, hint: usize) -> Option<usize> {
+fn column_of(layout: &[SeriesId], series: SeriesId, hint: u32) -> Option<usize> {
+    let hint = hint as usize;
     if layout.get(hint) == Some(&series) {
         return Some(hint);
     }

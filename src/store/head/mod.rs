@@ -14,9 +14,7 @@ mod view;
 
 pub(super) use append::{Accepted, Bounds};
 pub(super) use frame::{Frame, Row};
-pub(super) use view::{
-    CutSet, GroupView, SegmentCache, SeriesView, Unlogged, push_present, read_recent, read_series, sort_from,
-};
+pub(super) use view::{CutSet, GroupView, SegmentCache, SeriesView, Unlogged, push_present, read_series, sort_from};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

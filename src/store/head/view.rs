@@ -10,7 +10,7 @@ use super::stray::{Stray, StrayChunk};
 use super::{Frame, Head, Row, StraySample};
 use crate::codec::{CodecError, Segment, Unpacker, is_absent};
 use crate::model::{TimeRange, Timestamp};
-use crate::store::dictionary::{NO_COLUMN, Record};
+use crate::store::dictionary::Record;
 use crate::store::{GroupId, Samples, SeriesId};
 
 /// The frames and rows of a group that overlap a range.
@@ -32,9 +32,9 @@ pub(in crate::store) struct StrayView {
 pub(in crate::store) struct SeriesView {
     pub series: SeriesId,
     pub group: GroupId,
-    /// Its present column, where to look first.
-    pub hint: usize,
-    pub stray: Option<StrayView>,
+    /// Its present column, as its record has it: where to look first.
+    pub hint: u32,
+    pub stray: Option<Box<StrayView>>,
 }
 
 /// All that becomes one block.
@@ -63,8 +63,8 @@ impl Head {
             return None;
         }
         let stray = self.strays.get(&record.id).and_then(|stray| stray.view(range));
-        let hint = if record.column == NO_COLUMN { usize::MAX } else { record.column as usize };
-        Some(SeriesView { series: record.id, group: record.group, hint, stray })
+        let stray = stray.map(Box::new);
+        Some(SeriesView { series: record.id, group: record.group, hint: record.column, stray })
     }
 
     /// What a group holds within `range`.
@@ -190,6 +190,21 @@ impl GroupView {
         self.frames.is_empty() && self.rows.is_empty()
     }
 
+    /// The rows, in runs of one generation, each with the number of its first row. The layout of the last row is that of
+    /// all: earlier ones may lack its last columns.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, &[Row])> {
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let rows = &self.rows[start..];
+            let generation = rows.first()?.generation;
+            // Mostly there is one run.
+            let is_one = rows.last()?.generation == generation;
+            let count = if is_one { rows.len() } else { rows.partition_point(|row| row.generation <= generation) };
+            start += count;
+            Some((start - count, &rows[..count]))
+        })
+    }
+
     /// The series of all layouts in use, in no order, possibly more than once.
     pub fn series(&self) -> impl Iterator<Item = SeriesId> {
         let used = self.frames.iter().map(|frame| &frame.layout).chain(self.rows.iter().map(|row| &row.layout));
@@ -241,20 +256,6 @@ pub(in crate::store) fn read_series(
         push_present(times, &cache.values, range, samples);
     }
     let recent = samples.len();
-    read_recent(view, group, range, samples)?;
-    if samples.len() > recent {
-        sort_from(start, samples);
-    }
-    Ok(())
-}
-
-/// Appends what of a series is in rows and strays, in no order.
-pub(in crate::store) fn read_recent(
-    view: &SeriesView,
-    group: &GroupView,
-    range: TimeRange,
-    samples: &mut Samples,
-) -> Result<(), CodecError> {
     for row in &group.rows {
         let value = row.column_of(view.series, view.hint).and_then(|column| row.values.get(column));
         if let Some(value) = value.filter(|value| !is_absent(**value) && range.contains(row.timestamp)) {
@@ -262,14 +263,25 @@ pub(in crate::store) fn read_recent(
         }
     }
     if let Some(stray) = &view.stray {
-        let mut strays = Vec::new();
-        for chunk in &stray.chunks {
-            chunk.read(&mut strays)?;
-        }
-        strays.extend_from_slice(&stray.tail);
-        strays.iter().filter(|(at, _)| range.contains(*at)).for_each(|(at, value)| samples.push(*at, *value));
+        stray.read(range, samples)?;
+    }
+    if samples.len() > recent {
+        sort_from(start, samples);
     }
     Ok(())
+}
+
+impl StrayView {
+    /// Appends the samples within `range` to `samples`, in no order.
+    pub fn read(&self, range: TimeRange, samples: &mut Samples) -> Result<(), CodecError> {
+        let mut strays = Vec::new();
+        for chunk in &self.chunks {
+            chunk.read(&mut strays)?;
+        }
+        strays.extend_from_slice(&self.tail);
+        strays.iter().filter(|(at, _)| range.contains(*at)).for_each(|(at, value)| samples.push(*at, *value));
+        Ok(())
+    }
 }
 
 /// Appends the samples of a decoded column that are there and in range.
