@@ -58,16 +58,21 @@ pub(super) fn encode(
             sections.push_first(&numbers, first, &mut last_first);
         }
         if numbers.kind.is_varying() {
-            let differences = numbers.integers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
-            let mut candidate = Candidate::new(index, presence, differences);
-            let residual = residual::take_apart(&mut candidate, &candidates, candidates_max);
+            let differences: Vec<i64> = numbers.integers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+            numbers::pack_ulps(&differences, &mut numbers.ulps);
+            let residual = if candidates_max == 0 {
+                residual::own_course(differences)
+            } else {
+                let mut candidate = Candidate::new(index, presence, differences);
+                let residual = residual::take_apart(&mut candidate, &candidates, candidates_max);
+                candidates.push(candidate);
+                residual
+            };
             head |= (residual.order as u8) << ORDER_SHIFT | (residual.references.len() as u8) << REFERENCES_SHIFT;
             sections.push_residual(&residual);
             if numbers.kind == Kind::NearDecimal {
-                numbers::pack_ulps(&candidate.differences, &mut numbers.ulps);
                 runs::write(&numbers.ulps, &mut sections.extras, &mut sections.runs);
             }
-            candidates.push(candidate);
         }
         sections.kinds.push(head);
     }

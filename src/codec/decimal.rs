@@ -28,20 +28,18 @@ pub(super) fn scale(values: &[f64], integers: &mut Vec<i64>) -> Option<u8> {
 
 #[inline]
 fn scale_one(value: f64, exponent: usize) -> Option<i64> {
-    let scaled = nearest(value * POWERS[exponent]);
-    if scaled.abs() >= EXACT_MAX {
-        return None;
-    }
-    let integer = scaled as i64;
+    let integer = nearest(value * POWERS[exponent])?;
     (unscale_one(integer, exponent).to_bits() == value.to_bits()).then_some(integer)
 }
 
-/// Rounds without the library call that `round` is on older processors. It differs from that for the float below one
-/// half alone, which neither of the two integers gives back.
+/// The nearest integer, if integers are exact there. Rounds without the library call that `round` is on older
+/// processors. It differs from that for the float below one half alone, which neither of the two integers gives back.
 #[inline]
-fn nearest(value: f64) -> f64 {
+fn nearest(value: f64) -> Option<i64> {
     const FRACTIONS_MAX: f64 = 4_503_599_627_370_496.0;
-    if value.abs() < FRACTIONS_MAX { (value + 0.5f64.copysign(value)) as i64 as f64 } else { value }
+    let magnitude = value.abs();
+    let half = if magnitude < FRACTIONS_MAX { 0.5f64.copysign(value) } else { 0.0 };
+    (magnitude < EXACT_MAX).then_some((value + half) as i64)
 }
 
 #[inline]
@@ -50,6 +48,7 @@ fn unscale_one(integer: i64, exponent: usize) -> f64 {
 }
 
 /// `value` times ten to the `exponent`, if that is an integer from which `value` comes back bit by bit.
+#[inline]
 pub fn to_decimal(value: f64, exponent: u8) -> Option<i64> {
     scale_one(value, usize::from(exponent).min(POWERS.len() - 1))
 }
@@ -91,12 +90,13 @@ mod tests {
                 continue;
             }
             for value in [value, -value] {
-                assert_eq!(nearest(value), value.round(), "{value}");
+                let expected = Some(value.round()).filter(|rounded| rounded.abs() < EXACT_MAX);
+                assert_eq!(nearest(value).map(|integer| integer as f64), expected, "{value}");
             }
         }
-        assert!(nearest(f64::NAN).is_nan());
+        assert_eq!(nearest(f64::NAN), None);
         // The one that differs: neither of both comes back from an integer, so that it is told as it is.
         let below = 0.5f64.next_down();
-        assert_eq!((nearest(below), below.round(), to_decimal(below, 0)), (1.0, 0.0, None));
+        assert_eq!((nearest(below), below.round(), to_decimal(below, 0)), (Some(1), 0.0, None));
     }
 }

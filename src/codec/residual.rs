@@ -74,6 +74,11 @@ impl Candidate {
 pub(super) fn take_apart(column: &mut Candidate, earlier: &[Candidate], candidates_max: usize) -> Residual {
     let mut left = column.differences.clone();
     let references = take_off_earlier(column, earlier, candidates_max, &mut left);
+    Residual { references, ..own_course(left) }
+}
+
+/// The same of at least one difference where no other column is looked at.
+pub(super) fn own_course(mut left: Vec<i64>) -> Residual {
     let unit = common_unit(&left);
     if unit > 1 {
         left.iter_mut().for_each(|difference| *difference /= unit as i64);
@@ -85,7 +90,7 @@ pub(super) fn take_apart(column: &mut Candidate, earlier: &[Candidate], candidat
         predict(order, &mut left);
         left.remove(0);
     }
-    Residual { references, order, unit: unit as i64, lead, rest: left }
+    Residual { references: Vec::new(), order, unit: unit as i64, lead, rest: left }
 }
 
 /// Undoes the order: the differences in units.
@@ -296,7 +301,8 @@ fn own_order_cost(differences: &[i64], unit: u64) -> u32 {
 fn common_unit(differences: &[i64]) -> u64 {
     let mut unit = 0u64;
     for difference in differences {
-        unit = common_divisor(unit, difference.unsigned_abs());
+        // In this order one division says that the unit stays.
+        unit = common_divisor(difference.unsigned_abs(), unit);
         if unit == 1 {
             return 1;
         }

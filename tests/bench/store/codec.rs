@@ -20,10 +20,11 @@ struct Encoded {
     presences: Vec<u8>,
 }
 
-/// Bytes and time a sample, by target: what two hours, and a whole recording, become in blocks.
+/// Bytes and time a sample, by target: what a few rows become in memory, two hours, and a whole recording in blocks.
 pub fn report() {
     for (folder, recorded_ms) in [("capture", 1000), ("capture/true15", STEP_MS)] {
         for target in Target::load_all(folder, recorded_ms) {
+            report_target(folder, &target, 16, Effort::Quick);
             report_target(folder, &target, 480, Effort::Usual);
             report_target(folder, &target, usize::MAX, Effort::Thorough);
         }
