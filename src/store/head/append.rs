@@ -104,9 +104,10 @@ impl Head {
         }
         let mut values = group.row_values(has_row);
         let slots = Arc::get_mut(&mut values).expect("just made");
-        let mut taken = 0;
+        let (mut taken, mut is_misplaced) = (0, false);
         for (position, (&place, &(_, value))) in self.places.iter().zip(&batch.samples).enumerate() {
             if place >= STRAY {
+                is_misplaced = true;
                 continue;
             }
             let column = &mut group.columns[place as usize];
@@ -136,7 +137,9 @@ impl Head {
             group.rows.push(row.clone());
             accepted.row = Some(row);
         }
-        self.append_misplaced(batch, report, accepted);
+        if is_misplaced {
+            self.append_misplaced(batch, report, accepted);
+        }
     }
 
     /// Samples of series that belong to another group, or to none.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
+use super::bits::{decode_bits, encode_bits};
 use super::row::{decode_row, encode_row, skip_row, take};
 use crate::codec::{CodecError, Segment, absent, read_signed, read_unsigned, write_signed, write_unsigned};
 use crate::model::{Labels, Timestamp};
@@ -34,6 +35,8 @@ const ANCHOR: u8 = 7;
 const NEXT_SERIES: u8 = 8;
 /// What others keep beside the samples.
 const NOTE: u8 = 9;
+/// A row of the tail: what is read once at most should cost little to write.
+const BITS_ROW: u8 = 10;
 
 /// Writes entries.
 #[derive(Default)]
@@ -156,7 +159,7 @@ impl Scribe {
                 self.is_outgrown |= anchor.generation != row.generation;
                 self.write_row_as(ROW, group, row, out);
             }
-            None => self.write_row_as(ROW, group, row, out),
+            None => self.write_row_as(BITS_ROW, group, row, out),
         }
     }
 
@@ -167,7 +170,10 @@ impl Scribe {
         write_signed(out, row.timestamp.0);
         let written = self.written.get(&group);
         let base = written.and_then(|written| written.base.as_deref()).unwrap_or_default();
-        encode_row(base, &row.values, out);
+        match tag {
+            BITS_ROW => encode_bits(base, &row.values, out),
+            _ => encode_row(base, &row.values, out),
+        }
         self.written.insert(group, Written::by(row));
     }
 
@@ -353,13 +359,13 @@ impl Reader {
                     sink.series(id_before, group, &Labels::from_sorted(labels.iter().copied()));
                 }
                 LAYOUT => self.read_layout(&mut input)?,
-                ROW => {
-                    if let Some((group, timestamp)) = self.read_row(&mut input)? {
+                ROW | BITS_ROW => {
+                    if let Some((group, timestamp)) = self.read_row(tag, &mut input)? {
                         self.give(group, timestamp, sink);
                     }
                 }
                 ANCHOR => {
-                    if let Some((group, timestamp)) = self.read_row(&mut input)? {
+                    if let Some((group, timestamp)) = self.read_row(tag, &mut input)? {
                         let before = self.anchors.insert(group, self.groups[&group].clone());
                         // Said again it is no sample of this record: blocks may have it already.
                         if before.is_none() {
@@ -407,7 +413,7 @@ impl Reader {
     }
 
     /// Gives group and time, unless the row had to be passed over.
-    fn read_row(&mut self, input: &mut &[u8]) -> Result<Option<(u32, Timestamp)>, CodecError> {
+    fn read_row(&mut self, tag: u8, input: &mut &[u8]) -> Result<Option<(u32, Timestamp)>, CodecError> {
         let group = read_u32(input)?;
         let timestamp = Timestamp(read_signed(input)?);
         let Some(known) = self.known(group) else {
@@ -415,7 +421,10 @@ impl Reader {
             self.rows_skipped += 1;
             return Ok(None);
         };
-        known.base = decode_row(&known.base, input)?;
+        known.base = match tag {
+            BITS_ROW => decode_bits(&known.base, input)?,
+            _ => decode_row(&known.base, input)?,
+        };
         if known.base.len() > known.layout.len() {
             return Err(CodecError::Malformed("a row is longer than its layout"));
         }

@@ -12,6 +12,7 @@
 //!
 //! Between flushes the newest samples sit in the tail ([`tail`]), where kill -9 does not reach them.
 
+mod bits;
 mod check;
 mod entry;
 mod folder;

@@ -7,8 +7,8 @@ use crate::codec::{
 };
 
 /// Kinds from here on are runs of unchanged values: the low bits are the length less one.
-const RUN: u8 = 0x80;
-const RUN_MAX: usize = 0x80;
+pub(super) const RUN: u8 = 0x80;
+pub(super) const RUN_MAX: usize = 0x80;
 /// No sample.
 const ABSENT: u8 = 0;
 /// Eight bytes of bits.
@@ -17,6 +17,8 @@ const BITS: u8 = 1;
 const DECIMAL: u8 = 2;
 /// More decimals than this are rare enough to be written as bits.
 const EXPONENT_MAX: u8 = 9;
+/// A difference of integers, of which the one before is too large to be an origin.
+const INTEGER: u8 = DECIMAL + EXPONENT_MAX + 1;
 
 /// Appends a row; `base` is the row before, or empty.
 pub(super) fn encode_row(base: &[f64], values: &[f64], out: &mut Vec<u8>) {
@@ -29,11 +31,10 @@ pub(super) fn encode_row(base: &[f64], values: &[f64], out: &mut Vec<u8>) {
             run += 1;
             continue;
         }
-        push_runs(&mut kinds, run);
-        run = 0;
+        push_run(&mut kinds, &mut run);
         encode_value(before, value, &mut kinds, &mut data);
     }
-    push_runs(&mut kinds, run);
+    push_run(&mut kinds, &mut run);
     write_unsigned(out, values.len() as u64);
     write_unsigned(out, kinds.len() as u64);
     out.extend_from_slice(&kinds);
@@ -41,11 +42,13 @@ pub(super) fn encode_row(base: &[f64], values: &[f64], out: &mut Vec<u8>) {
     out.extend_from_slice(&data);
 }
 
-fn push_runs(kinds: &mut Vec<u8>, mut run: usize) {
-    while run > 0 {
-        let part = run.min(RUN_MAX);
+/// Ends a run of unchanged values.
+#[inline]
+pub(super) fn push_run(kinds: &mut Vec<u8>, run: &mut usize) {
+    while *run > 0 {
+        let part = (*run).min(RUN_MAX);
         kinds.push(RUN | (part - 1) as u8);
-        run -= part;
+        *run -= part;
     }
 }
 
@@ -55,9 +58,9 @@ fn encode_value(before: Option<f64>, value: f64, kinds: &mut Vec<u8>, data: &mut
         return;
     }
     match integers(before, value).or_else(|| decimals(before, value)) {
-        Some((exponent, now, then)) => {
-            kinds.push(DECIMAL + exponent);
-            write_signed(data, now - then);
+        Some((kind, difference)) => {
+            kinds.push(kind);
+            write_signed(data, difference);
         }
         None => {
             kinds.push(BITS);
@@ -66,23 +69,27 @@ fn encode_value(before: Option<f64>, value: f64, kinds: &mut Vec<u8>, data: &mut
     }
 }
 
-/// The exponent, the value and its origin as decimals of that exponent.
-fn decimals(before: Option<f64>, value: f64) -> Option<(u8, i64, i64)> {
+/// The kind and the difference of a value and its origin as decimals of one exponent.
+fn decimals(before: Option<f64>, value: f64) -> Option<(u8, i64)> {
     let origin = origin(before);
-    (0..=EXPONENT_MAX)
-        .find_map(|exponent| Some((exponent, to_decimal(value, exponent)?, to_decimal(origin, exponent)?)))
+    let difference = |exponent| Some(to_decimal(value, exponent)? - to_decimal(origin, exponent)?);
+    (0..=EXPONENT_MAX).find_map(|exponent| Some((DECIMAL + exponent, difference(exponent)?)))
 }
 
-/// [`decimals`] of two integers, which most samples are, without multiplying and dividing.
+/// The same of two integers, which most samples are, without multiplying and dividing.
 #[inline]
-fn integers(before: Option<f64>, value: f64) -> Option<(u8, i64, i64)> {
+fn integers(before: Option<f64>, value: f64) -> Option<(u8, i64)> {
     const EXACT_MAX: u64 = 1 << 53;
     /// An integer up to here is exact with `EXPONENT_MAX` decimals; one above is no origin.
     const ORIGIN_MAX: u64 = EXACT_MAX / 10_u64.pow(EXPONENT_MAX as u32);
-    let integer = |value: f64| Some(value as i64).filter(|integer| (*integer as f64).to_bits() == value.to_bits());
-    let now = integer(value).filter(|now| now.unsigned_abs() < EXACT_MAX)?;
-    let then = integer(before?)?;
-    Some((0, now, if then.unsigned_abs() <= ORIGIN_MAX { then } else { 0 }))
+    let integer = |value: f64| {
+        let integer = value as i64;
+        let is_exact = integer.unsigned_abs() < EXACT_MAX && (integer as f64).to_bits() == value.to_bits();
+        is_exact.then_some(integer)
+    };
+    let (now, then) = (integer(value)?, integer(before?)?);
+    let kind = if then.unsigned_abs() <= ORIGIN_MAX { DECIMAL } else { INTEGER };
+    Some((kind, now - then))
 }
 
 /// What a difference counts from: the value before where it is a short decimal, else zero.
@@ -133,6 +140,11 @@ fn decode_value(kind: u8, before: Option<f64>, data: &mut &[u8]) -> Result<f64, 
                 to_decimal(origin(before), exponent).ok_or(CodecError::Malformed("a difference without a base"))?;
             Ok(from_decimal(then.wrapping_add(read_signed(data)?), exponent))
         }
+        INTEGER => {
+            let then = before.and_then(|before| to_decimal(before, 0));
+            let then = then.ok_or(CodecError::Malformed("a difference without a base"))?;
+            Ok(from_decimal(then.wrapping_add(read_signed(data)?), 0))
+        }
         _ => Err(CodecError::Malformed("unknown kind of value")),
     }
 }
@@ -149,7 +161,7 @@ pub(super) fn take<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::stale_marker;
     use proptest::prelude::*;
@@ -163,7 +175,7 @@ mod tests {
         assert_eq!((bits(&decoded), rest.len()), (bits(values), 0), "{base:?} -> {values:?}");
     }
 
-    fn any_value() -> impl Strategy<Value = f64> {
+    pub(in super::super) fn any_value() -> impl Strategy<Value = f64> {
         prop_oneof![
             (-1000i32..1000).prop_map(f64::from),
             (-100_000i64..100_000).prop_map(|value| value as f64 / 1000.0),
@@ -182,12 +194,15 @@ mod tests {
         let others = [0.5, 1e300, f64::INFINITY, f64::NAN, absent(), stale_marker()];
         for &before in numbers.iter().chain(&others) {
             for &value in numbers.iter().chain(&others) {
-                if let Some(found) = integers(Some(before), value) {
+                let found = integers(Some(before), value);
+                if let Some(found) = found.filter(|(kind, _)| *kind != INTEGER) {
                     assert_eq!(Some(found), decimals(Some(before), value), "{before} -> {value}");
                 }
+                check(&[before], &[value]);
             }
         }
         assert!(integers(Some(5.0), 7.0).is_some() && integers(Some(-0.0), 1.0).is_none());
+        assert_eq!(integers(Some(1e11), 1e11 + 512.0), Some((INTEGER, 512)));
     }
 
     proptest! {
