@@ -138,6 +138,14 @@ impl<'a> TextParser<'a> {
 
     #[inline]
     fn timestamp(&mut self) -> Result<Option<i64>, ParseError> {
+        // Nearly always the line ends behind the value.
+        if self.cursor.eat(b'\n') {
+            return Ok(None);
+        }
+        self.stated_timestamp()
+    }
+
+    fn stated_timestamp(&mut self) -> Result<Option<i64>, ParseError> {
         self.cursor.skip_blanks();
         if matches!(self.cursor.peek(), None | Some(b'\n')) {
             self.cursor.advance(1);

@@ -181,8 +181,13 @@ impl PageReader<'_> {
         };
         count(counts)?;
         let (timestamp, tracked) = self.time(timestamp);
-        let found = self.cache.take_expected(&mut self.scratch.pass, tracked);
-        self.take_known(found, timestamp, value, counts);
+        match self.cache.take_expected(&mut self.scratch.pass, tracked) {
+            Found::Known(id) => {
+                counts.post_relabel += 1;
+                self.push(id, timestamp, value, None);
+            }
+            found => self.take_known(found, timestamp, value, counts),
+        }
         Ok(true)
     }
 
@@ -211,7 +216,6 @@ impl PageReader<'_> {
     }
 
     /// Takes a sample of a series that is not new.
-    #[inline]
     fn take_known(&mut self, found: Found, timestamp: Option<Timestamp>, value: f64, counts: &mut PageCounts) {
         let (id, fresh) = match found {
             Found::Known(id) => (id, None),
