@@ -1,12 +1,13 @@
-//! Tests only: SQLite's files, with the Nth operation failing. A layer over SQLite's own file layer.
+//! Tests only: SQLite's files and memory, with the Nth operation failing. Layers over SQLite's own.
 
-#![allow(unsafe_code, reason = "SQLite's file layer is a table of C functions; this is the one place that wraps it")]
+#![allow(unsafe_code, reason = "SQLite's layers are tables of C functions; this is the one place that wraps them")]
 
+use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::ptr::addr_of_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, Once, OnceLock};
 
 use rusqlite::ffi;
 
@@ -17,6 +18,8 @@ pub(in crate::store) enum Op {
     Write,
     Sync,
     Open,
+    /// Of memory.
+    Allocate,
 }
 
 /// A plan of failures for the files below a folder.
@@ -71,6 +74,62 @@ pub(in crate::store) fn rule(folder: &Path, plan: &Arc<Plan>) {
     plans.push((folder.to_owned(), Arc::clone(plan)));
 }
 
+thread_local! {
+    static MEMORY_PLAN: RefCell<Option<Arc<Plan>>> = const { RefCell::new(None) };
+}
+
+/// Lets `plan` rule what SQLite allocates on this thread; `None` ends that.
+pub(in crate::store) fn rule_memory(plan: Option<&Arc<Plan>>) {
+    MEMORY_PLAN.set(plan.cloned());
+}
+
+type Allocate = unsafe extern "C" fn(c_int) -> *mut c_void;
+type Reallocate = unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void;
+
+/// SQLite's own functions.
+static MEMORY: OnceLock<(Allocate, Reallocate)> = OnceLock::new();
+
+/// SQLite takes other ways to allocate before it is used for the first time only: that is, before any test runs.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static WRAP_MEMORY: extern "C" fn() = wrap_memory;
+
+extern "C" fn wrap_memory() {
+    // SAFETY: nothing else of this process runs yet, and both options take such a table.
+    unsafe {
+        let mut methods: ffi::sqlite3_mem_methods = std::mem::zeroed();
+        ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods);
+        if let (Some(own_allocate), Some(own_reallocate)) = (methods.xMalloc, methods.xRealloc) {
+            let _ = MEMORY.set((own_allocate, own_reallocate));
+            methods.xMalloc = Some(allocate);
+            methods.xRealloc = Some(reallocate);
+            ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw mut methods);
+        }
+    }
+}
+
+fn is_memory_refused() -> bool {
+    let fails = |plan: &RefCell<Option<Arc<Plan>>>| plan.borrow().as_ref().is_some_and(|plan| plan.fails(Op::Allocate));
+    // A thread that ends may close its connections when its plan is gone.
+    MEMORY_PLAN.try_with(fails).unwrap_or(false)
+}
+
+unsafe extern "C" fn allocate(len: c_int) -> *mut c_void {
+    match MEMORY.get() {
+        // SAFETY: SQLite's own function, called as SQLite calls it.
+        Some((inner, _)) if !is_memory_refused() => unsafe { inner(len) },
+        _ => std::ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn reallocate(memory: *mut c_void, len: c_int) -> *mut c_void {
+    match MEMORY.get() {
+        // SAFETY: as above.
+        Some((_, inner)) if !is_memory_refused() => unsafe { inner(memory, len) },
+        _ => std::ptr::null_mut(),
+    }
+}
+
 /// An open file: ours, with SQLite's own behind it in the same allocation.
 #[repr(C)]
 struct File {
@@ -89,7 +148,7 @@ unsafe impl Sync for Layers {}
 // SAFETY: as above.
 unsafe impl Send for Layers {}
 
-static LAYERS: std::sync::OnceLock<Layers> = std::sync::OnceLock::new();
+static LAYERS: OnceLock<Layers> = OnceLock::new();
 
 fn register() {
     // SAFETY: the table is a copy of SQLite's default one, which lives as long as the process, as does the copy.

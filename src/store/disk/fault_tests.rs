@@ -257,6 +257,26 @@ fn every_read_of_the_database_fails() {
     every_operation_fails(Op::Read, false);
 }
 
+/// Memory that SQLite is refused, once and from then on: of more than a thousand times each with
+/// `OUTPOST_ALLOCATION_STEP=1`; else every seventh.
+#[test]
+fn every_allocation_of_the_database_fails() {
+    let step = std::env::var("OUTPOST_ALLOCATION_STEP").map_or(7, |text| text.parse().expect("a number"));
+    let run = |nth: u64, is_lasting: bool| {
+        let plan = Plan::new(Op::Allocate, nth, is_lasting);
+        faults::rule_memory(Some(&plan));
+        run_under(&plan, false);
+        faults::rule_memory(None);
+        plan.seen()
+    };
+    let total = run(0, false);
+    assert!(total > 0, "SQLite allocates");
+    for nth in (1..=total).step_by(step) {
+        run(nth, false);
+        run(nth, true);
+    }
+}
+
 /// What a store that was closed holds, opened while a device fails to give some of it.
 #[test]
 fn every_read_while_opening_fails() {
