@@ -33,6 +33,22 @@ pub fn reason(text: &str) -> Option<Reason> {
         let text = "Prometheus picks of equal computed series over a range in no order";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
+    if any(&tree, &is_absent_of_repeated_label) {
+        let text = "Prometheus sorts matchers while it reads, and the labels of what is absent depend on their order";
+        return Some(Reason { text, closeness: Closeness::Verdict });
+    }
+    if any(&tree, &|expr| is_call(expr, "info")) {
+        let text = "Prometheus 3.5 takes the info of another series at steps that some series lack";
+        return Some(Reason { text, closeness: Closeness::Verdict });
+    }
+    if any(&tree, &sorts_counted_values) {
+        let text = "Prometheus counts values in no order, and leaves equal counts as they are when it sorts";
+        return Some(Reason { text, closeness: Closeness::Verdict });
+    }
+    if any(&tree, &is_computed_variance) {
+        let text = "Prometheus folds computed series over a range in no order, and of large numbers a variance is what rounding leaves";
+        return Some(Reason { text, closeness: Closeness::Verdict });
+    }
     let text = "Go rounds transcendental functions differently, and more is made of the difference";
     any(&tree, &is_rounded).then_some(Reason { text, closeness: Closeness::Verdict })
 }
@@ -82,6 +98,37 @@ fn picks_computed(expr: &Expr) -> bool {
     match &expr.node {
         Node::Aggregate(aggregate) => {
             matches!(aggregate.op, Topk | Bottomk | Limitk) && !matches!(aggregate.expr.node, Node::VectorSelector(_))
+        }
+        _ => false,
+    }
+}
+
+fn is_absent_of_repeated_label(expr: &Expr) -> bool {
+    let Node::Call(call) = &expr.node else { return false };
+    let matchers = match call.args.first().map(|argument| &argument.node) {
+        Some(Node::VectorSelector(selector)) => &selector.matchers,
+        Some(Node::MatrixSelector(matrix)) => &matrix.selector.matchers,
+        _ => return false,
+    };
+    let is_repeated = |name: &str| matchers.iter().filter(|matcher| matcher.name() == name).count() > 1;
+    call.function.name.starts_with("absent") && matchers.iter().any(|matcher| is_repeated(matcher.name()))
+}
+
+fn is_call(expr: &Expr, name: &str) -> bool {
+    matches!(&expr.node, Node::Call(call) if call.function.name == name)
+}
+
+fn sorts_counted_values(expr: &Expr) -> bool {
+    let counts =
+        |expr: &Expr| matches!(&expr.node, Node::Aggregate(aggregate) if aggregate.op == AggregateOp::CountValues);
+    (is_call(expr, "sort") || is_call(expr, "sort_desc")) && any(expr, &counts)
+}
+
+fn is_computed_variance(expr: &Expr) -> bool {
+    use AggregateOp::{Stddev, Stdvar};
+    match &expr.node {
+        Node::Aggregate(aggregate) => {
+            matches!(aggregate.op, Stddev | Stdvar) && !matches!(aggregate.expr.node, Node::VectorSelector(_))
         }
         _ => false,
     }

@@ -10,7 +10,7 @@ use super::column::Series;
 use super::{Evaluator, Result, execution_error};
 use crate::model::{Labels, METRIC_NAME, metric_name_of};
 use crate::promql::QueryError;
-use crate::promql::ast::{Expr, Node};
+use crate::promql::ast::{AggregateOp, Expr, Node};
 
 /// Labels that tell what a metric is and that go when its values are no longer that metric's.
 pub(super) const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
@@ -92,7 +92,12 @@ pub(super) fn has_one_name(expr: &Expr) -> bool {
         Node::Aggregate(aggregate) => {
             let takes_members = super::aggregate::keeps_members(aggregate.op);
             let mentions = aggregate.labels.iter().any(|label| METADATA_LABELS.contains(&label.as_str()));
-            if takes_members { has_one_name(&aggregate.expr) } else { !aggregate.without && !mentions }
+            match aggregate.op {
+                // Its own label may be the name.
+                AggregateOp::CountValues => false,
+                _ if takes_members => has_one_name(&aggregate.expr),
+                _ => !aggregate.without && !mentions,
+            }
         }
         _ => false,
     }
