@@ -1,7 +1,7 @@
 //! Why an answer may differ from Prometheus's, each with the queries that it concerns.
 
 use outpost::model::is_legacy_label_name;
-use outpost::promql::ast::{AggregateOp, BinaryOp, Expr, Node};
+use outpost::promql::ast::{AggregateOp, BinaryOp, Expr, Extent, Node};
 use outpost::promql::{Features, parse};
 
 use super::pair::Closeness;
@@ -31,6 +31,10 @@ pub fn reason(text: &str) -> Option<Reason> {
     }
     if any(&tree, &picks_computed) {
         let text = "Prometheus picks of equal computed series over a range in no order";
+        return Some(Reason { text, closeness: Closeness::Verdict });
+    }
+    if any(&tree, &has_fixed_selector_in_shifted_subquery) {
+        let text = "Prometheus shifts @ in a subquery that begins at the time of the query";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
     if any(&tree, &is_absent_of_repeated_label) {
@@ -134,13 +138,20 @@ fn is_computed_variance(expr: &Expr) -> bool {
     }
 }
 
-fn has_fixed_parameter(expr: &Expr) -> bool {
-    let is_fixed = |expr: &Expr| match &expr.node {
+fn is_fixed(expr: &Expr) -> bool {
+    match &expr.node {
         Node::VectorSelector(selector) => selector.at.is_some(),
         Node::MatrixSelector(matrix) => matrix.selector.at.is_some(),
         Node::Subquery(subquery) => subquery.at.is_some(),
         _ => false,
-    };
+    }
+}
+
+fn has_fixed_selector_in_shifted_subquery(expr: &Expr) -> bool {
+    matches!(&expr.node, Node::Subquery(subquery) if subquery.offset != Extent::Millis(0) && any(&subquery.expr, &is_fixed))
+}
+
+fn has_fixed_parameter(expr: &Expr) -> bool {
     match &expr.node {
         Node::Aggregate(aggregate) => aggregate.param.as_ref().is_some_and(|param| any(param, &is_fixed)),
         _ => false,
