@@ -405,7 +405,6 @@ mod tests {
         }
     }
 
-    /// Series that differ in their names only are one series where they take turns.
     #[test]
     fn instant_queries_in_the_order_of_their_answers() {
         let store = store(&[
@@ -450,11 +449,17 @@ mod tests {
         }
     }
 
+    /// Series that differ in their names only are one series where they take turns.
     #[test]
     fn fragments_are_joined_and_duplicates_refused() {
         let store = store(&[("a{x=\"1\"}", "1 1 stale"), ("b{x=\"1\"}", "_ _ 2 2"), ("d{x=\"1\"}", "1 1 1 1")]);
-        let joined = range(&store, "abs({__name__=~\"a|b\"})", &QueryOptions::default()).expect("fragments");
-        assert_eq!(shown(&joined.value), "{x=\"1\"} 1 1 2 2 2 _ _ _ _ _");
+        for (query, expected) in [
+            ("abs({__name__=~\"a|b\"})", "{x=\"1\"} 1 1 2 2 2 _ _ _ _ _"),
+            ("count_values(\"__name__\", {__name__=~\"a|b\"}) + 1", "{} 2 2 2 2 2 _ _ _ _ _"),
+        ] {
+            let joined = range(&store, query, &QueryOptions::default()).expect(query);
+            assert_eq!(shown(&joined.value), expected, "{query}");
+        }
         for query in ["abs({__name__=~\"a|d\"})", "rate({__name__=~\"a|b|d\"}[5m])", "-{__name__=~\"a|b\"}"] {
             let error = range(&store, query, &QueryOptions::default()).expect_err(query).to_string();
             assert_eq!(error, "vector cannot contain metrics with the same labelset", "{query}");

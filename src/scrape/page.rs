@@ -182,6 +182,7 @@ impl PageReader<'_> {
         count(counts)?;
         let (timestamp, tracked) = self.time(timestamp);
         match self.cache.take_expected(&mut self.scratch.pass, tracked) {
+            // As below, without the call: nearly all samples of a page are such.
             Found::Known(id) => {
                 counts.post_relabel += 1;
                 self.push(id, timestamp, value, None);

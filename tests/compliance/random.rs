@@ -57,7 +57,7 @@ fn check(pair: &Pair, choices: &mut Choices) -> Result<Verdict, String> {
         Ok(outcome) => return Ok(Verdict::Same(outcome)),
         Err(difference) => difference,
     };
-    match reasons::reason(&query.text) {
+    match reasons::reason(&query.text, query.range.is_some()) {
         Some(reason) if pair.compare(&query, reason.closeness).is_ok() => Ok(Verdict::Explained(reason.text)),
         _ => Err(format!("{query:?}\n  {difference}")),
     }

@@ -1,7 +1,8 @@
 //! Why an answer may differ from Prometheus's, each with the queries that it concerns.
 
 use outpost::model::is_legacy_label_name;
-use outpost::promql::ast::{AggregateOp, BinaryOp, Expr, Extent, Node};
+use outpost::promql::ast::AggregateOp::{self, Bottomk, Limitk, Stddev, Stdvar, Topk};
+use outpost::promql::ast::{BinaryOp, Expr, Extent, Node};
 use outpost::promql::{Features, parse};
 
 use super::pair::Closeness;
@@ -21,15 +22,15 @@ pub struct Reason {
     pub closeness: Closeness,
 }
 
-/// The reason why this query may have another answer; `None` if there is none.
-pub fn reason(text: &str) -> Option<Reason> {
+/// The reason why this query, over a range or not, may have another answer; `None` if there is none.
+pub fn reason(text: &str, is_range: bool) -> Option<Reason> {
     let tree = parse_all(text)?;
     if any(&tree, &has_fixed_parameter) {
         // The parameter is looked at again at each step, and what `@` says moves with the steps.
         let text = "Prometheus shifts @ in the parameter of an aggregation";
         return Some(Reason { text, closeness: Closeness::Any });
     }
-    if any(&tree, &picks_computed) {
+    if any(&tree, &|expr| aggregates_computed(expr, &[Topk, Bottomk, Limitk])) {
         let text = "Prometheus picks of equal computed series over a range in no order";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
@@ -41,7 +42,7 @@ pub fn reason(text: &str) -> Option<Reason> {
         let text = "Prometheus sorts matchers while it reads, and the labels of what is absent depend on their order";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
-    if any(&tree, &|expr| is_call(expr, "info")) {
+    if is_range && any(&tree, &|expr| is_call(expr, "info")) {
         let text = "Prometheus 3.5 takes the info of another series at steps that some series lack";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
@@ -49,7 +50,7 @@ pub fn reason(text: &str) -> Option<Reason> {
         let text = "Prometheus counts values in no order, and leaves equal counts as they are when it sorts";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
-    if any(&tree, &is_computed_variance) {
+    if is_range && any(&tree, &|expr| aggregates_computed(expr, &[Stddev, Stdvar])) {
         let text = "Prometheus folds computed series over a range in no order, and of large numbers a variance is what rounding leaves";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
@@ -97,14 +98,14 @@ fn is_rounded(expr: &Expr) -> bool {
     }
 }
 
-fn picks_computed(expr: &Expr) -> bool {
-    use AggregateOp::{Bottomk, Limitk, Topk};
-    match &expr.node {
-        Node::Aggregate(aggregate) => {
-            matches!(aggregate.op, Topk | Bottomk | Limitk) && !matches!(aggregate.expr.node, Node::VectorSelector(_))
-        }
-        _ => false,
-    }
+/// Whether it is one of these aggregations, of something else than stored series.
+fn aggregates_computed(expr: &Expr, ops: &[AggregateOp]) -> bool {
+    let Node::Aggregate(aggregate) = &expr.node else { return false };
+    ops.contains(&aggregate.op) && !matches!(unwrapped(&aggregate.expr).node, Node::VectorSelector(_))
+}
+
+fn unwrapped(expr: &Expr) -> &Expr {
+    if let Node::Paren(inner) = &expr.node { unwrapped(inner) } else { expr }
 }
 
 fn is_absent_of_repeated_label(expr: &Expr) -> bool {
@@ -126,16 +127,6 @@ fn sorts_counted_values(expr: &Expr) -> bool {
     let counts =
         |expr: &Expr| matches!(&expr.node, Node::Aggregate(aggregate) if aggregate.op == AggregateOp::CountValues);
     (is_call(expr, "sort") || is_call(expr, "sort_desc")) && any(expr, &counts)
-}
-
-fn is_computed_variance(expr: &Expr) -> bool {
-    use AggregateOp::{Stddev, Stdvar};
-    match &expr.node {
-        Node::Aggregate(aggregate) => {
-            matches!(aggregate.op, Stddev | Stdvar) && !matches!(aggregate.expr.node, Node::VectorSelector(_))
-        }
-        _ => false,
-    }
 }
 
 fn is_fixed(expr: &Expr) -> bool {

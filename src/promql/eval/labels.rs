@@ -7,10 +7,10 @@ use foldhash::fast::RandomState;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use super::column::Series;
-use super::{Evaluator, Result, execution_error};
+use super::{Evaluator, Result, execution_error, unwrap_parens};
 use crate::model::{Labels, METRIC_NAME, metric_name_of};
 use crate::promql::QueryError;
-use crate::promql::ast::{AggregateOp, Expr, Node};
+use crate::promql::ast::{Expr, Node};
 
 /// Labels that tell what a metric is and that go when its values are no longer that metric's.
 pub(super) const METADATA_LABELS: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
@@ -91,13 +91,13 @@ pub(super) fn has_one_name(expr: &Expr) -> bool {
         Node::VectorSelector(selector) => metric_name_of(&selector.matchers).is_some(),
         Node::Aggregate(aggregate) => {
             let takes_members = super::aggregate::keeps_members(aggregate.op);
-            let mentions = aggregate.labels.iter().any(|label| METADATA_LABELS.contains(&label.as_str()));
-            match aggregate.op {
-                // Its own label may be the name.
-                AggregateOp::CountValues => false,
-                _ if takes_members => has_one_name(&aggregate.expr),
-                _ => !aggregate.without && !mentions,
-            }
+            // The label that `count_values` makes is its parameter.
+            let made = match aggregate.param.as_ref().map(|param| &unwrap_parens(param).node) {
+                Some(Node::String(label)) => Some(label),
+                _ => None,
+            };
+            let mentions = aggregate.labels.iter().chain(made).any(|label| METADATA_LABELS.contains(&label.as_str()));
+            if takes_members { has_one_name(&aggregate.expr) } else { !aggregate.without && !mentions }
         }
         _ => false,
     }

@@ -1,6 +1,6 @@
 //! What one target has in one block: segments in a few rows of bytes, and a directory of them.
 //!
-//! A segment holds series that stand side by side in label order, 64 of two hours and fewer of longer blocks, so that a
+//! A segment holds series that stand side by side in label order, 64 of two hours at 15 s and fewer of longer blocks, so that a
 //! query unpacks a few kilobytes and not the target. Samples that are not at the target's common times make segments
 //! of their own, for series with the same such times together.
 
@@ -20,9 +20,9 @@ use crate::store::Samples;
 
 /// Series per segment at most.
 const SEGMENT_SERIES: usize = 64;
-/// Series per segment from which on [`SEGMENT_VALUES`] counts: they refer to one another.
-const SEGMENT_SERIES_MIN: usize = 16;
-/// Values per segment, absent ones included. A query of one metric unpacks the whole segment.
+/// So many series may share a segment however many values they have: they refer to one another.
+const SEGMENT_SERIES_FEW: usize = 16;
+/// Values per segment of more series, absent ones included. A query of one metric unpacks the whole segment.
 const SEGMENT_VALUES: usize = 1 << 16;
 /// Values per segment at most: what memory making a block takes, 2 MiB.
 const SEGMENT_VALUES_MAX: usize = 1 << 18;
@@ -91,7 +91,7 @@ impl SeriesOf {
 /// metric's last series, if one ends there.
 pub(super) fn segments_of(series: &[Labels], rows: usize) -> Vec<Range<usize>> {
     let rows = rows.max(1);
-    let wanted = (SEGMENT_VALUES / rows).clamp(SEGMENT_SERIES_MIN, SEGMENT_SERIES);
+    let wanted = (SEGMENT_VALUES / rows).clamp(SEGMENT_SERIES_FEW, SEGMENT_SERIES);
     let most = wanted.min(SEGMENT_VALUES_MAX / rows).max(1);
     let (mut segments, mut start) = (Vec::new(), 0);
     let name_of = |position: usize| series[position].get(METRIC_NAME);
@@ -217,6 +217,19 @@ impl Part {
 }
 
 impl Directory {
+    /// The entries that hold a series, each with its number and the series' column.
+    pub fn entries_of(&self, position: u32) -> impl Iterator<Item = (u32, &Entry, usize)> {
+        // Those at the common times come first, in the order of their series.
+        let is_common = |entry: &Entry| matches!(entry.series, SeriesOf::Common { .. });
+        let begins_before = |entry: &Entry| matches!(entry.series, SeriesOf::Common { first, .. } if first <= position);
+        let (before, common) = (self.entries.partition_point(begins_before), self.entries.partition_point(is_common));
+        let candidates = (before.saturating_sub(1)..before).chain(common..self.entries.len());
+        candidates.filter_map(move |number| {
+            let entry = &self.entries[number];
+            Some((number as u32, entry, entry.series.column_of(position)?))
+        })
+    }
+
     /// The directory as bytes, checksum included.
     fn encode(&self, presences: &PresencesWriter) -> Vec<u8> {
         let mut bytes = vec![FORMAT_PRESENCES];

@@ -212,10 +212,8 @@ impl Selection<'_> {
         let start = samples.len();
         for place in series {
             let part = &self.parts[place.part as usize];
-            for entry in &part.directory.entries {
-                if let Some(column) = entry.series.column_of(place.position) {
-                    self.read_entry(part, entry, column, range, cache, samples)?;
-                }
+            for (_, entry, column) in part.directory.entries_of(place.position) {
+                self.read_entry(part, entry, column, range, cache, samples)?;
             }
         }
         sort_from(start, samples);
@@ -230,13 +228,12 @@ impl Selection<'_> {
             let times = &directory.times;
             let end = times.partition_point(|at| *at <= range.end);
             let common = end - times.partition_point(|at| *at < range.start).min(end);
-            for (index, entry) in (0..).zip(&directory.entries) {
-                let Some(column) = entry.series.column_of(place.position) else { continue };
+            for (number, entry, column) in directory.entries_of(place.position) {
                 match entry.series {
                     SeriesOf::Common { .. } if common == 0 => {}
-                    SeriesOf::Common { .. } => found(place.part, index, column as u32, common),
+                    SeriesOf::Common { .. } => found(place.part, number, column as u32, common),
                     // How many there are is told by the segment alone; it is rarely larger than this.
-                    SeriesOf::Stray(_) => found(place.part, index, column as u32, entry.len as usize),
+                    SeriesOf::Stray(_) => found(place.part, number, column as u32, entry.len as usize),
                 }
             }
         }

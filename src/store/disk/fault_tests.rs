@@ -261,7 +261,7 @@ fn every_read_of_the_database_fails() {
 /// `OUTPOST_ALLOCATION_STEP=1`; else every seventh.
 #[test]
 fn every_allocation_of_the_database_fails() {
-    let step = std::env::var("OUTPOST_ALLOCATION_STEP").map_or(7, |text| text.parse().expect("a number"));
+    let step = std::env::var("OUTPOST_ALLOCATION_STEP").map_or(7, |text| text.parse().expect("a number from 1 on"));
     let run = |nth: u64, is_lasting: bool| {
         let plan = Plan::new(Op::Allocate, nth, is_lasting);
         faults::rule_memory(Some(&plan));

@@ -35,6 +35,8 @@ const PLAIN_SAMPLES_MAX: usize = 64;
 const SAMPLE_BYTES_ASSUMED: usize = 3;
 /// From so many samples on, several milliseconds of work, threads are worth their start.
 const SHARED_SAMPLES_MIN: usize = 1 << 18;
+/// Series between two looks at the deadline while they are located.
+const CHECK_INTERVAL: usize = 1024;
 /// Threads that unpack for one read at most.
 const THREADS_MAX: usize = 4;
 
@@ -182,18 +184,22 @@ impl Fetcher {
         options: &ReadOptions,
         shared: &Shared,
     ) -> Result<Fetched, StoreError> {
-        let mut needs = Vec::new();
-        let (mut samples, mut count) = (0usize, 0);
+        let (mut needs, mut located) = (Vec::new(), Located::default());
+        let mut count = 0;
         for sources in line {
-            let bytes = samples.saturating_mul(self.sample_bytes) + needs.len() * size_of::<(Need, Piece)>();
-            if bytes >= BATCH_BYTES {
+            let fixed_bytes = located.in_rows * size_of::<f64>() + needs.len() * size_of::<(Need, Piece)>();
+            if located.in_segments.saturating_mul(self.sample_bytes) + fixed_bytes >= BATCH_BYTES {
                 break;
             }
-            samples += locate(sources, count as u32, places, options.range, &mut needs);
+            if count % CHECK_INTERVAL == 0 {
+                options.check()?;
+            }
+            locate(sources, count as u32, places, options.range, &mut needs, &mut located);
             count += 1;
         }
         needs.sort_unstable();
-        let plain_bytes = samples * size_of::<f64>() + needs.len() * size_of::<(Need, Piece)>();
+        let samples = located.in_segments;
+        let plain_bytes = (samples + located.in_rows) * size_of::<f64>() + needs.len() * size_of::<(Need, Piece)>();
         let is_short = samples <= needs.len() * PLAIN_SAMPLES_MAX;
         let form = if is_short && plain_bytes <= self.plain_bytes_max { Form::Plain } else { Form::Packed };
         let batch = Batch { places, options, shared, form };
@@ -208,7 +214,9 @@ impl Fetcher {
         };
         let mut bytes = 0;
         for unpacked in &mut unpacked {
-            shared.metrics.segments_read.inc();
+            if !matches!(unpacked.source, Source::Rows { .. }) {
+                shared.metrics.segments_read.inc();
+            }
             bytes += unpacked.bytes;
             batch.report(unpacked.source, std::mem::take(&mut unpacked.damage));
         }
@@ -321,8 +329,7 @@ impl<'a> Batch<'a> {
             let values = Values::Plain { start: start as u32, has_absent };
             pieces.push((need.series, Piece { first: 0, count: rows.len() as u32, values }));
         }
-        let bytes = plain.len() * size_of::<f64>();
-        Some(Unpacked { source, times, pieces, plain, bytes, damage: Vec::new() })
+        Some(Unpacked { source, times, pieces, plain, bytes: 0, damage: Vec::new() })
     }
 
     fn report(&self, source: Source, damage: Vec<Damage>) {
@@ -367,7 +374,7 @@ struct Unpacked {
     pieces: Vec<(u32, Piece)>,
     /// The values of plain pieces.
     plain: Vec<f64>,
-    /// What packed pieces and rows take.
+    /// What packed pieces take.
     bytes: usize,
     damage: Vec<Damage>,
 }
@@ -434,7 +441,8 @@ impl Worker {
             return Err(Damage { what: SEGMENT, error: CodecError::Malformed("it does not fit its times") });
         }
         let (first, end) = bounds(times, packed.range);
-        if packed.form == Form::Plain {
+        // How many values a segment with times of its own holds, nobody has counted yet.
+        if packed.form == Form::Plain && packed.times.is_some() {
             out.plain.reserve_exact(packed.needs.len() * (end - first));
         }
         let mut reader = segment.reader();
@@ -498,36 +506,46 @@ impl Worker {
     }
 }
 
-/// Notes where the samples of a series are; gives about how many there are.
-fn locate(sources: &Sources, series: u32, places: &Places<'_>, range: TimeRange, needs: &mut Vec<Need>) -> usize {
-    let mut samples = 0;
+/// How many samples have been located, about.
+#[derive(Default)]
+struct Located {
+    in_segments: usize,
+    /// Nothing unpacks them, and they wait as they are.
+    in_rows: usize,
+}
+
+/// Notes where the samples of a series are, and about how many there are.
+fn locate(
+    sources: &Sources,
+    series: u32,
+    places: &Places<'_>,
+    range: TimeRange,
+    needs: &mut Vec<Need>,
+    located: &mut Located,
+) {
     if let Some(selection) = &places.selection {
         selection.locate(&sources.blocks, range, |part, entry, column, count| {
-            samples += count;
+            located.in_segments += count;
             needs.push(Need { source: Source::Block { part, entry }, series, column });
         });
     }
-    let Memory::View(view) = &sources.memory else { return samples };
-    let Some(group) = places.groups.get(&view.group) else { return samples };
+    let Memory::View(view) = &sources.memory else { return };
+    let Some(group) = places.groups.get(&view.group) else { return };
     for (frame, opened) in (0..).zip(&group.frames) {
         let Some((segment, column)) = opened.place_of(view.series, view.hint) else { continue };
         let (first, end) = bounds(&opened.times, range);
         if first < end {
-            samples += end - first;
+            located.in_segments += end - first;
             let source = Source::Frame { group: view.group, frame, segment: segment as u32 };
             needs.push(Need { source, series, column: column as u32 });
         }
     }
     for (first, rows) in group.runs() {
         let Some(column) = rows.last().and_then(|row| row.column_of(view.series, view.hint)) else { continue };
-        samples += rows.len();
-        needs.push(Need {
-            source: Source::Rows { group: view.group, first: first as u32 },
-            series,
-            column: column as u32,
-        });
+        located.in_rows += rows.len();
+        let source = Source::Rows { group: view.group, first: first as u32 };
+        needs.push(Need { source, series, column: column as u32 });
     }
-    samples
 }
 
 fn bounds(times: &[Timestamp], range: TimeRange) -> (usize, usize) {

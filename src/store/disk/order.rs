@@ -176,12 +176,24 @@ mod tests {
             let values = (0..count).map(|number| if number + 1 < count { "same" } else { last });
             Labels::from_pairs(names.iter().map(String::as_str).zip(values))
         };
-        let series = [(60, "b"), (59, "same"), (60, "a"), (2, "z"), (60, "same"), (31, "same"), (58, "c")]
-            .map(|(count, last)| series(count, last));
+        // 18 of them are in the key, with the 63 to 127 pairs that there are.
+        let series = [
+            (60, "b"),
+            (59, "same"),
+            (60, "a"),
+            (2, "z"),
+            (18, "same"),
+            (60, "same"),
+            (19, "same"),
+            (17, "same"),
+            (58, "c"),
+        ]
+        .map(|(count, last)| series(count, last));
         let mut dictionary = Dictionary::default();
         for labels in &series {
             dictionary.insert(GroupId(0), labels);
         }
+        assert!((63..127).contains(&dictionary.pair_count()), "{}", dictionary.pair_count());
         let mut expected = series.to_vec();
         expected.sort();
         assert_eq!(sorted(&PairRanks::default(), &dictionary, &series), expected);

@@ -423,7 +423,7 @@ fn top(mut counts: Vec<(String, u64)>, most: usize) -> Vec<(String, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{START, open, scrape};
+    use super::super::tests::{START, open, read_all, scrape};
     use super::*;
     use crate::clock::Clock;
     use crate::model::{TimeRange, stale_marker};
@@ -491,6 +491,52 @@ mod tests {
         store.maintain().expect("the disk works");
         assert!(!store.shared.blocks.list().is_empty());
         assert!(read(Some((choices[1].0, &[])), false) == read(None, false));
+    }
+
+    /// Series that ended give their columns up, and those behind them move: in the same minute rows have both layouts.
+    #[test]
+    fn rows_of_two_layouts_are_read_as_one() {
+        let folder = tempfile::tempdir().expect("writable");
+        let clock = Clock::manual(Timestamp(START));
+        let store = open(folder.path(), &clock);
+        let value = |row: i64, series: usize| (row * 100) as f64 + series as f64;
+        let time_of = |row: i64| START + row * 15_000;
+        let (mut rows, mut moved) = (0, i64::MAX);
+        // Of ten series the first five end early, and two come when columns have moved.
+        let is_there = |row: i64, moved: i64, series: usize| match series {
+            0..5 => row < 40,
+            5..10 => true,
+            _ => row > moved,
+        };
+        while rows < moved.saturating_add(6) {
+            assert!(rows < 2_000, "columns are given up within hours");
+            clock.set(Timestamp(time_of(rows)));
+            let there = (0..12).filter(|series| is_there(rows, moved, *series));
+            let values: Vec<(usize, f64)> = there.map(|series| (series, value(rows, series))).collect();
+            scrape(&*store, 0, time_of(rows), &values);
+            if moved == i64::MAX {
+                let has_moved = store.shared.read_head().view_group(GroupId(0), TimeRange::ALL).runs().count() > 1;
+                moved = if has_moved { rows } else { moved };
+                store.maintain().expect("the disk works");
+            }
+            rows += 1;
+        }
+        for first in moved - 10..rows {
+            for last in first..rows {
+                let range = TimeRange { start: Timestamp(time_of(first)), end: Timestamp(time_of(last)) };
+                let mut expected: Vec<Vec<(i64, u64)>> = (0..12)
+                    .map(|series| {
+                        let rows = (first..=last).filter(|row| is_there(*row, moved, series));
+                        rows.map(|row| (time_of(row), value(row, series).to_bits())).collect()
+                    })
+                    .filter(|samples: &Vec<_>| !samples.is_empty())
+                    .collect();
+                let mut found: Vec<_> = read_all(&*store, &[], range).into_iter().map(|(_, samples)| samples).collect();
+                expected.sort();
+                found.sort();
+                assert!(found == expected, "{first} to {last}: {found:?}");
+            }
+        }
     }
 
     /// However values wait, and whoever unpacks them, all come back.

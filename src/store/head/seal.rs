@@ -12,7 +12,7 @@ use crate::store::GroupId;
 
 /// Rows that are compressed together: 128 bytes a series wait uncompressed.
 const FRAME_ROWS: usize = 16;
-/// Small frames that become one: 128 rows compress to about half of what 16 rows take.
+/// Small frames that become one, compressed with more effort.
 const FRAMES_MERGED: usize = 8;
 
 /// One piece of work.

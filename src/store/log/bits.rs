@@ -3,8 +3,8 @@
 //! Two streams, as in [`row`](super::row): what became of each value (runs of unchanged ones in a byte), and the bytes in
 //! which it differs. Integers and short decimals end in zeros, and what moves a little begins as before.
 
-use super::row::{RUN, RUN_MAX, push_run, take};
-use crate::codec::{CodecError, read_unsigned, write_unsigned};
+use super::row::{RUN, push_run, read_len, take};
+use crate::codec::{CodecError, write_unsigned};
 
 /// A kind that is no run: the zero bytes in front of those that differ in the low bits, how many follow above them.
 const LEADING_MASK: u8 = 0b111;
@@ -39,16 +39,12 @@ pub(super) fn encode_bits(base: &[f64], values: &[f64], out: &mut Vec<u8>) {
     out.extend_from_slice(&data[..len]);
 }
 
-/// Takes a row off the front of `input`.
-pub(super) fn decode_bits(base: &[f64], input: &mut &[u8]) -> Result<Vec<f64>, CodecError> {
-    let len = read_unsigned(input)?;
+/// Takes a row of at most `len_max` values off the front of `input`.
+pub(super) fn decode_bits(base: &[f64], len_max: usize, input: &mut &[u8]) -> Result<Vec<f64>, CodecError> {
+    let len = read_len(len_max, input)?;
     let kinds = take(input)?;
     let mut data = take(input)?;
-    // A byte stands for 128 values at most, so a lying length cannot make this allocate much.
-    if len > kinds.len() as u64 * RUN_MAX as u64 {
-        return Err(CodecError::Malformed("a row is longer than its kinds"));
-    }
-    let mut values = Vec::with_capacity(len as usize);
+    let mut values = Vec::with_capacity(len);
     for &kind in kinds {
         let before = |at: usize| base.get(at).copied().unwrap_or(0.0);
         let at = values.len();
@@ -57,11 +53,11 @@ pub(super) fn decode_bits(base: &[f64], input: &mut &[u8]) -> Result<Vec<f64>, C
         } else {
             values.push(f64::from_bits(before(at).to_bits() ^ decode_difference(kind, &mut data)?));
         }
-        if values.len() as u64 > len {
+        if values.len() > len {
             break;
         }
     }
-    if values.len() as u64 == len { Ok(values) } else { Err(CodecError::Malformed("a row has another length")) }
+    if values.len() == len { Ok(values) } else { Err(CodecError::Malformed("a row has another length")) }
 }
 
 fn decode_difference(kind: u8, data: &mut &[u8]) -> Result<u64, CodecError> {
@@ -86,7 +82,7 @@ mod tests {
         let mut bytes = Vec::new();
         encode_bits(base, values, &mut bytes);
         let mut rest = bytes.as_slice();
-        let decoded = decode_bits(base, &mut rest).expect("just encoded");
+        let decoded = decode_bits(base, values.len(), &mut rest).expect("just encoded");
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!((bits(&decoded), rest.len()), (bits(values), 0), "{base:?} -> {values:?}");
         bytes.len()
@@ -114,6 +110,20 @@ mod tests {
         assert_eq!(check(&[0.5; 1000], &[0.5; 1000]), 2 + 1 + 8 + 1, "eight runs");
     }
 
+    #[test]
+    fn a_row_that_says_to_be_longer_than_its_layout_is_refused() {
+        let kinds = vec![0xff; 1 << 20];
+        for len in [3, 4, 1 << 27, u64::MAX] {
+            let mut bytes = Vec::new();
+            write_unsigned(&mut bytes, len);
+            write_unsigned(&mut bytes, kinds.len() as u64);
+            bytes.extend_from_slice(&kinds);
+            bytes.push(0);
+            let reason = if len <= 3 { "a row has another length" } else { "a row is longer than its layout" };
+            assert_eq!(decode_bits(&[], 3, &mut bytes.as_slice()), Err(CodecError::Malformed(reason)), "{len}");
+        }
+    }
+
     proptest! {
         #[test]
         fn rows_come_back(
@@ -130,7 +140,7 @@ mod tests {
 
         #[test]
         fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = decode_bits(&[1.0, 2.5, f64::NAN], &mut bytes.as_slice());
+            let _ = decode_bits(&[1.0, 2.5, f64::NAN], 3, &mut bytes.as_slice());
         }
     }
 }

@@ -422,12 +422,9 @@ impl Reader {
             return Ok(None);
         };
         known.base = match tag {
-            BITS_ROW => decode_bits(&known.base, input)?,
-            _ => decode_row(&known.base, input)?,
+            BITS_ROW => decode_bits(&known.base, known.layout.len(), input)?,
+            _ => decode_row(&known.base, known.layout.len(), input)?,
         };
-        if known.base.len() > known.layout.len() {
-            return Err(CodecError::Malformed("a row is longer than its layout"));
-        }
         Ok(Some((group, timestamp)))
     }
 

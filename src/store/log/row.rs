@@ -97,16 +97,12 @@ fn origin(before: Option<f64>) -> f64 {
     before.filter(|before| before.is_finite() && to_decimal(*before, EXPONENT_MAX).is_some()).unwrap_or(0.0)
 }
 
-/// Takes a row off the front of `input`.
-pub(super) fn decode_row(base: &[f64], input: &mut &[u8]) -> Result<Vec<f64>, CodecError> {
-    let len = read_unsigned(input)?;
+/// Takes a row of at most `len_max` values off the front of `input`.
+pub(super) fn decode_row(base: &[f64], len_max: usize, input: &mut &[u8]) -> Result<Vec<f64>, CodecError> {
+    let len = read_len(len_max, input)?;
     let kinds = take(input)?;
     let mut data = take(input)?;
-    // A byte stands for 128 values at most, so a lying length cannot make this allocate much.
-    if len > kinds.len() as u64 * RUN_MAX as u64 {
-        return Err(CodecError::Malformed("a row is longer than its kinds"));
-    }
-    let mut values = Vec::with_capacity(len as usize);
+    let mut values = Vec::with_capacity(len);
     for &kind in kinds {
         let before = base.get(values.len()).copied();
         if kind >= RUN {
@@ -115,8 +111,17 @@ pub(super) fn decode_row(base: &[f64], input: &mut &[u8]) -> Result<Vec<f64>, Co
         } else {
             values.push(decode_value(kind, before, &mut data)?);
         }
+        if values.len() > len {
+            break;
+        }
     }
-    if values.len() as u64 == len { Ok(values) } else { Err(CodecError::Malformed("a row has another length")) }
+    if values.len() == len { Ok(values) } else { Err(CodecError::Malformed("a row has another length")) }
+}
+
+/// The number of values of a row. A byte may stand for 128 of them: only the layout bounds what a lying row allocates.
+pub(super) fn read_len(len_max: usize, input: &mut &[u8]) -> Result<usize, CodecError> {
+    let len = usize::try_from(read_unsigned(input)?).ok();
+    len.filter(|len| *len <= len_max).ok_or(CodecError::Malformed("a row is longer than its layout"))
 }
 
 /// Passes over a row.
@@ -170,7 +175,7 @@ pub(super) mod tests {
         let mut bytes = Vec::new();
         encode_row(base, values, &mut bytes);
         let mut rest = bytes.as_slice();
-        let decoded = decode_row(base, &mut rest).expect("just encoded");
+        let decoded = decode_row(base, values.len(), &mut rest).expect("just encoded");
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!((bits(&decoded), rest.len()), (bits(values), 0), "{base:?} -> {values:?}");
     }
@@ -221,7 +226,7 @@ pub(super) mod tests {
 
         #[test]
         fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let _ = decode_row(&[1.0, 2.5, f64::NAN], &mut bytes.as_slice());
+            let _ = decode_row(&[1.0, 2.5, f64::NAN], 3, &mut bytes.as_slice());
         }
     }
 }
