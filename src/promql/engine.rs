@@ -503,6 +503,7 @@ mod tests {
                 "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"g\" (2:8)",
             ),
             ("quantile(2, g)", "PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"),
+            ("quantile(2, quantile(2, g))", "PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"),
             (
                 "increase(n[5m])",
                 "PromQL warning: encountered a mix of histograms and floats for metric name \"n\" (1:10)",

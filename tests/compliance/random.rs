@@ -75,7 +75,8 @@ fn shrunk(pair: &Pair, seed: u64, full: String) -> String {
 ///
 /// Over a range, Prometheus sums up computed series in an order that differs from time to time.
 fn closeness(query: &Query) -> Closeness {
-    let is_unordered = query.range.is_some() && reasons::has_unordered_aggregation(&query.text);
+    let is_range = query.range.is_some() || reasons::has_subquery(&query.text);
+    let is_unordered = is_range && reasons::has_unordered_aggregation(&query.text);
     match is_unordered || reasons::has_rounded_function(&query.text) {
         true => Closeness::Relative(1e-12),
         false => Closeness::Exact,

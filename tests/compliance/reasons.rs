@@ -34,6 +34,11 @@ pub fn reason(text: &str, is_range: bool) -> Option<Reason> {
         let text = "Prometheus picks of equal computed series over a range in no order";
         return Some(Reason { text, closeness: Closeness::Verdict });
     }
+    let has_custom_buckets = text.contains("custom");
+    if any(&tree, &|expr| summarizes_computed_histograms(expr, has_custom_buckets)) {
+        let text = "Prometheus leaves the buckets out under histogram_count, _sum and _avg, and compares and adds what is left";
+        return Some(Reason { text, closeness: Closeness::Any });
+    }
     if any(&tree, &has_fixed_selector_in_shifted_subquery) {
         let text = "Prometheus shifts @ in a subquery that begins at the time of the query";
         return Some(Reason { text, closeness: Closeness::Verdict });
@@ -70,6 +75,11 @@ pub fn has_unordered_aggregation(text: &str) -> bool {
         _ => false,
     };
     parse_all(text).is_some_and(|tree| any(&tree, &is_computed))
+}
+
+/// Whether something is evaluated over a range, whatever the query is.
+pub fn has_subquery(text: &str) -> bool {
+    parse_all(text).is_some_and(|tree| any(&tree, &|expr| matches!(expr.node, Node::Subquery(_))))
 }
 
 /// Whether Prometheus prints something that means something else, or nothing: it leaves `ignoring ()` out together
@@ -117,6 +127,18 @@ fn is_absent_of_repeated_label(expr: &Expr) -> bool {
     };
     let is_repeated = |name: &str| matchers.iter().filter(|matcher| matcher.name() == name).count() > 1;
     call.function.name.starts_with("absent") && matchers.iter().any(|matcher| is_repeated(matcher.name()))
+}
+
+/// Whether only sums and counts of computed histograms are wanted; where all have the same buckets, aggregations come out
+/// the same without them.
+fn summarizes_computed_histograms(expr: &Expr, has_custom_buckets: bool) -> bool {
+    let is_computed = |expr: &Expr| match expr.node {
+        Node::Binary(_) => true,
+        Node::Aggregate(_) => has_custom_buckets,
+        _ => false,
+    };
+    ["histogram_count", "histogram_sum", "histogram_avg"].iter().any(|name| is_call(expr, name))
+        && any(expr, &is_computed)
 }
 
 fn is_call(expr: &Expr, name: &str) -> bool {

@@ -64,6 +64,12 @@ fn stream_folded(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr, sink: Sin
         fold.add(&context, series.column, metric.unwrap_or_else(|| series.labels.metric_name()));
         Ok(())
     })?;
+    // Behind what the operand has to say: of the same words at two places the last are told.
+    if aggregate.op == AggregateOp::Quantile
+        && let Some(param) = &aggregate.param
+    {
+        point_out_quantiles(evaluator, &context.quantile, unwrap_parens(param).span);
+    }
     for (labels, drops_name, accumulator) in folds {
         let column = accumulator.finish(&context);
         if column.has_any() {
@@ -106,19 +112,18 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// The parameter at every step, where it is a number; out-of-range quantiles are pointed out.
+/// The parameter at every step, where it is a number.
 fn parameter(evaluator: &Evaluator<'_>, aggregate: &AggregateExpr) -> Result<Option<Scalar>> {
-    let Some(expr) = &aggregate.param else { return Ok(None) };
-    let expr = unwrap_parens(expr);
-    let scalar = evaluator.scalar(expr)?;
-    if aggregate.op == AggregateOp::Quantile {
-        let bounds = Bounds::of(&scalar, evaluator.steps.count);
-        let named = [(bounds.has_nan, f64::NAN), (bounds.most > 1.0, bounds.most), (bounds.least < 0.0, bounds.least)];
-        for (_, value) in named.into_iter().filter(|(applies, _)| *applies) {
-            check_quantile(value, |annotation| evaluator.query.annotate(annotation, expr.span));
-        }
+    aggregate.param.as_ref().map(|param| evaluator.scalar(unwrap_parens(param))).transpose()
+}
+
+/// Points out-of-range quantiles out.
+fn point_out_quantiles(evaluator: &Evaluator<'_>, quantile: &Scalar, span: Span) {
+    let bounds = Bounds::of(quantile, evaluator.steps.count);
+    let named = [(bounds.has_nan, f64::NAN), (bounds.most > 1.0, bounds.most), (bounds.least < 0.0, bounds.least)];
+    for (_, value) in named.into_iter().filter(|(applies, _)| *applies) {
+        check_quantile(value, |annotation| evaluator.query.annotate(annotation, span));
     }
-    Ok(Some(scalar))
 }
 
 /// The extreme values of a parameter over all steps; NaN at any step hides those that are finite.
