@@ -50,7 +50,7 @@ const HEALTH_CHECK: &str = r#"HEALTHCHECK --interval=1s --retries=1 CMD ["/busyb
 /// Doubles a text until there is no memory for it, or to 256 MB.
 const GREEDY: &str = "text=text; while [ ${#text} -lt 200000000 ]; do text=$text$text; done";
 
-/// Each step is a command to the engine, and all that is to be told of the container then.
+/// Each step is a command to the engine, and all that is to be told of the container then, `restarts` with any number.
 #[test]
 fn a_container_is_told_of_from_its_start_to_its_removal() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -59,7 +59,10 @@ fn a_container_is_told_of_from_its_start_to_its_removal() {
     let outpost = engine.outpost();
     let run =
         ["run", "-d", "--name", "life", "--net=none", "--restart=on-failure", "box", "/busybox", "sh", "-c", MORTAL];
-    let greedy = ["run", "-d", "--name", "greedy", "--net=none", "--memory=16m", "box", "/busybox", "sh", "-c", GREEDY];
+    let memory = ["--memory=16m", "--memory-swap=16m"];
+    let greedy =
+        [&["run", "-d", "--name", "greedy", "--net=none"], &memory[..], &["box", "/busybox", "sh", "-c", GREEDY]]
+            .concat();
     let looping =
         ["run", "-d", "--name", "loop", "--net=none", "--restart=always", "box", "/busybox", "sh", "-c", "exit 4"];
     let steps: [(&[&str], &str, &[&str]); 10] = [
@@ -81,18 +84,21 @@ fn a_container_is_told_of_from_its_start_to_its_removal() {
         (&["start", "life"], "life", &["health unhealthy", "oom_killed 0", "restarts 0", "state running"]),
         (&["rm", "-f", "life"], "life", &[]),
         (&greedy, "greedy", &["exit_code 137", "oom_killed 1", "restarts 0", "state exited"]),
-        (&looping, "loop", &["exit_code 4", "oom_killed 0", "restarts 6", "state restarting"]),
+        (&looping, "loop", &["exit_code 4", "oom_killed 0", "restarts", "state restarting"]),
     ];
     let has_memory_limits = engine.docker(&["info", "--format", "{{.MemoryLimit}}"]) == "true";
     for (command, name, expected) in steps {
         if name == "greedy" && !has_memory_limits {
-            skipped("the engine has no limits of memory: is the kernel's memory cgroup on?");
+            skipped("a container without memory is not tested", "is the kernel's memory cgroup on?");
             continue;
         }
         engine.docker(command);
-        eventually(PATIENCE, &format!("{command:?}"), || match told(&outpost.address, name)? {
-            told if told == expected => Ok(()),
-            told => Err(format!("{told:?} instead of {expected:?}")),
+        eventually(PATIENCE, &format!("{command:?}"), || {
+            let mut told = fetch_told(&outpost.address, name)?;
+            if expected.contains(&"restarts") {
+                told.iter_mut().filter(|told| told.starts_with("restarts ")).for_each(|told| told.truncate(8));
+            }
+            if told == expected { Ok(()) } else { Err(format!("{told:?} instead of {expected:?}")) }
         });
     }
     // What is gone has left nothing behind, and is no failure.
@@ -102,7 +108,7 @@ fn a_container_is_told_of_from_its_start_to_its_removal() {
 }
 
 /// What is told of a container's life at the moment.
-fn told(address: &str, name: &str) -> Result<Vec<String>, String> {
+fn fetch_told(address: &str, name: &str) -> Result<Vec<String>, String> {
     let names = "container_(exit_code|health_status|oom_killed|restarts_total|state)";
     let expr = format!(r#"{{__name__=~"{names}", name="{name}"}}"#);
     let answer = get_json(address, &format!("/api/v1/query?query={}", encode(&expr)))?;
@@ -147,7 +153,8 @@ impl Engine {
             command.arg(format!("{flag}={}/{name}", folder.display()));
         }
         if Command::new("dockerd").arg("--version").output().is_err() {
-            return skipped("dockerd is not installed");
+            skipped(WITHOUT_ENGINE, "dockerd is not installed");
+            return None;
         }
         let mut process = Process::start("dockerd", &mut command);
         let engine = host.clone();
@@ -159,7 +166,11 @@ impl Engine {
                 (false, false) => Err("neither".to_owned()),
             }
         });
-        if is_up { Some(Self { process, host }) } else { skipped(&process.output()) }
+        if !is_up {
+            skipped(WITHOUT_ENGINE, &process.output());
+            return None;
+        }
+        Some(Self { process, host })
     }
 
     fn docker(&self, arguments: &[&str]) -> String {
@@ -186,8 +197,10 @@ impl Engine {
     }
 }
 
-fn skipped(reason: &str) -> Option<Engine> {
-    eprintln!("SKIPPED: containers are tested on recorded answers alone: {reason}");
-    assert!(std::env::var_os("CI").is_none(), "CI has an engine: {reason}");
-    None
+const WITHOUT_ENGINE: &str = "containers are tested on recorded answers alone";
+
+/// Says what is left out, and why.
+fn skipped(what: &str, reason: &str) {
+    eprintln!("SKIPPED: {what}: {reason}");
+    assert!(std::env::var_os("CI").is_none(), "CI has all that is needed: {what}: {reason}");
 }

@@ -1,7 +1,7 @@
 //! Containers as families under cAdvisor's names.
 //!
-//! The series of a container carry `id`, `name`, `image` and its labels as `container_label_…`. What cAdvisor does not
-//! know (state, health, restarts, exit code) has names of the same style.
+//! The series of a container carry `id`, `name`, `image` and its labels as `container_label_…`. State, health, restarts
+//! and exit code have names of the same style: of these cAdvisor has health alone, lately, as `container_health_state`.
 
 use std::collections::BTreeMap;
 
@@ -157,7 +157,9 @@ fn write_life(page: &mut Page<'_>, subjects: &[Subject<'_>], now: f64) {
     );
     let mut family = page.family("container_state", Gauge, "The state that the container is in.");
     for subject in subjects {
-        if let Some(state) = &subject.container.listed.state {
+        // Of the same moment as health and exit code, where that is known.
+        let inspected = inspected(subject.container).and_then(|inspected| inspected.state.as_ref()?.status.as_ref());
+        if let Some(state) = inspected.or(subject.container.listed.state.as_ref()) {
             sample(&mut family, subject, &[("state", state)], 1.0);
         }
     }

@@ -74,11 +74,12 @@ async fn an_engine_that_is_not_there_is_named() {
     assert!(refused.to_string().contains("unix:///nonexistent/engine.sock"), "{refused}");
 }
 
-/// What the engine says of a container's health and end holds in some states alone.
+/// What the engine says of a container's health and end holds in some states alone, whatever the list said before.
 #[test]
 fn health_and_exit_code_belong_to_a_state() {
     let listed: Vec<super::api::Listed> = fixture("list.json");
-    let listed = listed.into_iter().next().expect("a container");
+    let mut listed = listed.into_iter().next().expect("a container");
+    listed.state = Some("as-listed".to_owned());
     for (status, has_health, has_exit_code) in [
         ("created", false, false),
         ("running", true, false),
@@ -94,6 +95,8 @@ fn health_and_exit_code_belong_to_a_state() {
         let mut page = Vec::new();
         families::write(&mut page, &[container], 0, 0.0);
         let page = String::from_utf8(page).expect("text");
+        assert!(page.contains(&format!("state=\"{status}\"}} 1\n")), "{status}: {page}");
+        assert!(!page.contains("as-listed"), "{status}: {page}");
         assert_eq!(page.contains("\ncontainer_health_status{"), has_health, "{status}: {page}");
         assert_eq!(page.contains("\ncontainer_exit_code{"), has_exit_code, "{status}: {page}");
     }

@@ -118,7 +118,7 @@ fn row(mount: &Mount, answer: &Answer) -> Row {
 }
 
 /// The mounts to show, by device and mount point, each once: the last mount over a point is the visible one. It has the
-/// numbers of those below it.
+/// numbers of those below it too, since node_exporter shows both; who joins with them takes `max by (device, mountpoint)`.
 fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
     for mut mount in mountinfo.lines().filter_map(parse_mount) {
@@ -136,10 +136,10 @@ fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
             let wanted = key(&mount);
             match mounts.binary_search_by_key(&wanted, key) {
                 Ok(at) => {
-                    let covered = std::mem::replace(&mut mounts[at], mount);
+                    let mut covered = std::mem::replace(&mut mounts[at], mount).numbers;
                     let numbers = &mut mounts[at].numbers;
-                    let others = covered.numbers.into_iter().filter(|other| !numbers.contains(other));
-                    numbers.extend(others.collect::<Vec<_>>());
+                    covered.retain(|other| !numbers.contains(other));
+                    numbers.extend(covered);
                 }
                 Err(at) => mounts.insert(at, mount),
             }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::address::{choose, may_reach};
 use super::chain;
 use super::cookies::Cookies;
-use super::probe::{Asked, MATCHES, Verdict, on_thread};
+use super::probe::{Asked, MATCHES, MATCHES_MAX, Verdict, on_thread};
 use super::settings::{HeaderMatch, HttpProbe};
 use super::sheet::{Gauge, Sheet};
 use crate::client::{
@@ -29,6 +29,8 @@ pub const MATCHED_BYTES_MAX: u64 = 2 << 20;
 const BODY_FILE_BYTES_MAX: u64 = 1 << 20;
 /// Body files that are read at a time, each on a thread.
 static BODY_FILES: Semaphore = Semaphore::const_new(2);
+/// Matches of patterns against headers: who has 16 KiB to be judged does not wait for those that have a body.
+static HEADER_MATCHES: Semaphore = Semaphore::const_new(MATCHES_MAX);
 /// How much of a body is read before it is looked at.
 const STEP_BYTES: usize = 64 * 1024;
 
@@ -264,14 +266,13 @@ impl HttpProber {
     }
 
     async fn judge_headers(&self, asked: &Asked<'_>, headers: &HeaderMap, verdict: &mut Verdict, sheet: &mut Sheet) {
-        let (matches, not) = (&self.settings.fail_if_header_matches, &self.settings.fail_if_header_not_matches);
-        if !verdict.is_good() || (matches.is_empty() && not.is_empty()) {
+        let (forbidden, required) = (&self.settings.fail_if_header_matches, &self.settings.fail_if_header_not_matches);
+        if !verdict.is_good() || (forbidden.is_empty() && required.is_empty()) {
             return;
         }
-        let (headers, matches, not) = (headers.clone(), matches.clone(), not.clone());
-        let matching = on_thread(&MATCHES, move || match_headers(&headers, &matches, &not));
-        let bad = asked.within("matching the headers", matching).await.unwrap_or_else(Some);
-        conclude_matching(bad, verdict, sheet);
+        let (headers, forbidden, required) = (headers.clone(), forbidden.clone(), required.clone());
+        let matching = on_thread(&HEADER_MATCHES, move || match_headers(&headers, &forbidden, &required));
+        conclude_matching(asked.within("matching the headers", matching).await, verdict, sheet);
     }
 
     /// Reads the body to its end or its bound; keeps it for patterns alone.
@@ -309,16 +310,16 @@ impl HttpProber {
         if !verdict.is_good() || !self.settings.has_body_patterns() {
             return;
         }
-        let bad = match body.error {
-            Some(error) => Some(error),
+        let judged = match body.error {
+            Some(error) => Ok(Some(error)),
             None => {
-                let (matches, not) =
+                let (forbidden, required) =
                     (self.settings.fail_if_body_matches.clone(), self.settings.fail_if_body_not_matches.clone());
-                let matching = on_thread(&MATCHES, move || match_body(&body.bytes, &matches, &not));
-                asked.within("matching the body", matching).await.unwrap_or_else(Some)
+                let matching = on_thread(&MATCHES, move || match_body(&body.bytes, &forbidden, &required));
+                asked.within("matching the body", matching).await
             }
         };
-        conclude_matching(bad, verdict, sheet);
+        conclude_matching(judged, verdict, sheet);
     }
 
     fn judge_tls(&self, session: Option<&Session>, verdict: &mut Verdict, sheet: &mut Sheet) {
@@ -427,17 +428,18 @@ fn version(version: Version) -> (&'static str, f64) {
     }
 }
 
-fn conclude_matching(bad: Option<String>, verdict: &mut Verdict, sheet: &mut Sheet) {
-    sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(bad.is_some())));
-    if let Some(reason) = bad {
+/// `judged` is what is wrong, or why there was no judgement: without one the patterns are not to blame.
+fn conclude_matching(judged: Result<Option<String>, String>, verdict: &mut Verdict, sheet: &mut Sheet) {
+    sheet.set(FAILED_DUE_TO_REGEX, f64::from(u8::from(matches!(judged, Ok(Some(_))))));
+    if let Some(reason) = judged.unwrap_or_else(Some) {
         verdict.fail(reason);
     }
 }
 
 /// What is wrong with the headers.
-fn match_headers(headers: &HeaderMap, matches: &[HeaderMatch], not: &[HeaderMatch]) -> Option<String> {
-    let bad = matches.iter().find_map(|rule| header_problem(headers, rule, true));
-    bad.or_else(|| not.iter().find_map(|rule| header_problem(headers, rule, false)))
+fn match_headers(headers: &HeaderMap, forbidden: &[HeaderMatch], required: &[HeaderMatch]) -> Option<String> {
+    let bad = forbidden.iter().find_map(|rule| header_problem(headers, rule, true));
+    bad.or_else(|| required.iter().find_map(|rule| header_problem(headers, rule, false)))
 }
 
 fn header_problem(headers: &HeaderMap, rule: &HeaderMatch, fails_if_it_matches: bool) -> Option<String> {
@@ -453,18 +455,16 @@ fn header_problem(headers: &HeaderMap, rule: &HeaderMatch, fails_if_it_matches: 
 }
 
 /// What is wrong with a body.
-fn match_body(bytes: &[u8], matches: &[SearchRegex], not: &[SearchRegex]) -> Option<String> {
+fn match_body(bytes: &[u8], forbidden: &[SearchRegex], required: &[SearchRegex]) -> Option<String> {
     let text = String::from_utf8_lossy(bytes);
-    let bad = matches.iter().find(|pattern| pattern.is_match(&text));
+    let bad = forbidden.iter().find(|pattern| pattern.is_match(&text));
     let bad = bad.map(|pattern| format!("the body matches {pattern:?}"));
-    let missing = not.iter().find(|pattern| !pattern.is_match(&text));
+    let missing = required.iter().find(|pattern| !pattern.is_match(&text));
     bad.or_else(|| missing.map(|pattern| format!("the body does not match {pattern:?}")))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Poll;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -541,13 +541,8 @@ mod tests {
         }
     }
 
-    async fn is_pending(judging: &mut std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
-        std::future::poll_fn(|context| Poll::Ready(judging.as_mut().poll(context).is_pending())).await
-    }
-
-    /// With every place taken they wait: patterns never run where everybody else would wait for them.
-    #[tokio::test]
-    async fn patterns_run_on_threads() {
+    /// What is said of a header and of a body by patterns that they do not match, and whether the patterns are blamed.
+    async fn judged(header_time: Duration, body_time: Duration) -> [(String, bool); 2] {
         let regexp = SearchRegex::new("^(a*)*b$").expect("valid");
         let rule = HeaderMatch { header: "server".to_owned(), regexp: regexp.clone(), allow_missing: false };
         let settings = HttpProbe {
@@ -556,29 +551,42 @@ mod tests {
             ..HttpProbe::default()
         };
         let prober = HttpProber::new(&settings).expect("valid");
-        let deadline = Deadline::after(Duration::from_secs(60));
-        let asked = Asked { target: "", hostname: None, deadline, allowed: &[] };
-        let mut headers = HeaderMap::new();
-        headers.insert("server", HeaderValue::from_static("aaa"));
-        let (mut verdict, mut sheet) = (Verdict::default(), Sheet::default());
-        let places = MATCHES.acquire_many(2).await.expect("never closed");
-        {
-            let mut judging = std::pin::pin!(prober.judge_headers(&asked, &headers, &mut verdict, &mut sheet));
-            assert!(is_pending(&mut judging).await);
-            drop(places);
-            judging.await;
+        let headers = HeaderMap::from_iter([(header::SERVER, HeaderValue::from_static("aaa"))]);
+        let body = Body { bytes: b"aaa".to_vec(), len: 3, error: None };
+        let asked = |time| Asked { target: "", hostname: None, deadline: Deadline::after(time), allowed: &[] };
+        let [mut of_header, mut of_body] = [(); 2].map(|()| (Verdict::default(), Sheet::default()));
+        prober.judge_headers(&asked(header_time), &headers, &mut of_header.0, &mut of_header.1).await;
+        prober.judge_body(&asked(body_time), body, &mut of_body.0, &mut of_body.1).await;
+        [of_header, of_body].map(|(verdict, sheet)| {
+            let mut page = Vec::new();
+            sheet.write(&mut page);
+            let is_blamed = String::from_utf8(page).expect("text").ends_with("probe_failed_due_to_regex 1\n");
+            (verdict.into_result().expect_err("they do not match"), is_blamed)
+        })
+    }
+
+    /// Patterns run on threads that have places, never where everybody else would wait for them.
+    #[tokio::test]
+    async fn patterns_wait_for_a_place_of_their_kind() {
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(60));
+        let all = u32::try_from(MATCHES_MAX).expect("few");
+        for (places, times, expected) in [
+            (
+                &MATCHES,
+                [long, short],
+                [("the header server does not match \"^(a*)*b$\"", true), ("while matching the body", false)],
+            ),
+            (
+                &HEADER_MATCHES,
+                [short, long],
+                [("while matching the headers", false), ("the body does not match \"^(a*)*b$\"", true)],
+            ),
+        ] {
+            let _taken = places.acquire_many(all).await.expect("never closed");
+            for (found, expected) in judged(times[0], times[1]).await.iter().zip(expected) {
+                assert!(found.0.ends_with(expected.0) && found.1 == expected.1, "{found:?} instead of {expected:?}");
+            }
         }
-        assert_eq!(verdict.into_result(), Err("the header server does not match \"^(a*)*b$\"".to_owned()));
-        let mut verdict = Verdict::default();
-        let places = MATCHES.acquire_many(2).await.expect("never closed");
-        {
-            let body = Body { bytes: b"aaa".to_vec(), len: 3, error: None };
-            let mut judging = std::pin::pin!(prober.judge_body(&asked, body, &mut verdict, &mut sheet));
-            assert!(is_pending(&mut judging).await);
-            drop(places);
-            judging.await;
-        }
-        assert_eq!(verdict.into_result(), Err("the body does not match \"^(a*)*b$\"".to_owned()));
     }
 
     #[tokio::test]

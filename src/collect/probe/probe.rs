@@ -9,8 +9,9 @@ use tokio::sync::Semaphore;
 use super::settings::Network;
 use crate::client::{ClientError, Deadline};
 
-/// Matches at a time of patterns against what is long, each on a thread.
-pub(super) static MATCHES: Semaphore = Semaphore::const_new(2);
+/// Matches at a time, each on a thread, of patterns against lines of more than 4 KiB, bodies and DNS records.
+pub(super) static MATCHES: Semaphore = Semaphore::const_new(MATCHES_MAX);
+pub(super) const MATCHES_MAX: usize = 2;
 
 /// One probe.
 pub(super) struct Asked<'a> {
