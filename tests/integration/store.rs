@@ -127,11 +127,13 @@ fn wrong_input_is_named() {
     for (text, words) in [
         ("a 1 1700000000\n", "line 1: the text does not end with"),
         ("a 1 1700000000\nb x 1700000000\n# EOF\n", "text.txt: line 2: expected a number"),
-        ("a 1\n# EOF\n", "a sample without a time"),
+        ("a 1 1700000000\na 1\n# EOF\n", "text.txt: line 2: a sample without a time"),
+        ("# TYPE a gauge\na 1 32503680000\n# EOF\n", "line 2: a sample at 3000-01-01T00:00:00Z lies ahead of"),
     ] {
         std::fs::write(folder.join("text.txt"), text).unwrap();
         let (code, said) = run_to_end(folder, &["store", "import", "store", "text.txt"]);
         assert!(code == 1 && said.contains(words), "{text:?}: {said}");
+        assert!(!folder.join("store").exists(), "{text:?}");
     }
     for arguments in [["store", "verify", "nowhere"], ["store", "stats", "nowhere"], ["store", "export", "nowhere"]] {
         let (code, said) = run_to_end(folder, &arguments);
@@ -160,8 +162,11 @@ fn a_running_store_is_copied_looked_at_and_exported() {
     assert!(text.lines().filter(|line| line.starts_with("battery_volts{")).count() >= 3, "{text}");
     assert!(outpost(&folder, &["store", "stats", "data"]).contains("a server has it open"));
     outpost(&folder, &["store", "verify", "data"]);
+    // What was left of a backup that was killed is made anew.
+    std::fs::create_dir_all(folder.join(".backup.unfinished/log")).unwrap();
     outpost(&folder, &["store", "backup", "data", "backup"]);
     outpost(&folder, &["store", "verify", "backup"]);
+    assert!(!folder.join(".backup.unfinished").exists());
     let (code, said) = run_to_end(&folder, &["store", "repair", "data"]);
     assert!(code == 1 && said.contains("in use by another process"), "{said}");
 }

@@ -38,11 +38,14 @@ pub fn run(path: &Path, file: &Path) -> Result<bool, String> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let mut text = File::open(file).map_err(|error| named(&error))?;
     let name = identity(&mut text).map_err(|error| named(&error))?;
+    // Looked at as a whole before there is a store: a text with a mistake leaves nothing behind.
+    let mut text = TextChunks::new(text);
+    let (chunks, plans) = survey(&mut text, Clock::system().now()).map_err(|error| named(&error))?;
     let settings = StoreSettings { is_threaded: false, retention_time: RETENTION_TIME, ..StoreSettings::new(path) };
     let store = DiskStore::open(settings, Clock::system(), &Registry::new()).map_err(|error| described(&error))?;
     let done = store.noted(&name).map_err(|error| described(&error))?.unwrap_or(0).max(0) as usize;
-    let mut import = Import { store: &store, text: TextChunks::new(text), name, samples: 0, dropped: 0, bytes: 0 };
-    let outcome = import.run(done).map_err(|error| named(&error));
+    let mut import = Import { store: &store, text, name, samples: 0, dropped: 0, bytes: 0 };
+    let outcome = import.run(&chunks, &plans, done).map_err(|error| named(&error));
     let closed = store.close().map_err(|error| described(&error));
     outcome.and(closed)?;
     import.tell();
@@ -89,25 +92,34 @@ struct Plan {
     last_chunk: usize,
 }
 
+/// The pieces of the text, and the blocks to make of them. A sample ahead of the clock is refused: a server would take its
+/// time for the present where nothing else tells it.
+fn survey(text: &mut TextChunks, now: Timestamp) -> Result<(Vec<Chunk>, Vec<Plan>), String> {
+    let latest = now.0.saturating_add(StoreSettings::AHEAD_MAX.as_millis() as i64);
+    let mut spans: BTreeMap<i64, Span> = BTreeMap::new();
+    let chunks = text.scan(|chunk, series| {
+        let at = series.timestamp.ok_or("a sample without a time: history needs one on each line")?;
+        if at > latest {
+            let (at, now) = (format_rfc3339(Timestamp(at)), format_rfc3339(now));
+            return Err(format!("a sample at {at} lies ahead of this machine's clock, which says {now}: set the clock or correct the time"));
+        }
+        let span = spans.entry(at.div_euclid(SPAN_MS)).or_insert(Span { first_chunk: chunk, ..Span::default() });
+        span.samples += 1;
+        span.last_chunk = chunk;
+        Ok(())
+    });
+    Ok((chunks.map_err(|error| error.to_string())?, plan(&spans)))
+}
+
 impl Import<'_> {
-    fn run(&mut self, done: usize) -> Result<(), String> {
-        let mut spans: BTreeMap<i64, Span> = BTreeMap::new();
-        let chunks = self.text.scan(|chunk, series| {
-            let at = series.timestamp.ok_or("a sample without a time: history needs one on each line")?;
-            let span = spans.entry(at.div_euclid(SPAN_MS)).or_insert(Span { first_chunk: chunk, ..Span::default() });
-            span.samples += 1;
-            span.last_chunk = chunk;
-            Ok(())
-        });
-        let chunks = chunks.map_err(|error| error.to_string())?;
-        let plans = plan(&spans);
-        announce(&plans, done);
+    fn run(&mut self, chunks: &[Chunk], plans: &[Plan], done: usize) -> Result<(), String> {
+        announce(plans, done);
         let mut progress = Progress::new("importing");
         let mut next = done.min(plans.len());
         while next < plans.len() {
             progress.show(next as u64, plans.len() as u64);
             let count = together(&plans[next..]);
-            self.make(&plans[next..next + count], next, &chunks)?;
+            self.make(&plans[next..next + count], next, chunks)?;
             next += count;
         }
         progress.clear();
@@ -304,9 +316,10 @@ mod tests {
 
     /// Imports three days, with `done` blocks done before; gives what is told and what the store notes then.
     fn imported(store: &DiskStore, text: &File, done: usize) -> (u64, usize) {
-        let text = TextChunks::new(text.try_clone().expect("a file"));
+        let mut text = TextChunks::new(text.try_clone().expect("a file"));
+        let (chunks, plans) = survey(&mut text, Clock::system().now()).expect("a good text");
         let mut import = Import { store, text, name: "import:test".to_owned(), samples: 0, dropped: 0, bytes: 0 };
-        import.run(done).expect("a good text");
+        import.run(&chunks, &plans, done).expect("a good text");
         (import.samples, store.noted("import:test").expect("readable").unwrap_or(0) as usize)
     }
 

@@ -134,15 +134,16 @@ impl TextChunks {
             page.extend_from_slice(END);
         }
         let mut parser = OpenMetricsParser::new(&page);
-        let mut seen = 0;
+        // A part of the page tells by its address where it stands.
+        let line_of = |part: *const u8| {
+            let before = &page[..(part as usize).saturating_sub(page.as_ptr() as usize).min(page.len())];
+            (chunk.lines_before + lines(before) + 1).saturating_sub(lines_added)
+        };
         loop {
             match parser.next_entry() {
                 Ok(Some(Entry::Series(series))) => {
-                    seen += 1;
-                    visit(&series).map_err(|reason| TextError::Line {
-                        line: chunk.lines_before,
-                        reason: format!("at its sample {seen}: {reason}"),
-                    })?;
+                    let line = || line_of(series.raw.as_ptr());
+                    visit(&series).map_err(|reason| TextError::Line { line: line(), reason })?;
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),

@@ -61,6 +61,28 @@ pub fn copy_store(from: &Path, to: &Path) -> Result<Verified, StoreError> {
         let source = io::Error::from(io::ErrorKind::AlreadyExists);
         return Err(StoreError::Io { action: "create", path: to.to_owned(), source });
     }
+    // Made under another name, so that whatever has the right one is whole.
+    let mut name = std::ffi::OsString::from(".");
+    name.push(to.file_name().unwrap_or_default());
+    name.push(".unfinished");
+    let unfinished = to.with_file_name(name);
+    let copied = copy_store_as(from, &unfinished).and_then(|verified| {
+        std::fs::rename(&unfinished, to).map_err(io("rename", &unfinished))?;
+        sync_folder(to)?;
+        // Damage is told with the name that the copy has now.
+        if verified.damage.is_empty() { Ok(verified) } else { verify(to, |_, _| ()) }
+    });
+    if copied.is_err() {
+        let _ = std::fs::remove_dir_all(&unfinished);
+    }
+    copied
+}
+
+fn copy_store_as(from: &Path, to: &Path) -> Result<Verified, StoreError> {
+    if to.exists() {
+        // What a copy that was killed has left.
+        std::fs::remove_dir_all(to).map_err(io("remove", to))?;
+    }
     make_folder(&to.join("log"))?;
     let (database, copy) = (from.join("blocks.db"), to.join("blocks.db"));
     let mut verified = Verified::default();
