@@ -161,7 +161,7 @@ fn doctor_says_what_is_wrong_with_a_box_and_how_to_mend_it() {
             "mend  outpost check config config/bad/job_twice.yml",
             "cgroup_enable=memory cgroup_memory=1/' /boot/firmware/cmdline.txt",
             "ok       port: 127.0.0.1:0 is free",
-            "ok       access: open to the local network, closed to all others",
+            "ok       access: open to this machine alone",
         ],
     });
     let json = &["-o", "json"];

@@ -109,6 +109,8 @@ fn cases(services: &Services) -> Vec<Case> {
         ("missing_header", "http_header", "/good", false),
         ("wrong_version", "http_version_2", "/good", false),
         ("gzip", "http_gzip", "/gzip", true),
+        ("gzip_that_is_none", "http_gzip", "/no_gzip", false),
+        ("gzip_cut_short", "http_gzip", "/half_gzip", false),
         ("gzip_as_it_is", "http_2xx", "/gzip", true),
         ("deflate", "http_deflate", "/deflate", true),
         ("body_too_large", "http_small", "/good", false),

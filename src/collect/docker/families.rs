@@ -4,9 +4,11 @@
 //! and exit code have names of the same style: of these cAdvisor has health alone, lately, as `container_health_state`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use super::api::{BlkioEntry, HostConfig, Inspected, Network, Stats, unix_seconds};
+use super::api::{BlkioEntry, HostConfig, Inspected, Listed, Network, Stats, unix_seconds};
 use super::engine::Container;
+use super::{LABELS_BYTES_MAX, LABELS_MAX};
 use crate::collect::page::{Family, Page};
 use crate::model::MetricType::{self, Counter, Gauge};
 
@@ -17,6 +19,8 @@ const NANOSECONDS_PER_SECOND: f64 = 1e9;
 struct Subject<'a> {
     labels: Vec<(String, String)>,
     container: &'a Container,
+    /// How many of its own labels are not among them.
+    labels_left_out: usize,
 }
 
 type Value<T> = fn(&T) -> Option<f64>;
@@ -83,8 +87,8 @@ const NETWORK: [NetworkFamily; 8] = [
     }),
 ];
 
-/// Appends the page of all containers. `now` is Unix time.
-pub fn write(bytes: &mut Vec<u8>, containers: &[Container], left_out: usize, now: f64) {
+/// Appends the page of all containers, and gives those that labels were left out of, with their number. `now` is Unix time.
+pub fn write<'c>(bytes: &mut Vec<u8>, containers: &'c [Container], left_out: usize, now: f64) -> Vec<(&'c str, usize)> {
     let mut page = Page::new(bytes);
     let subjects: Vec<Subject<'_>> = containers.iter().map(subject).collect();
     write_life(&mut page, &subjects, now);
@@ -97,23 +101,47 @@ pub fn write(bytes: &mut Vec<u8>, containers: &[Container], left_out: usize, now
         });
     }
     page.gauge("outpost_docker_containers_left_out", "Containers beyond the bound, not shown.", left_out as f64);
+    let shortened = subjects.iter().filter(|subject| subject.labels_left_out > 0);
+    let shortened: Vec<(&str, usize)> =
+        shortened.map(|subject| (name_of(&subject.container.listed), subject.labels_left_out)).collect();
+    let labels: usize = shortened.iter().map(|(_, count)| count).sum();
+    page.gauge("outpost_docker_labels_left_out", "Labels of containers beyond the bounds, not shown.", labels as f64);
+    shortened
+}
+
+fn name_of(listed: &Listed) -> &str {
+    listed.names.as_deref().unwrap_or(&[]).first().map_or("", |name| name.trim_start_matches('/'))
 }
 
 fn subject(container: &Container) -> Subject<'_> {
     let listed = &container.listed;
-    let name = listed.names.as_deref().unwrap_or(&[]).first().map_or("", |name| name.trim_start_matches('/'));
     let mut labels = vec![
         ("id".to_owned(), format!("/docker/{}", listed.id)),
         ("image".to_owned(), listed.image.clone().unwrap_or_default()),
-        ("name".to_owned(), name.to_owned()),
+        ("name".to_owned(), name_of(listed).to_owned()),
     ];
-    // Two labels of a container may become the same name: the first one, by its own name, wins.
-    let mut own: BTreeMap<String, String> = BTreeMap::new();
-    for (key, value) in listed.labels.iter().flatten() {
-        own.entry(format!("container_label_{}", label_name(key))).or_insert_with(|| value.clone());
-    }
+    let own = own_labels(listed);
+    let labels_left_out = listed.labels.as_ref().map_or(0, BTreeMap::len) - own.len();
     labels.extend(own);
-    Subject { labels, container }
+    Subject { labels, container, labels_left_out }
+}
+
+/// A container's own labels, as far as their bounds go: a series with more of them would cost the whole page. Two may
+/// become the same name: the first one, by its own name, wins.
+fn own_labels(listed: &Listed) -> BTreeMap<String, String> {
+    let mut own = BTreeMap::new();
+    let mut room = LABELS_BYTES_MAX;
+    for (key, value) in listed.labels.iter().flatten() {
+        let bytes = key.len() + value.len();
+        if own.len() == LABELS_MAX || bytes > room {
+            continue;
+        }
+        if let Entry::Vacant(entry) = own.entry(format!("container_label_{}", label_name(key))) {
+            entry.insert(value.clone());
+            room -= bytes;
+        }
+    }
+    own
 }
 
 /// cAdvisor's rule: everything but letters, digits and underscores becomes an underscore.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::api::Inspected;
 use super::engine::Container;
-use super::{DockerCollector, families};
+use super::{DockerCollector, LABELS_MAX, families};
 use crate::clock::Clock;
 use crate::collect::{Collector, DockerCollectorSettings};
 use crate::model::Timestamp;
@@ -63,6 +63,39 @@ fn without_the_memory_cgroup_memory_is_absent_and_not_zero() {
     assert!(!page.contains("\ncontainer_memory_usage_bytes{"), "{page}");
     assert!(!page.contains("\ncontainer_memory_working_set_bytes{"), "{page}");
     assert!(page.contains("\noutpost_docker_containers_left_out 3\n"), "{page}");
+}
+
+/// Labels are as many and as long as images' makers like; a series may not be.
+#[test]
+fn labels_beyond_their_bounds_are_left_out() {
+    let numbered = |count: usize, value: &str| -> Vec<(String, String)> {
+        (0..count).map(|number| (format!("n{number:04}"), value.to_owned())).collect()
+    };
+    let named = |labels: &[(&str, usize)]| -> Vec<(String, String)> {
+        labels.iter().map(|(name, len)| ((*name).to_owned(), "v".repeat(*len))).collect()
+    };
+    for (labels, shown, left_out) in [
+        (numbered(LABELS_MAX, "v"), "n0099", 0),
+        (numbered(150, "v"), "n0099", 50),
+        (numbered(90, &"v".repeat(200)), "n0038", 51),
+        (named(&[("a", 33_000), ("b", 5)]), "b", 1),
+        // Of two that become the same name the first one stays.
+        (named(&[("a.b", 3), ("a-b", 2)]), "a_b=\"vv\"", 1),
+    ] {
+        let mut listed: Vec<super::api::Listed> = fixture("list.json");
+        listed.truncate(1);
+        listed[0].labels = Some(labels.into_iter().collect());
+        let containers = [Container { listed: listed.remove(0), inspected: None, stats: None }];
+        let mut page = Vec::new();
+        let shortened = families::write(&mut page, &containers, 0, 0.0);
+        assert_eq!(shortened.iter().map(|(_, count)| count).sum::<usize>(), left_out, "{shown}: {shortened:?}");
+        let page = String::from_utf8(page).expect("text");
+        assert!(page.contains(&format!("\noutpost_docker_labels_left_out {left_out}\n")), "{shown}: {page}");
+        let series = page.lines().find(|line| line.starts_with("container_state{")).expect("a container");
+        let last = series.split("container_label_").last().expect("a label");
+        assert!(last.starts_with(shown), "{shown}: {series}");
+        assert!(series.matches("=\"").count() <= LABELS_MAX + 4 && series.len() < 16 << 10, "{shown}: {series}");
+    }
 }
 
 #[tokio::test]

@@ -174,11 +174,11 @@ impl Flags {
         Ok(())
     }
 
-    /// As in node_exporter, one of the two says it all. For mount points and units both may be given.
+    /// As in node_exporter, one of the two says it all. For units both may be given.
     fn check_pairs(&self) -> Result<(), String> {
         for exclude in self.patterns.keys() {
             let include = exclude.replace("-exclude", "-include");
-            let may_both = exclude.starts_with("filesystem.") || exclude.starts_with("systemd.");
+            let may_both = exclude.starts_with("systemd.");
             if include != *exclude && self.patterns.contains_key(&include) && !may_both {
                 return Err(format!("--collector.{exclude} and --collector.{include} exclude each other; keep one"));
             }
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn flags_that_cannot_be_taken_say_why() {
-        let cases: [(&[&str], &str); 8] = [
+        let cases: [(&[&str], &str); 10] = [
             (&["--web.listen-address=:9100"], "paths have keys of their own"),
             (&["--collector.nosuch"], "names no collector; known are arp, bcache,"),
             (&["--collector.netdev.nosuch=x"], "known for netdev are netdev.device-exclude, netdev.device-include"),
@@ -228,6 +228,14 @@ mod tests {
             (&["--no-collector.cpu.guest=1"], "takes no value"),
             (&["--collector.netdev.device-exclude=("], "--collector.netdev.device-exclude=("),
             (&["--collector.netdev.device-exclude=a", "--collector.netdev.device-include=b"], "exclude each other"),
+            (
+                &["--collector.filesystem.mount-points-include=a", "--collector.filesystem.mount-points-exclude=b"],
+                "filesystem.mount-points-include exclude each other",
+            ),
+            (
+                &["--collector.filesystem.fs-types-exclude=a", "--collector.filesystem.fs-types-include=b"],
+                "filesystem.fs-types-include exclude each other",
+            ),
         ];
         for (flags, expected) in cases {
             let refused = parse(flags).expect_err("refused");

@@ -68,13 +68,15 @@ pub struct Host {
     stat: Mutex<Option<Arc<str>>>,
     /// Subsystems whose failure was told.
     told: Mutex<BTreeSet<&'static str>>,
+    /// Text files and their folders that the last collection left out.
+    failed_text_files: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Host {
     pub(super) fn new(settings: NodeCollectorSettings, clock: Clock) -> Self {
         let flags = Flags::new(&settings.flags);
-        let (stat, told) = (Mutex::default(), Mutex::default());
-        Self { settings, flags, clock, firmware_facts: OnceLock::new(), stat, told }
+        let (stat, told, failed_text_files) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { settings, flags, clock, firmware_facts: OnceLock::new(), stat, told, failed_text_files }
     }
 
     /// What was set beyond the paths.
@@ -87,6 +89,14 @@ impl Host {
         let is_expected = matches!(failure, NodeError::Nothing) || !self.flags.is_chosen(subsystem);
         let is_news = !is_expected && self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(subsystem);
         if is_news { Level::WARN } else { Level::DEBUG }
+    }
+
+    /// Whether text files are left out, and not the same ones as by the last collection.
+    pub fn is_news_of_text_files(&self, failed: BTreeSet<PathBuf>) -> bool {
+        let mut before = self.failed_text_files.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = !failed.is_empty() && failed != *before;
+        *before = failed;
+        is_news
     }
 
     /// Facts that stay until the next boot: `read` is called once.
@@ -227,15 +237,23 @@ pub fn names(folder: &Path) -> Vec<String> {
 
 /// A whole file, bounded; what is not UTF-8 is replaced.
 pub fn read_text(path: &Path) -> Result<String, NodeError> {
-    as_text(read_bytes(path), path)
+    read_bytes(path).map(into_text)
 }
 
 fn as_text(read: Result<Vec<u8>, Errno>, path: &Path) -> Result<String, NodeError> {
-    let bytes = read.map_err(|error| NodeError::Read { path: path.to_owned(), source: error.into() })?;
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    read.map(into_text).map_err(|error| NodeError::Read { path: path.to_owned(), source: error.into() })
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, Errno> {
+fn into_text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// A whole file, whatever it holds.
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, NodeError> {
+    read_opened(path).map_err(|error| NodeError::Read { path: path.to_owned(), source: error.into() })
+}
+
+fn read_opened(path: &Path) -> Result<Vec<u8>, Errno> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = Vec::with_capacity(2 * SMALL_BYTES);
     while bytes.len() < FILE_BYTES_MAX {

@@ -299,6 +299,8 @@ impl HttpProber {
                 }
                 Ok(_) => {}
                 Err(error) => {
+                    let is_gzip_expected = self.settings.compression == Some(Encoding::Gzip);
+                    body.is_no_gzip = is_gzip_expected && body.len == 0 && matches!(error, ClientError::Decompress(_));
                     body.error = Some(error.to_string());
                     return body;
                 }
@@ -311,6 +313,7 @@ impl HttpProber {
             return;
         }
         let judged = match body.error {
+            Some(error) if body.is_no_gzip => Err(error),
             Some(error) => Ok(Some(error)),
             None => {
                 let (forbidden, required) =
@@ -386,6 +389,8 @@ struct Body {
     bytes: Vec<u8>,
     len: u64,
     error: Option<String>,
+    /// It does not even begin as gzip: there was nothing to judge.
+    is_no_gzip: bool,
 }
 
 /// An address as a host, with the interface that a link-local one is behind.
@@ -552,7 +557,7 @@ mod tests {
         };
         let prober = HttpProber::new(&settings).expect("valid");
         let headers = HeaderMap::from_iter([(header::SERVER, HeaderValue::from_static("aaa"))]);
-        let body = Body { bytes: b"aaa".to_vec(), len: 3, error: None };
+        let body = Body { bytes: b"aaa".to_vec(), len: 3, ..Body::default() };
         let asked = |time| Asked { target: "", hostname: None, deadline: Deadline::after(time), allowed: &[] };
         let [mut of_header, mut of_body] = [(); 2].map(|()| (Verdict::default(), Sheet::default()));
         prober.judge_headers(&asked(header_time), &headers, &mut of_header.0, &mut of_header.1).await;

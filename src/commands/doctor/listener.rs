@@ -1,7 +1,7 @@
 //! The address that outpost listens on: whether it is free, what a running outpost says there, and who may come in.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
@@ -129,6 +129,9 @@ fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
             format!("let the proxy ask for a password, or {users}"),
         );
     }
+    if options.listen_addresses.iter().all(|address| is_loopback(address)) {
+        return Finding::good(SUBJECT, "open to this machine alone");
+    }
     if has_users && !has_tls {
         let why = "anybody between a client and outpost can read passwords, and requests from beyond the local network stay \
                    refused";
@@ -140,6 +143,13 @@ fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
         );
     }
     Finding::good(SUBJECT, if has_users { "users and TLS" } else { "open to the local network, closed to all others" })
+}
+
+/// Whether a listen address takes what this machine itself sends alone.
+fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -212,6 +222,16 @@ mod tests {
         assert_eq!(judge("--web.external-url=http://192.168.1.2:9090/", None), Severity::Good);
         assert_eq!(judge("--web.external-url=https://outpost.example.org/", None), Severity::Warning);
         assert_eq!(judge("", Some(&users)), Severity::Warning);
+        for (line, expected) in [
+            ("--web.listen-address=127.0.0.1:9090", true),
+            ("--web.listen-address=[::1]:9090 --web.listen-address=localhost:9090", true),
+            ("--web.listen-address=127.0.0.1:9090 --web.listen-address=192.168.1.2:9090", false),
+            ("--web.listen-address=:9090", false),
+            ("--web.listen-address=0.0.0.0:9090", false),
+        ] {
+            let what = of_access(&options(line), None).what;
+            assert_eq!(what == "open to this machine alone", expected, "{line}: {what}");
+        }
     }
 
     #[test]

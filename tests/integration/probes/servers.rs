@@ -153,6 +153,11 @@ fn serve_http(stream: &mut dyn Stream, own: &str) -> std::io::Result<()> {
         "/login" => answer("302 Found", "Set-Cookie: s=1; Path=/\r\nLocation: /private\r\n", b""),
         "/private" => allowed(has("cookie: s=1"), "403 Forbidden"),
         "/gzip" => answer("200 OK", "Content-Encoding: gzip\r\n", &gzip(b"all is well, compressed")),
+        "/no_gzip" => answer("200 OK", "Content-Encoding: gzip\r\n", b"all is well"),
+        "/half_gzip" => {
+            let whole = gzip(b"all is well, compressed");
+            answer("200 OK", "Content-Encoding: gzip\r\n", &whole[..whole.len() - 6])
+        }
         "/deflate" => answer("200 OK", "Content-Encoding: deflate\r\n", &deflate(b"all is well, compressed")),
         "/chunked" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n0\r\n\r\n".to_vec(),
         "/no_content" => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
