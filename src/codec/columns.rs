@@ -59,7 +59,9 @@ pub(super) fn encode(
         }
         if numbers.kind.is_varying() {
             let differences: Vec<i64> = numbers.integers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
-            numbers::pack_ulps(&differences, &mut numbers.ulps);
+            if numbers.kind == Kind::NearDecimal {
+                numbers::pack_ulps(&differences, &mut numbers.ulps);
+            }
             let residual = if candidates_max == 0 {
                 residual::own_course(differences)
             } else {

@@ -181,14 +181,8 @@ impl PageReader<'_> {
         };
         count(counts)?;
         let (timestamp, tracked) = self.time(timestamp);
-        match self.cache.take_expected(&mut self.scratch.pass, tracked) {
-            // As below, without the call: nearly all samples of a page are such.
-            Found::Known(id) => {
-                counts.post_relabel += 1;
-                self.push(id, timestamp, value, None);
-            }
-            found => self.take_known(found, timestamp, value, counts),
-        }
+        let found = self.cache.take_expected(&mut self.scratch.pass, tracked);
+        self.take_known(found, timestamp, value, counts);
         Ok(true)
     }
 
@@ -217,6 +211,7 @@ impl PageReader<'_> {
     }
 
     /// Takes a sample of a series that is not new.
+    #[inline]
     fn take_known(&mut self, found: Found, timestamp: Option<Timestamp>, value: f64, counts: &mut PageCounts) {
         let (id, fresh) = match found {
             Found::Known(id) => (id, None),

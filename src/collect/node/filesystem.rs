@@ -35,7 +35,7 @@ struct Mount {
     device: String,
     mount_point: String,
     fs_type: String,
-    /// Major and minor numbers, of what is covered by another mount of the same device name too: it still holds space.
+    /// Major and minor numbers: its own, then those of what it covers.
     numbers: Vec<(String, String)>,
     is_read_only: bool,
 }

@@ -135,15 +135,14 @@ impl TextChunks {
         }
         let mut parser = OpenMetricsParser::new(&page);
         // A part of the page tells by its address where it stands.
-        let line_of = |part: *const u8| {
-            let before = &page[..(part as usize).saturating_sub(page.as_ptr() as usize).min(page.len())];
-            (chunk.lines_before + lines(before) + 1).saturating_sub(lines_added)
+        let line_of = |part: &[u8]| {
+            let before = (part.as_ptr() as usize).saturating_sub(page.as_ptr() as usize);
+            (chunk.lines_before + lines(&page[..before]) + 1).saturating_sub(lines_added)
         };
         loop {
             match parser.next_entry() {
                 Ok(Some(Entry::Series(series))) => {
-                    let line = || line_of(series.raw.as_ptr());
-                    visit(&series).map_err(|reason| TextError::Line { line: line(), reason })?;
+                    visit(&series).map_err(|reason| TextError::Line { line: line_of(series.raw), reason })?;
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use foldhash::fast::FixedState;
 
 use super::Shared;
-use super::select::{Memory, Sources};
+use super::select::{CHECK_INTERVAL, Memory, Sources};
 use crate::codec::{CodecError, Integers, Presences, Segment, SegmentReader, Unpacker, absent, is_absent};
 use crate::model::{TimeRange, Timestamp};
 use crate::store::blocks::{Selection, StoredSegment};
@@ -35,8 +35,6 @@ const PLAIN_SAMPLES_MAX: usize = 64;
 const SAMPLE_BYTES_ASSUMED: usize = 3;
 /// From so many samples on, several milliseconds of work, threads are worth their start.
 const SHARED_SAMPLES_MIN: usize = 1 << 18;
-/// Series between two looks at the deadline while they are located.
-const CHECK_INTERVAL: usize = 1024;
 /// Threads that unpack for one read at most.
 const THREADS_MAX: usize = 4;
 
@@ -269,13 +267,10 @@ impl<'a> Batch<'a> {
                 if outcome.is_err() {
                     break;
                 }
-                match self.rows_of(needs) {
-                    Some(rows) => unpacked.push(rows),
-                    None => {
-                        if let Some(packed) = self.read(needs) {
-                            sender.send(packed).expect("the receiver outlives its users");
-                        }
-                    }
+                if let Some(rows) = self.rows_of(needs) {
+                    unpacked.push(rows);
+                } else if let Some(packed) = self.read(needs) {
+                    sender.send(packed).expect("the receiver outlives its users");
                 }
             }
             drop(sender);

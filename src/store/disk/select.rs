@@ -20,8 +20,8 @@ use crate::store::head::{GroupView, SeriesView, sort_from};
 use crate::store::index::matching_any;
 use crate::store::{GroupId, NewestSample, ReadOptions, Samples, Select, SeriesSet, StoreError, StoreMark, StoreStats};
 
-/// Series between two looks at the deadline while labels are collected.
-const CHECK_INTERVAL: usize = 1024;
+/// Series between two looks at the deadline while they are looked up.
+pub(super) const CHECK_INTERVAL: usize = 1024;
 
 impl Select for DiskStore {
     fn select_any<'a>(

@@ -21,17 +21,7 @@ impl DiskStore {
         let shared = &self.shared;
         let name = snapshot_name(shared.clock.now(), super::new_lineage(&shared.clock));
         let snapshots = shared.settings.path.join(SNAPSHOTS);
-        // Made under another name, so that whatever has the right one is whole.
-        let (unfinished, folder) = (snapshots.join(format!(".{name}")), snapshots.join(&name));
-        let copied = self.copy_into(&unfinished, with_head).and_then(|()| {
-            std::fs::rename(&unfinished, &folder).map_err(io("rename", &unfinished))?;
-            sync_folder(&snapshots)
-        });
-        if let Err(error) = copied {
-            // Nothing but the copy is removed; what it was made of is as it was.
-            let _ = std::fs::remove_dir_all(&unfinished);
-            return Err(error);
-        }
+        make_whole(&snapshots.join(&name), |unfinished| self.copy_into(unfinished, with_head))?;
         Ok(name)
     }
 
@@ -61,28 +51,36 @@ pub fn copy_store(from: &Path, to: &Path) -> Result<Verified, StoreError> {
         let source = io::Error::from(io::ErrorKind::AlreadyExists);
         return Err(StoreError::Io { action: "create", path: to.to_owned(), source });
     }
-    // Made under another name, so that whatever has the right one is whole.
-    let mut name = std::ffi::OsString::from(".");
-    name.push(to.file_name().unwrap_or_default());
-    name.push(".unfinished");
-    let unfinished = to.with_file_name(name);
-    let copied = copy_store_as(from, &unfinished).and_then(|verified| {
-        std::fs::rename(&unfinished, to).map_err(io("rename", &unfinished))?;
-        sync_folder(to)?;
-        // Damage is told with the name that the copy has now.
-        if verified.damage.is_empty() { Ok(verified) } else { verify(to, |_, _| ()) }
-    });
-    if copied.is_err() {
-        let _ = std::fs::remove_dir_all(&unfinished);
-    }
-    copied
+    let verified = make_whole(to, |unfinished| copy_files(from, unfinished))?;
+    // Damage is told with the name that the copy has now.
+    if verified.damage.is_empty() { Ok(verified) } else { verify(to, |_, _| ()) }
 }
 
-fn copy_store_as(from: &Path, to: &Path) -> Result<Verified, StoreError> {
-    if to.exists() {
-        // What a copy that was killed has left.
-        std::fs::remove_dir_all(to).map_err(io("remove", to))?;
+/// Makes a folder under another name, so that whatever has the right one is whole.
+fn make_whole<T>(folder: &Path, make: impl FnOnce(&Path) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(folder.file_name().unwrap_or_default());
+    // A name that nobody else gives a folder: it may be removed.
+    name.push(".unfinished");
+    let unfinished = folder.with_file_name(name);
+    if unfinished.exists() {
+        // What one that was killed has left.
+        std::fs::remove_dir_all(&unfinished).map_err(io("remove", &unfinished))?;
     }
+    let made = make(&unfinished).and_then(|made| {
+        std::fs::rename(&unfinished, folder).map_err(io("rename", &unfinished))?;
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_folder(parent.unwrap_or(Path::new(".")))?;
+        Ok(made)
+    });
+    if made.is_err() {
+        // Nothing but the copy is removed; what it was made of is as it was.
+        let _ = std::fs::remove_dir_all(&unfinished);
+    }
+    made
+}
+
+fn copy_files(from: &Path, to: &Path) -> Result<Verified, StoreError> {
     make_folder(&to.join("log"))?;
     let (database, copy) = (from.join("blocks.db"), to.join("blocks.db"));
     let mut verified = Verified::default();
