@@ -1,4 +1,4 @@
-//! File patterns: `rules/*.yml`. Source of the rules: Go's `path/filepath.Glob`.
+//! File patterns, `rules/*.yml`, and the same for other names. Source of the rules: Go's `path/filepath.Glob`.
 //!
 //! Reads folders, nothing else; what cannot be read counts as absent.
 
@@ -45,6 +45,31 @@ fn matching_entries(folder: &Path, tokens: &[Token]) -> Vec<PathBuf> {
     names.into_iter().map(|name| folder.join(name)).collect()
 }
 
+/// One part of a pattern on its own, for names that are no files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePattern {
+    text: String,
+    tokens: Vec<Token>,
+}
+
+impl NamePattern {
+    /// The pattern; `None` if it can match nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(Self { text: text.to_owned(), tokens: tokens(text)? })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it matches a whole name.
+    pub fn matches(&self, name: &str) -> bool {
+        matches(&name.chars().collect::<Vec<_>>(), &self.tokens)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Char(char),
     AnyChar,
@@ -144,11 +169,11 @@ mod tests {
             ("*", "", true),
         ];
         for (pattern, name, expected) in cases {
-            let tokens = tokens(pattern).expect(pattern);
-            assert_eq!(matches(&name.chars().collect::<Vec<_>>(), &tokens), expected, "{pattern} {name}");
+            let pattern = NamePattern::parse(pattern).expect(pattern);
+            assert_eq!(pattern.matches(name), expected, "{} {name}", pattern.as_str());
         }
         for bad in ["a[", "[]a]", "[a-]", r"a\", "[-a]"] {
-            assert!(tokens(bad).is_none(), "{bad}");
+            assert!(NamePattern::parse(bad).is_none(), "{bad}");
         }
     }
 

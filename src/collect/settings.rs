@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::node::NodeFlags;
 use crate::client::{BasicAuth, ClientSettings};
+use crate::glob::NamePattern;
 use crate::model::SearchRegex;
 
 /// One built-in collector.
@@ -48,11 +49,23 @@ pub struct DockerCollectorSettings {
     pub docker_host: String,
     /// How to talk to a TCP or HTTPS address.
     pub client: ClientSettings,
+    /// `label_include`: of the containers' own labels only those whose name one of these matches. None: all.
+    pub label_include: Option<Vec<NamePattern>>,
+    /// `label_exclude`: not those, likewise.
+    pub label_exclude: Vec<NamePattern>,
+    /// `size_interval`: time between two readings of the containers' file systems' sizes. None: they are not read.
+    pub size_interval: Option<Duration>,
 }
 
 impl Default for DockerCollectorSettings {
     fn default() -> Self {
-        Self { docker_host: "unix:///var/run/docker.sock".to_owned(), client: ClientSettings::default() }
+        Self {
+            docker_host: "unix:///var/run/docker.sock".to_owned(),
+            client: ClientSettings::default(),
+            label_include: None,
+            label_exclude: Vec::new(),
+            size_interval: None,
+        }
     }
 }
 

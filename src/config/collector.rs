@@ -8,12 +8,17 @@ use crate::collect::{
     CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NodeFlags, NutCollectorSettings,
     SmartCollectorSettings, nut_host_and_port,
 };
+use crate::glob::NamePattern;
 use crate::model::SearchRegex;
-use crate::yaml::Section;
+use crate::yaml::{Field, Section};
 
 const KNOWN: &str = "node, docker, smart, nut, outpost, probe";
 /// Every reading runs a program per disk.
 const SMARTCTL_INTERVAL_MIN: Duration = Duration::from_secs(10);
+/// Every reading walks through all files of all containers.
+const SIZE_INTERVAL_MIN: Duration = Duration::from_secs(60);
+/// Each label of each container is compared with all of them.
+const NAME_PATTERNS_MAX: usize = 100;
 
 /// Reads the keys of the collector `name`.
 pub fn read(section: &Section<'_>, name: &str, folder: &Folder) -> CollectorSettings {
@@ -59,7 +64,33 @@ fn docker(section: &Section<'_>, folder: &Folder) -> DockerCollectorSettings {
     if let Err(message) = discovery::check_engine_host(&docker_host) {
         section.problem("docker_host", message);
     }
-    DockerCollectorSettings { docker_host, client: client::read(section, folder) }
+    let size_interval = section.duration("size_interval");
+    if size_interval.is_some_and(|interval| interval < SIZE_INTERVAL_MIN) {
+        section.problem("size_interval", "must be at least 1m: the engine walks through all files of all containers");
+    }
+    DockerCollectorSettings {
+        docker_host,
+        client: client::read(section, folder),
+        label_include: section.has("label_include").then(|| name_patterns(section, "label_include")),
+        label_exclude: name_patterns(section, "label_exclude"),
+        size_interval,
+    }
+}
+
+fn name_patterns(section: &Section<'_>, key: &'static str) -> Vec<NamePattern> {
+    let items = section.items(key);
+    if items.len() > NAME_PATTERNS_MAX {
+        section.problem(key, format!("at most {NAME_PATTERNS_MAX} names"));
+    }
+    let read = |item: &Field<'_>| {
+        let text = item.text()?;
+        let pattern = NamePattern::parse(&text);
+        if pattern.is_none() {
+            item.problem(format!("{text:?} can match nothing: a `[` without its `]`, or a `\\` at the end"));
+        }
+        pattern
+    };
+    items.iter().take(NAME_PATTERNS_MAX).filter_map(read).collect()
 }
 
 fn smart(section: &Section<'_>) -> SmartCollectorSettings {

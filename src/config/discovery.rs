@@ -45,10 +45,22 @@ pub fn read(section: &Section<'_>, addresses_are_final: bool, folder: &Folder) -
 /// Whether a container engine can be asked at `host`; else what is wrong.
 pub fn check_engine_host(host: &str) -> Result<(), String> {
     let example = "write for example unix:///var/run/docker.sock or tcp://host:2375";
-    match url::split(host).map(|parts| parts.scheme.to_owned()).as_deref() {
-        Some("unix" | "tcp" | "http" | "https") => Ok(()),
-        Some(scheme) => Err(format!("{scheme} is not supported here; {example}")),
-        None => Err(format!("{host:?} is not an address of an engine; {example}")),
+    let socket = |path: &str| format!("unix:///{}", path.trim_start_matches('/'));
+    let Some(parts) = url::split(host) else {
+        return Err(format!("{host:?} is not an address of an engine; {example}"));
+    };
+    match (parts.scheme, host.split_once("://")) {
+        ("unix", Some((_, path))) if path.len() > 1 && path.starts_with('/') => Ok(()),
+        // `unix:/run/x.sock` and `unix://run/x.sock`: the first word would be a host, or the path one from anywhere.
+        ("unix", _) if parts.host.is_empty() && host.trim_end_matches('/').len() <= "unix:".len() => {
+            Err(format!("the socket's path is missing; {example}"))
+        }
+        ("unix", _) => {
+            Err(format!("three slashes go before a socket's path; write {}", socket(&host["unix:".len()..])))
+        }
+        ("tcp" | "http" | "https", _) if parts.host.is_empty() => Err(format!("the host is missing; {example}")),
+        ("tcp" | "http" | "https", _) => Ok(()),
+        (scheme, _) => Err(format!("{scheme} is not supported here; {example}")),
     }
 }
 

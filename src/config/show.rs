@@ -14,6 +14,7 @@ use crate::client::{Authorization, BasicAuth, ClientSettings, HeaderValues, OAut
 use crate::client::{TlsSettings, TlsVersion};
 use crate::collect::CollectorSettings;
 use crate::discovery::{DiscoverySettings, DnsRecordType, DockerFilter, SwarmRole, TargetGroup};
+use crate::glob::NamePattern;
 use crate::model::{AnchoredRegex, Labels, RelabelRule, SearchRegex, format_duration};
 use crate::notify::{AlertmanagerSettings, NotifySettings};
 use crate::scrape::{JobLimits, JobSettings, JobSource, NameEscaping, ScrapeProtocol};
@@ -224,6 +225,14 @@ fn put_collector(pairs: &mut Pairs, collector: &CollectorSettings) {
         CollectorSettings::Docker(docker) => {
             pairs.put("collector", "docker");
             pairs.put("docker_host", without_password(&docker.docker_host));
+            if let Some(names) = &docker.label_include {
+                // An empty list shows no label; without the key all are shown.
+                pairs.0.push(("label_include".to_owned(), list(names.iter().map(NamePattern::as_str))));
+            }
+            pairs.put("label_exclude", list(docker.label_exclude.iter().map(NamePattern::as_str)));
+            if let Some(interval) = docker.size_interval {
+                pairs.put("size_interval", interval);
+            }
             pairs.append(client_keys(&docker.client));
         }
         CollectorSettings::Smart(smart) => {

@@ -20,6 +20,8 @@ fn containers_of_a_real_engine_are_seen_with_state_and_usage() {
         "--net=none",
         "-l",
         "team=site",
+        "-l",
+        "secret=word",
         "box",
         "/busybox",
         "sh",
@@ -34,6 +36,9 @@ fn containers_of_a_real_engine_are_seen_with_state_and_usage() {
         r#"container_memory_working_set_bytes{name="busy"} > 0"#,
         r#"container_start_time_seconds{name="busy"} > 0"#,
         r#"container_last_seen{name="busy",image="box",container_label_team="site"} > 0"#,
+        r#"absent(container_last_seen{container_label_secret!=""})"#,
+        r#"time() - container_image_created_seconds{name="busy"} < 3600"#,
+        r#"container_fs_rootfs_bytes{name="busy"} > container_fs_usage_bytes"#,
     ];
     for expr in busy {
         eventually(PATIENCE, expr, || query_value(&outpost.address, expr));
@@ -182,7 +187,8 @@ impl Engine {
     /// An outpost that watches it, every second.
     fn outpost(&self) -> Outpost {
         let outpost = Outpost::start(&format!(
-            "scrape_configs: [{{job_name: docker, collector: docker, scrape_interval: 1s, docker_host: '{}'}}]\n",
+            "scrape_configs: [{{job_name: docker, collector: docker, scrape_interval: 1s, docker_host: '{}',\n\
+             label_exclude: [secr*], size_interval: 1m}}]\n",
             self.host
         ));
         eventually(PATIENCE, "the engine is up", || query_value(&outpost.address, r#"up{job="docker"} == 1"#));

@@ -14,9 +14,27 @@ pub struct Listed {
     pub id: String,
     pub names: Option<Vec<String>>,
     pub image: Option<String>,
+    #[serde(rename = "ImageID")]
+    pub image_id: Option<String>,
     pub created: Option<f64>,
     pub labels: Option<BTreeMap<String, String>>,
     pub state: Option<String>,
+}
+
+/// An entry of `GET /containers/json?all=1&size=1`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Sized {
+    pub id: String,
+    pub size_rw: Option<f64>,
+    pub size_root_fs: Option<f64>,
+}
+
+/// `GET /images/ID/json`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Image {
+    pub created: Option<String>,
 }
 
 /// `GET /containers/ID/json`

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::api::{Inspected, Listed, Stats};
+use super::api::{Inspected, Listed, Sized, Stats};
 use super::{CONTAINERS_MAX, CollectError, DockerCollectorSettings};
 use crate::client::{Client, Request, Url};
 
@@ -26,6 +26,10 @@ pub struct Container {
     pub inspected: Option<Inspected>,
     /// Only of a running container.
     pub stats: Option<Stats>,
+    /// When its image was made, in Unix time.
+    pub image_created: Option<f64>,
+    /// Only where sizes are read.
+    pub sized: Option<Sized>,
 }
 
 /// One engine.
@@ -82,16 +86,18 @@ impl Engine {
             }
             _ => None,
         };
-        Container { listed, inspected, stats }
+        Container { listed, inspected, stats, image_created: None, sized: None }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CollectError> {
-        self.fetch(path).await.map_err(|reason| CollectError::Engine { host: self.host.to_string(), reason })
+        let failed = |reason| CollectError::Engine { host: self.host.to_string(), reason };
+        self.fetch(path, REQUEST_TIMEOUT).await.map_err(failed)
     }
 
-    async fn fetch<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+    /// One answer; what is wrong names the path.
+    pub async fn fetch<T: DeserializeOwned>(&self, path: &str, timeout: Duration) -> Result<T, String> {
         let url = self.base.join(path).map_err(|error| error.to_string())?;
-        let request = Request { timeout: REQUEST_TIMEOUT, ..Request::get(url) };
+        let request = Request { timeout, ..Request::get(url) };
         let mut response = self.client.send(request).await.map_err(|error| error.to_string())?;
         let body = response.read_body(ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
         if !response.status.is_success() {

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::api::{BlkioEntry, HostConfig, Inspected, Listed, Network, Stats, unix_seconds};
+use super::api::{BlkioEntry, HostConfig, Inspected, Listed, MemoryStats, Network, Sized, Stats, unix_seconds};
 use super::engine::Container;
-use super::{LABELS_BYTES_MAX, LABELS_MAX};
+use super::{LABELS_BYTES_MAX, LABELS_MAX, LabelChoice};
 use crate::collect::page::{Family, Page};
 use crate::model::MetricType::{self, Counter, Gauge};
 
@@ -46,12 +46,8 @@ const CPU: [(&str, &str, Value<Stats>); 5] = [
 const MEMORY: [(&str, MetricType, &str, Value<Stats>); 8] = [
     ("container_memory_usage_bytes", Gauge, "Memory in use, caches included.", memory_usage),
     ("container_memory_working_set_bytes", Gauge, "Memory in use that cannot be reclaimed easily.", working_set),
-    ("container_memory_max_usage_bytes", Gauge, "Most memory ever in use.", |stats| {
-        stats.memory_stats.as_ref()?.max_usage
-    }),
-    ("container_memory_failcnt", Counter, "Times that the limit was hit.", |stats| {
-        stats.memory_stats.as_ref()?.failcnt
-    }),
+    ("container_memory_max_usage_bytes", Gauge, "Most memory ever in use.", |stats| counted_memory(stats)?.max_usage),
+    ("container_memory_failcnt", Counter, "Times that the limit was hit.", |stats| counted_memory(stats)?.failcnt),
     ("container_memory_rss", Gauge, "Anonymous memory.", |stats| memory_field(stats, &["total_rss", "rss", "anon"])),
     ("container_memory_cache", Gauge, "Page cache.", |stats| memory_field(stats, &["total_cache", "cache", "file"])),
     ("container_memory_mapped_file", Gauge, "Mapped files.", |stats| {
@@ -87,14 +83,29 @@ const NETWORK: [NetworkFamily; 8] = [
     }),
 ];
 
-/// Appends the page of all containers, and gives those that labels were left out of, with their number. `now` is Unix time.
-pub fn write<'c>(bytes: &mut Vec<u8>, containers: &'c [Container], left_out: usize, now: f64) -> Vec<(&'c str, usize)> {
+/// What is to be told beside the page.
+pub struct Told<'c> {
+    /// Containers that labels were left out of for the bounds, with their number.
+    pub shortened: Vec<(&'c str, usize)>,
+    /// Whether the engine tells the memory of any container that runs; `None` where none does.
+    pub counts_memory: Option<bool>,
+}
+
+/// Appends the page of all containers with those of their labels that are wanted. `now` is Unix time.
+pub fn write<'c>(
+    bytes: &mut Vec<u8>,
+    containers: &'c [Container],
+    labels: &LabelChoice,
+    left_out: usize,
+    now: f64,
+) -> Told<'c> {
     let mut page = Page::new(bytes);
-    let subjects: Vec<Subject<'_>> = containers.iter().map(subject).collect();
+    let subjects: Vec<Subject<'_>> = containers.iter().map(|container| subject(container, labels)).collect();
     write_life(&mut page, &subjects, now);
     write_usage(&mut page, &subjects);
     write_block_io(&mut page, &subjects);
     write_network(&mut page, &subjects);
+    write_sizes(&mut page, &subjects);
     for (name, help, value) in LIMITS {
         per_container(&mut page, &subjects, (name, Gauge, help), |container| {
             value(inspected(container)?.host_config.as_ref()?)
@@ -106,42 +117,50 @@ pub fn write<'c>(bytes: &mut Vec<u8>, containers: &'c [Container], left_out: usi
         shortened.map(|subject| (name_of(&subject.container.listed), subject.labels_left_out)).collect();
     let labels: usize = shortened.iter().map(|(_, count)| count).sum();
     page.gauge("outpost_docker_labels_left_out", "Labels of containers beyond the bounds, not shown.", labels as f64);
-    shortened
+    let running: Vec<&Stats> = containers.iter().filter_map(|container| container.stats.as_ref()).collect();
+    let counts_memory = (!running.is_empty()).then(|| running.into_iter().any(|stats| memory_usage(stats).is_some()));
+    if let Some(counts) = counts_memory {
+        let help =
+            "Whether the engine tells the memory of containers; it does not where the kernel's memory cgroup is off.";
+        page.gauge("outpost_docker_memory_counted", help, f64::from(u8::from(counts)));
+    }
+    Told { shortened, counts_memory }
 }
 
 fn name_of(listed: &Listed) -> &str {
     listed.names.as_deref().unwrap_or(&[]).first().map_or("", |name| name.trim_start_matches('/'))
 }
 
-fn subject(container: &Container) -> Subject<'_> {
+fn subject<'c>(container: &'c Container, choice: &LabelChoice) -> Subject<'c> {
     let listed = &container.listed;
     let mut labels = vec![
         ("id".to_owned(), format!("/docker/{}", listed.id)),
         ("image".to_owned(), listed.image.clone().unwrap_or_default()),
         ("name".to_owned(), name_of(listed).to_owned()),
     ];
-    let own = own_labels(listed);
-    let labels_left_out = listed.labels.as_ref().map_or(0, BTreeMap::len) - own.len();
+    let (own, labels_left_out) = own_labels(listed, choice);
     labels.extend(own);
     Subject { labels, container, labels_left_out }
 }
 
-/// A container's own labels, as far as their bounds go: a series with more of them would cost the whole page. Two may
-/// become the same name: the first one, by its own name, wins.
-fn own_labels(listed: &Listed) -> BTreeMap<String, String> {
+/// A container's own labels that are wanted, as far as their bounds go, and how many were left out: a series with more of them
+/// would cost the whole page. Two may become the same name: the first one, by its own name, wins.
+fn own_labels(listed: &Listed, choice: &LabelChoice) -> (BTreeMap<String, String>, usize) {
     let mut own = BTreeMap::new();
     let mut room = LABELS_BYTES_MAX;
-    for (key, value) in listed.labels.iter().flatten() {
+    let mut left_out = 0;
+    for (key, value) in listed.labels.iter().flatten().filter(|(key, _)| choice.is_wanted(key)) {
         let bytes = key.len() + value.len();
-        if own.len() == LABELS_MAX || bytes > room {
-            continue;
-        }
-        if let Entry::Vacant(entry) = own.entry(format!("container_label_{}", label_name(key))) {
-            entry.insert(value.clone());
-            room -= bytes;
+        let has_room = own.len() < LABELS_MAX && bytes <= room;
+        match own.entry(format!("container_label_{}", label_name(key))) {
+            Entry::Vacant(entry) if has_room => {
+                entry.insert(value.clone());
+                room -= bytes;
+            }
+            _ => left_out += 1,
         }
     }
-    own
+    (own, left_out)
 }
 
 /// cAdvisor's rule: everything but letters, digits and underscores becomes an underscore.
@@ -165,6 +184,12 @@ fn write_life(page: &mut Page<'_>, subjects: &[Subject<'_>], now: f64) {
     per_container(page, subjects, ("container_created_seconds", Gauge, "When the container was made."), |container| {
         container.listed.created
     });
+    per_container(
+        page,
+        subjects,
+        ("container_image_created_seconds", Gauge, "When the container's image was made."),
+        |container| container.image_created,
+    );
     let restarts = ("container_restarts_total", Counter, "Restarts by the engine's restart policy.");
     per_container(page, subjects, restarts, |container| inspected(container)?.restart_count);
     per_container(
@@ -263,6 +288,20 @@ fn write_network(page: &mut Page<'_>, subjects: &[Subject<'_>]) {
     }
 }
 
+/// Only where they are read.
+fn write_sizes(page: &mut Page<'_>, subjects: &[Subject<'_>]) {
+    let written = ("container_fs_usage_bytes", Gauge, "Bytes of files that the container has written or changed.");
+    per_container(page, subjects, written, |container| size(container, |sized| sized.size_rw));
+    let all = ("container_fs_rootfs_bytes", Gauge, "Bytes of all files of the container, those of its image included.");
+    per_container(page, subjects, all, |container| size(container, |sized| sized.size_root_fs));
+}
+
+/// The engine leaves out a size of 0, and writes -1 where it has failed.
+fn size(container: &Container, value: fn(&Sized) -> Option<f64>) -> Option<f64> {
+    let sized = container.sized.as_ref().filter(|sized| sized.size_rw.or(sized.size_root_fs).is_some())?;
+    Some(value(sized).unwrap_or(0.0)).filter(|size| *size >= 0.0)
+}
+
 /// A family with at most one sample per container.
 fn per_container(
     page: &mut Page<'_>,
@@ -288,9 +327,13 @@ fn inspected(container: &Container) -> Option<&Inspected> {
     container.inspected.as_ref()
 }
 
-/// Absent, not zero, where the kernel's memory cgroup is off.
+/// Absent, not zero, where the kernel's memory cgroup is off: nothing runs in no memory at all.
 fn memory_usage(stats: &Stats) -> Option<f64> {
-    stats.memory_stats.as_ref()?.usage
+    counted_memory(stats)?.usage
+}
+
+fn counted_memory(stats: &Stats) -> Option<&MemoryStats> {
+    stats.memory_stats.as_ref().filter(|memory| memory.usage.is_some_and(|usage| usage > 0.0))
 }
 
 /// Usage without inactive file pages, as cAdvisor and the kubelet compute it.
@@ -301,7 +344,7 @@ fn working_set(stats: &Stats) -> Option<f64> {
 
 /// The first of the keys that the kernel has: cgroup v1 sums over children under `total_…`, v2 always does.
 fn memory_field(stats: &Stats, keys: &[&str]) -> Option<f64> {
-    let fields = stats.memory_stats.as_ref()?.stats.as_ref()?;
+    let fields = counted_memory(stats)?.stats.as_ref()?;
     keys.iter().find_map(|key| fields.get(*key).copied())
 }
 

@@ -1,12 +1,18 @@
 //! Recorded answers against a golden page, and engines that do not answer.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 
 use super::api::Inspected;
 use super::engine::Container;
-use super::{DockerCollector, LABELS_MAX, families};
+use super::{DockerCollector, LABELS_MAX, LabelChoice, families};
 use crate::clock::Clock;
 use crate::collect::{Collector, DockerCollectorSettings};
+use crate::glob::NamePattern;
 use crate::model::Timestamp;
 
 fn fixture<T: serde::de::DeserializeOwned>(name: &str) -> T {
@@ -31,11 +37,17 @@ fn recorded_answers_give_their_golden_page() {
             let mut inspected: Inspected = fixture("inspect.json");
             let state = inspected.state.as_mut().expect("recorded");
             state.status.clone_from(&listed.state);
-            Container { listed, inspected: Some(inspected), stats }
+            Container {
+                listed,
+                inspected: Some(inspected),
+                stats,
+                image_created: super::api::unix_seconds("2026-11-01T08:00:00.5Z"),
+                sized: Some(super::api::Sized { size_rw: Some(1536.0), size_root_fs: Some(2e6), ..Default::default() }),
+            }
         })
         .collect();
     let mut page = Vec::new();
-    families::write(&mut page, &containers, 0, 1_700_000_000.5);
+    families::write(&mut page, &containers, &LabelChoice::default(), 0, 1_700_000_000.5);
     let page = String::from_utf8(page).expect("text");
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/docker/page.txt");
     if std::env::var_os("OUTPOST_REWRITE").is_some() {
@@ -48,21 +60,70 @@ fn recorded_answers_give_their_golden_page() {
     assert_eq!(page.lines().count(), expected.lines().count());
 }
 
+fn bare(listed: super::api::Listed) -> Container {
+    Container { listed, inspected: None, stats: None, image_created: None, sized: None }
+}
+
+fn first_listed() -> super::api::Listed {
+    let listed: Vec<super::api::Listed> = fixture("list.json");
+    listed.into_iter().next().expect("a container")
+}
+
+/// Engines leave out the usage or write 0, beside keys of the kernel's that are all 0.
 #[test]
 fn without_the_memory_cgroup_memory_is_absent_and_not_zero() {
-    let listed: Vec<super::api::Listed> = fixture("list.json");
-    let stats = serde_json::from_str(r#"{"memory_stats": {}, "cpu_stats": {"cpu_usage": {"total_usage": 5}}}"#);
-    let container = Container {
-        listed: listed.into_iter().next().expect("a container"),
-        inspected: None,
-        stats: Some(stats.expect("valid")),
+    for (memory, counts) in [
+        ("{}", Some(false)),
+        (r#"{"usage": 0, "max_usage": 0, "stats": {"anon": 0, "file": 0}}"#, Some(false)),
+        (r#"{"stats": {"anon": 0, "file": 0}, "limit": 4096}"#, Some(false)),
+        (r#"{"usage": 4096, "stats": {"anon": 4096}}"#, Some(true)),
+        ("", None),
+    ] {
+        let stats = format!(r#"{{"memory_stats": {memory}, "cpu_stats": {{"cpu_usage": {{"total_usage": 5}}}}}}"#);
+        let stats = (!memory.is_empty()).then(|| serde_json::from_str(&stats).expect("valid"));
+        let container = [Container { stats, ..bare(first_listed()) }];
+        let mut page = Vec::new();
+        let told = families::write(&mut page, &container, &LabelChoice::default(), 3, 0.0);
+        assert_eq!(told.counts_memory, counts, "{memory}");
+        let page = String::from_utf8(page).expect("text");
+        assert_eq!(page.contains("\ncontainer_memory_"), counts == Some(true), "{memory}: {page}");
+        let gauge = counts.map(|counts| format!("\noutpost_docker_memory_counted {}\n", u8::from(counts)));
+        assert!(gauge.is_none_or(|line| page.contains(&line)), "{memory}: {page}");
+        assert!(page.contains("\noutpost_docker_containers_left_out 3\n"), "{page}");
+    }
+}
+
+#[test]
+fn labels_are_chosen_by_their_names() {
+    let patterns = |texts: &[&str]| -> Vec<NamePattern> {
+        texts.iter().map(|text| NamePattern::parse(text).expect("valid")).collect()
     };
-    let mut page = Vec::new();
-    families::write(&mut page, &[container], 3, 0.0);
-    let page = String::from_utf8(page).expect("text");
-    assert!(!page.contains("\ncontainer_memory_usage_bytes{"), "{page}");
-    assert!(!page.contains("\ncontainer_memory_working_set_bytes{"), "{page}");
-    assert!(page.contains("\noutpost_docker_containers_left_out 3\n"), "{page}");
+    let labels = ["com.docker.compose.project", "com.docker.compose.service", "maintainer", "team"];
+    for (include, exclude, expected) in [
+        (None, &[][..], &labels[..]),
+        (Some(&["com.docker.compose.*"][..]), &[], &labels[..2]),
+        (Some(&["com.docker.compose.*", "team"]), &["*.service"], &["com.docker.compose.project", "team"]),
+        (None, &["com.*", "maintainer"], &["team"]),
+        (None, &["*"], &[]),
+        (Some(&[]), &[], &[]),
+        // The whole name, as the engine writes it.
+        (Some(&["compose", "com_docker_compose_project"]), &[], &[]),
+    ] {
+        let choice = LabelChoice { include: include.map(patterns), exclude: patterns(exclude) };
+        let mut listed = first_listed();
+        listed.labels = Some(labels.map(|name| (name.to_owned(), "x".to_owned())).into());
+        let container = [bare(listed)];
+        let mut page = Vec::new();
+        let told = families::write(&mut page, &container, &choice, 0, 0.0);
+        // What nobody wants was not left out for its length.
+        assert!(told.shortened.is_empty(), "{include:?} {exclude:?}");
+        let page = String::from_utf8(page).expect("text");
+        let series = page.lines().find(|line| line.starts_with("container_state{")).expect("a container");
+        for label in labels {
+            let written = format!("container_label_{}=\"x\"", label.replace('.', "_"));
+            assert_eq!(series.contains(&written), expected.contains(&label), "{include:?} {exclude:?}: {series}");
+        }
+    }
 }
 
 /// Labels are as many and as long as images' makers like; a series may not be.
@@ -82,12 +143,11 @@ fn labels_beyond_their_bounds_are_left_out() {
         // Of two that become the same name the first one stays.
         (named(&[("a.b", 3), ("a-b", 2)]), "a_b=\"vv\"", 1),
     ] {
-        let mut listed: Vec<super::api::Listed> = fixture("list.json");
-        listed.truncate(1);
-        listed[0].labels = Some(labels.into_iter().collect());
-        let containers = [Container { listed: listed.remove(0), inspected: None, stats: None }];
+        let mut listed = first_listed();
+        listed.labels = Some(labels.into_iter().collect());
+        let containers = [bare(listed)];
         let mut page = Vec::new();
-        let shortened = families::write(&mut page, &containers, 0, 0.0);
+        let shortened = families::write(&mut page, &containers, &LabelChoice::default(), 0, 0.0).shortened;
         assert_eq!(shortened.iter().map(|(_, count)| count).sum::<usize>(), left_out, "{shown}: {shortened:?}");
         let page = String::from_utf8(page).expect("text");
         assert!(page.contains(&format!("\noutpost_docker_labels_left_out {left_out}\n")), "{shown}: {page}");
@@ -110,8 +170,7 @@ async fn an_engine_that_is_not_there_is_named() {
 /// What the engine says of a container's health and end holds in some states alone, whatever the list said before.
 #[test]
 fn health_and_exit_code_belong_to_a_state() {
-    let listed: Vec<super::api::Listed> = fixture("list.json");
-    let mut listed = listed.into_iter().next().expect("a container");
+    let mut listed = first_listed();
     listed.state = Some("as-listed".to_owned());
     for (status, has_health, has_exit_code) in [
         ("created", false, false),
@@ -124,13 +183,110 @@ fn health_and_exit_code_belong_to_a_state() {
     ] {
         let mut inspected: Inspected = fixture("inspect.json");
         inspected.state.as_mut().expect("recorded").status = Some(status.to_owned());
-        let container = Container { listed: listed.clone(), inspected: Some(inspected), stats: None };
+        let container = [Container { inspected: Some(inspected), ..bare(listed.clone()) }];
         let mut page = Vec::new();
-        families::write(&mut page, &[container], 0, 0.0);
+        families::write(&mut page, &container, &LabelChoice::default(), 0, 0.0);
         let page = String::from_utf8(page).expect("text");
         assert!(page.contains(&format!("state=\"{status}\"}} 1\n")), "{status}: {page}");
         assert!(!page.contains("as-listed"), "{status}: {page}");
         assert_eq!(page.contains("\ncontainer_health_status{"), has_health, "{status}: {page}");
         assert_eq!(page.contains("\ncontainer_exit_code{"), has_exit_code, "{status}: {page}");
+    }
+}
+
+#[test]
+fn sizes_of_nothing_are_left_out_by_the_engine() {
+    for (answer, expected) in [
+        (r#"{"SizeRw": 10, "SizeRootFs": 1000}"#, [Some("10"), Some("1000")]),
+        (r#"{"SizeRootFs": 1000}"#, [Some("0"), Some("1000")]),
+        (r#"{"SizeRw": -1, "SizeRootFs": 1000}"#, [None, Some("1000")]),
+        (r#"{"SizeRw": -1, "SizeRootFs": -1}"#, [None, None]),
+        ("{}", [None, None]),
+    ] {
+        let container = [Container { sized: serde_json::from_str(answer).ok(), ..bare(first_listed()) }];
+        let mut page = Vec::new();
+        families::write(&mut page, &container, &LabelChoice::default(), 0, 0.0);
+        let page = String::from_utf8(page).expect("text");
+        for (family, expected) in ["container_fs_usage_bytes{", "container_fs_rootfs_bytes{"].iter().zip(expected) {
+            let series = page.lines().find(|line| line.starts_with(family));
+            assert_eq!(series.and_then(|series| series.rsplit(' ').next()), expected, "{answer}: {family}");
+        }
+    }
+}
+
+/// An engine, or a proxy before it, that answers paths; the others are forbidden. Gives its address and what it was asked.
+async fn engine(answers: &'static [(&'static str, &'static str)]) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let address = format!("tcp://{}", listener.local_addr().expect("bound"));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = String::new();
+            let mut reader = BufReader::new(&mut stream);
+            while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).await.is_ok_and(|len| len > 0) {}
+            let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+            let answer = answers.iter().find(|(known, _)| *known == path);
+            log.lock().expect("not poisoned").push(path);
+            let (status, body) = answer.map_or(("403 Forbidden", "no"), |(_, body)| ("200 OK", *body));
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+        }
+    });
+    (address, asked)
+}
+
+const LIST: &str = r#"[{"Id": "ab", "Names": ["/web"], "State": "created", "ImageID": "sha256:1"}]"#;
+const IMAGE: &str = r#"{"Created": "2026-11-01T08:00:00Z"}"#;
+const SIZES: &str = r#"[{"Id": "ab", "SizeRw": 10, "SizeRootFs": 1000}]"#;
+
+/// What two collections ask an engine for, sorted, and the lines that the second one gives of `families`.
+#[tokio::test]
+async fn images_are_asked_for_once_and_sizes_beside_the_scrapes() {
+    const ALL: &str = "/containers/json?all=1";
+    const SIZE: &str = "/containers/json?all=1&size=1";
+    const ONE: &str = "/containers/ab/json";
+    const IMAGE_PATH: &str = "/images/sha256:1/json";
+    let minute = Some(Duration::from_secs(60));
+    type Case = (&'static [(&'static str, &'static str)], Option<Duration>, &'static [&'static str], [bool; 2]);
+    let cases: [Case; 4] = [
+        (&[(ALL, LIST), (IMAGE_PATH, IMAGE)], None, &[ONE, ONE, ALL, ALL, IMAGE_PATH], [true, false]),
+        (&[(ALL, LIST)], None, &[ONE, ONE, ALL, ALL, IMAGE_PATH], [false, false]),
+        (
+            &[(ALL, LIST), (IMAGE_PATH, IMAGE), (SIZE, SIZES)],
+            minute,
+            &[ONE, ONE, ALL, ALL, SIZE, IMAGE_PATH],
+            [true, true],
+        ),
+        (&[(ALL, LIST)], minute, &[ONE, ONE, ALL, ALL, SIZE, IMAGE_PATH], [false, false]),
+    ];
+    for (answers, size_interval, expected, [has_image, has_sizes]) in cases {
+        let (docker_host, asked) = engine(answers).await;
+        let settings = DockerCollectorSettings { docker_host, size_interval, ..Default::default() };
+        let collector = DockerCollector::new(&settings, Clock::manual(Timestamp(0)));
+        let mut page = Vec::new();
+        collector.collect(&mut page).await.expect("it answers");
+        // What is asked for beside the scrape comes in time.
+        let is_answered = || {
+            let known = |sizes: &super::sizes::Sizes| has_sizes == sizes.knows("ab");
+            collector.sizes.as_ref().is_none_or(known)
+                && asked.lock().expect("not poisoned").len() == expected.len() - 2
+        };
+        while !is_answered() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        page.clear();
+        collector.collect(&mut page).await.expect("it answers");
+        let mut asked = asked.lock().expect("not poisoned").clone();
+        asked.sort();
+        assert_eq!(asked, expected);
+        let page = String::from_utf8(page).expect("text");
+        for (family, is_there) in [
+            ("container_image_created_seconds", has_image),
+            ("container_fs_usage_bytes", has_sizes),
+            ("container_fs_rootfs_bytes", has_sizes),
+        ] {
+            assert_eq!(page.contains(&format!("\n{family}{{")), is_there, "{answers:?}: {page}");
+        }
     }
 }
