@@ -354,7 +354,8 @@ fn health(
         let problems = [("log", health.log_error), ("tail", health.tail_error), ("blocks", health.blocks_error)];
         let line =
             |(part, error): (&str, Option<String>)| Some(format!("the store cannot write its {part}: {}", error?));
-        Health { problems: problems.into_iter().filter_map(line).chain(health.budget).chain(clock_problem()).collect() }
+        let told = health.budget.into_iter().chain(health.replaced).chain(clock_problem());
+        Health { problems: problems.into_iter().filter_map(line).chain(told).collect() }
     })
 }
 

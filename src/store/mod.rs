@@ -9,6 +9,7 @@ mod changes;
 mod dictionary;
 mod disk;
 mod error;
+mod file_id;
 mod head;
 mod held;
 mod index;

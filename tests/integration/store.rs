@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::support::{
-    Outpost, PATIENCE, PageServer, eventually, get_json, post, program, prometheus, query_value, run_to_end,
+    Outpost, PATIENCE, PageServer, eventually, get, get_json, post, program, prometheus, query_value, run_to_end,
 };
 
 /// 2026-01-01T00:00:00Z
@@ -169,4 +169,34 @@ fn a_running_store_is_copied_looked_at_and_exported() {
     assert!(!folder.join(".backup.unfinished").exists());
     let (code, said) = run_to_end(&folder, &["store", "repair", "data"]);
     assert!(code == 1 && said.contains("in use by another process"), "{said}");
+}
+
+#[test]
+fn a_data_folder_that_is_removed_under_a_server_is_made_anew() {
+    let target = PageServer::start("battery_volts 12.5\n");
+    let config = format!(
+        "outpost: {{store: {{flush_interval: 5s}}}}\nglobal: {{scrape_interval: 1s}}\nscrape_configs:\n\
+         - {{job_name: page, static_configs: [{{targets: ['{}']}}]}}\n- {{job_name: outpost, collector: outpost}}\n",
+        target.address
+    );
+    let mut server = Outpost::start_with(Some(&config), &[]);
+    eventually(PATIENCE, "three samples", || {
+        query_value(&server.address, "count_over_time(battery_volts[1h])")
+            .and_then(|count| if count >= 3.0 { Ok(()) } else { Err(format!("{count}")) })
+    });
+    let newest = query_value(&server.address, "timestamp(battery_volts)").unwrap();
+    let scraped = format!("count_over_time(battery_volts[1h] @ {newest})");
+    let before = query_value(&server.address, &scraped).unwrap();
+    std::fs::remove_dir_all(server.folder().join("data")).unwrap();
+    eventually(PATIENCE, "a word about it", || {
+        let text = get(&server.address, "/-/healthy")?.body;
+        let count = query_value(&server.address, "outpost_store_files_replaced_total")?;
+        if text.contains("removed or replaced") && count == 1.0 { Ok(()) } else { Err(format!("{count}: {text}")) }
+    });
+    // What memory held is on the disk, without the tail too.
+    server.process.signal("KILL");
+    server.process.wait();
+    std::fs::remove_dir_all(server.folder().join("data/tail")).unwrap();
+    server.restart();
+    assert_eq!(query_value(&server.address, &scraped), Ok(before));
 }

@@ -13,6 +13,7 @@ pub(super) mod faults;
 mod merge;
 mod names;
 mod part;
+mod place;
 mod read;
 mod rescue;
 mod retention;
@@ -47,6 +48,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::schema::{Opened, database, is_damage};
 use super::StoreError;
+use super::file_id::FileId;
 use super::log::Stored;
 use crate::model::{TimeRange, Timestamp};
 use crate::telemetry::Counter;
@@ -58,6 +60,8 @@ pub(super) struct Blocks {
     is_read_only: bool,
     /// None until it could be opened, and again after a failure.
     writer: Mutex<Option<Connection>>,
+    /// The file that was opened last.
+    file: Mutex<Option<FileId>>,
     readers: Mutex<Readers>,
     list: Mutex<Arc<Vec<Block>>>,
     retired: Mutex<Vec<Retired>>,
@@ -113,6 +117,7 @@ impl Blocks {
             path: path.to_owned(),
             is_read_only: false,
             writer: Mutex::default(),
+            file: Mutex::default(),
             readers: Mutex::default(),
             list: Mutex::default(),
             retired: Mutex::default(),
@@ -141,6 +146,7 @@ impl Blocks {
         *writer = None;
         let (connection, to) = schema::replace(&self.path)?;
         let connection = writer.insert(connection);
+        self.note_new_file();
         self.forget_readers();
         self.rescue(connection, &to, "writing met damage");
         self.retired.lock().expect("no holder of the lock panics").clear();
@@ -191,6 +197,7 @@ impl Blocks {
             path: path.to_owned(),
             is_read_only: true,
             writer: Mutex::new(Some(schema::open_existing(path)?)),
+            file: Mutex::default(),
             readers: Mutex::default(),
             list: Mutex::default(),
             retired: Mutex::default(),
@@ -364,7 +371,9 @@ impl Blocks {
         if writer.is_none() {
             let (connection, opened) = schema::open_writer(&self.path, trust == CHECK)?;
             let connection = writer.insert(connection);
+            self.note_file();
             if let Opened::SetAside { to, reason } = opened {
+                self.note_new_file();
                 self.rescue(connection, &to, &reason);
             }
             self.list_from(connection)?;

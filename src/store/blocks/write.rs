@@ -104,10 +104,14 @@ impl<'a> BlockWriter<'a> {
         let (oldest, newest, samples, note) = (self.oldest, self.newest, self.samples, self.note.take());
         let bytes = self.bytes + self.pending.iter().map(PendingPart::bytes).sum::<u64>();
         self.write_out(|transaction, id| {
-            transaction.execute(
+            let updated = transaction.execute(
                 "UPDATE block SET state = 1, oldest = ?2, newest = ?3, samples = ?4, bytes = ?5 WHERE id = ?1",
                 params![id, oldest.unwrap_or_default().0, newest.unwrap_or_default().0, samples as i64, bytes as i64],
             )?;
+            if updated != 1 {
+                // What was written before went into a file that was replaced meanwhile.
+                return Err(rusqlite::Error::StatementChangedRows(updated));
+            }
             if samples == 0 {
                 transaction.execute("DELETE FROM block WHERE id = ?1", [id])?;
             }

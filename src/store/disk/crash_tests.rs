@@ -9,6 +9,7 @@ use super::tests::{START, copy_folder, open, read_all, scrape, settings};
 use super::{DiskStore, StoreSettings};
 use crate::clock::Clock;
 use crate::model::{TimeRange, Timestamp};
+use crate::store::file_id::FileId;
 use crate::store::log::{DiskFolder, Folder, LogFile};
 use crate::store::{NOTE_BYTES_MAX, Notes, Select};
 use crate::telemetry::Registry;
@@ -282,6 +283,9 @@ impl Folder for Faulty {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.inner.remove(name)
     }
+    fn id(&self, name: &str) -> io::Result<FileId> {
+        self.inner.id(name)
+    }
     fn path(&self, name: &str) -> PathBuf {
         self.inner.path(name)
     }
@@ -290,6 +294,9 @@ impl Folder for Faulty {
 impl LogFile for FaultyFile {
     fn len(&self) -> io::Result<u64> {
         self.inner.len()
+    }
+    fn id(&self) -> io::Result<FileId> {
+        self.inner.id()
     }
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         check_mode(&self.mode, &[FULL])?;

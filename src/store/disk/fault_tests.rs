@@ -12,6 +12,7 @@ use super::{DiskStore, StoreSettings};
 use crate::clock::Clock;
 use crate::model::{Labels, TimeRange, Timestamp};
 use crate::store::blocks::faults::{self, Op, Plan};
+use crate::store::file_id::FileId;
 use crate::store::log::{DiskFolder, Folder, LogFile, count_records, payloads, read_entries};
 use crate::store::mutation::mutate;
 use crate::store::{Append, Batch, Notes};
@@ -121,6 +122,9 @@ impl Folder for Ruled {
         rule(&self.1, Op::Open)?;
         self.0.remove(name)
     }
+    fn id(&self, name: &str) -> io::Result<FileId> {
+        self.0.id(name)
+    }
     fn path(&self, name: &str) -> PathBuf {
         self.0.path(name)
     }
@@ -129,6 +133,9 @@ impl Folder for Ruled {
 impl LogFile for RuledFile {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
+    }
+    fn id(&self) -> io::Result<FileId> {
+        self.0.id()
     }
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.1.fails(Op::Write) {

@@ -69,6 +69,8 @@ impl Shared {
     fn flush_and<T>(&self, also: impl FnOnce(&mut crate::store::head::Head) -> T) -> Result<(T, u64), StoreError> {
         let mut side = self.log.lock().expect("no holder of the lock panics");
         let (began, clock_began) = (Instant::now(), self.clock.now());
+        self.metrics.note_flush(Some(clock_began));
+        let in_place = self.ensure_in_place(&mut side, false);
         let (unlogged, has_notes, value) = {
             let mut tail = self.tail.lock().expect("no holder of the lock panics");
             let mut head = self.write_head();
@@ -76,8 +78,9 @@ impl Shared {
             let value = also(&mut head);
             let has_notes = std::mem::take(&mut head.has_new_notes);
             // Notes alone are worth a record at the end only.
-            if unlogged.is_empty() && side.has_begun && !(has_notes && self.is_stopping()) {
+            if in_place.is_ok() && unlogged.is_empty() && side.has_begun && !(has_notes && self.is_stopping()) {
                 head.has_new_notes |= has_notes;
+                self.metrics.note_flush(None);
                 self.metrics.durable_until.set(clock_began.seconds());
                 return Ok((value, side.log.last_sequence()));
             }
@@ -85,8 +88,7 @@ impl Shared {
             (unlogged, has_notes, value)
         };
         let made_bytes = side.log.made_bytes();
-        self.metrics.note_flush(Some(clock_began));
-        let outcome = self.ensure_locked().and_then(|()| side.log.write(&self.head, &unlogged));
+        let outcome = in_place.and_then(|()| side.log.write(&self.head, &unlogged));
         self.metrics.note_flush(None);
         match outcome {
             Ok(bytes) => {
@@ -165,7 +167,7 @@ impl Shared {
     }
 
     fn try_compact(&self) -> Result<(), StoreError> {
-        self.ensure_locked()?;
+        self.ensure_in_place(&mut self.log.lock().expect("no holder of the lock panics"), true)?;
         self.blocks.ensure_open()?;
         // First of all room: a full disk then has some.
         self.expire()?;

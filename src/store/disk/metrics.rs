@@ -9,6 +9,8 @@ use crate::telemetry::{Counter, Gauge, Registry};
 
 /// A flush that takes longer is shown as a failure while it lasts: slow cards sync within a second or two.
 const STALL_MS: i64 = 3_000;
+/// How long it is told that the store's files were removed.
+const REPLACED_MS: i64 = 24 * 3_600_000;
 
 /// Whether the disk takes what it is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct StoreHealth {
     pub tail_error: Option<String>,
     /// How the write budget changes what is done, if it does.
     pub budget: Option<String>,
+    /// What happened to the store's files within the last day, if they were removed or replaced.
+    pub replaced: Option<String>,
     /// Since when one of them fails.
     pub failing_since: Option<Timestamp>,
 }
@@ -54,6 +58,9 @@ pub(super) struct Metrics {
     pub segments_read: Counter,
     /// The bound on size was found to be too small.
     pub is_bound_too_small: Flag,
+    /// How often the store's files were found removed or replaced, and what was found last.
+    replacements: Counter,
+    replaced: Mutex<Option<(Timestamp, String)>>,
     health: Arc<Mutex<StoreHealth>>,
     /// When the flush began that is under way, in milliseconds; 0 if none is.
     flush_began: Arc<AtomicI64>,
@@ -120,6 +127,11 @@ impl Metrics {
             ),
             segments_read: counter("outpost_store_segments_read_total", "Segments that reads have unpacked."),
             is_bound_too_small: Flag::default(),
+            replacements: counter(
+                "outpost_store_files_replaced_total",
+                "How often files of the store were found removed or replaced; what memory held was written anew.",
+            ),
+            replaced: Mutex::default(),
             health,
             flush_began,
             clock: clock.clone(),
@@ -128,7 +140,16 @@ impl Metrics {
 
     /// The state of the disk.
     pub fn health(&self) -> StoreHealth {
-        current(&self.health, &self.flush_began, &self.clock)
+        let replaced = self.replaced.lock().expect("no holder of the lock panics").clone();
+        let is_recent = |at: Timestamp| self.clock.now().since(at) < REPLACED_MS;
+        let replaced = replaced.and_then(|(at, text)| is_recent(at).then_some(text));
+        StoreHealth { replaced, ..current(&self.health, &self.flush_began, &self.clock) }
+    }
+
+    /// Notes that the store's files were found removed or replaced.
+    pub fn note_replaced(&self, text: String, now: Timestamp) {
+        self.replacements.inc();
+        *self.replaced.lock().expect("no holder of the lock panics") = Some((now, text));
     }
 
     /// Notes that writing the log has begun, or ended.

@@ -29,6 +29,9 @@ mod offline_tests;
 #[cfg(test)]
 mod old_tests;
 mod order;
+mod place;
+#[cfg(test)]
+mod place_tests;
 mod recall;
 mod repair;
 mod replay;
@@ -51,7 +54,6 @@ pub use snapshot::copy_store;
 
 use std::fs::File;
 use std::hash::BuildHasher;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -369,23 +371,6 @@ impl Shared {
         // No lock that is held over a write: whoever looks at the metrics must not wait for a stalled disk.
         Ok(footprint::footprint(&self.settings.path))
     }
-
-    /// Nothing is written without the lock file, which may lie on another disk by now: a card was taken out and put
-    /// back, or the folder mounted anew.
-    fn ensure_locked(&self) -> Result<(), StoreError> {
-        let mut held = self.lock.lock().expect("no holder of the lock panics");
-        if !held.as_ref().is_some_and(|file| is_at(file, &self.settings.path.join("lock"))) {
-            *held = None;
-            *held = Some(lock_file(&self.settings.path)?);
-        }
-        Ok(())
-    }
-}
-
-/// Whether an open file is the one at a path.
-fn is_at(file: &File, path: &Path) -> bool {
-    let id = |data: std::fs::Metadata| (data.dev(), data.ino());
-    matches!((file.metadata().map(id), std::fs::metadata(path).map(id)), (Ok(held), Ok(there)) if held == there)
 }
 
 /// Metrics that are computed when they are asked for.

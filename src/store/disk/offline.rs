@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::model::Timestamp;
 use crate::store::StoreError;
 use crate::store::blocks::{Blocks, JobShare};
+use crate::store::file_id::FileId;
 use crate::store::log::{self, Folder, LogFile};
 use crate::telemetry::Registry;
 
@@ -198,6 +199,10 @@ impl Folder for ReadOnlyFolder {
 
     fn remove(&self, _name: &str) -> io::Result<()> {
         Self::refuse()
+    }
+
+    fn id(&self, name: &str) -> io::Result<FileId> {
+        FileId::at(&self.0.join(name))
     }
 
     fn path(&self, name: &str) -> PathBuf {

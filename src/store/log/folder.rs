@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::ALIGNMENT;
+use crate::store::file_id::FileId;
 
 /// A folder with log files.
 pub(in crate::store) trait Folder: Send {
@@ -20,6 +21,8 @@ pub(in crate::store) trait Folder: Send {
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn LogFile>>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
+    /// Which file has this name now.
+    fn id(&self, name: &str) -> io::Result<FileId>;
     /// Where a file is, for messages.
     fn path(&self, name: &str) -> PathBuf;
 }
@@ -28,6 +31,8 @@ pub(in crate::store) trait Folder: Send {
 pub(in crate::store) trait LogFile: Send {
     /// Its length.
     fn len(&self) -> io::Result<u64>;
+    /// Which file it is, whatever has its name now.
+    fn id(&self) -> io::Result<FileId>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Waits until all that was written is on the device.
@@ -81,6 +86,10 @@ impl Folder for DiskFolder {
         std::fs::remove_file(self.0.join(name))
     }
 
+    fn id(&self, name: &str) -> io::Result<FileId> {
+        FileId::at(&self.0.join(name))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -120,6 +129,10 @@ fn read_by_pages(path: &Path, error: &io::Error) -> io::Result<Vec<u8>> {
 impl LogFile for File {
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        FileId::of(self)
     }
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {

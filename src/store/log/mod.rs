@@ -32,6 +32,7 @@ use std::sync::RwLock;
 
 use self::record::{ALIGNMENT, Header};
 use super::StoreError;
+use super::file_id::{is_absence, is_gone};
 use super::head::{Head, Unlogged};
 use crate::model::Timestamp;
 
@@ -166,6 +167,29 @@ impl Log {
                 tracing::warn!(path = %self.folder.path(&name).display(), %error, "cannot remove a log file");
             }
         }
+    }
+
+    /// Whether all files are where they were: a folder may be removed or replaced while files in it are open.
+    pub fn is_in_place(&self) -> bool {
+        let is_current_gone = self.current.as_ref().is_some_and(|current| {
+            let held = current.file.id();
+            held.is_ok_and(|held| is_gone(held, &self.folder.id(&current.segment.name)))
+        });
+        let is_gone = |segment: &Segment| self.folder.id(&segment.name).is_err_and(|error| is_absence(&error));
+        !is_current_gone && !self.closed.iter().any(is_gone)
+    }
+
+    /// Leaves all files: what lies in the folder now is looked at before the next record is written.
+    pub fn leave(&mut self) {
+        self.current = None;
+        self.closed.clear();
+        self.spare.clear();
+        self.is_listed = false;
+    }
+
+    /// The next record lies behind all that blocks hold up to `sequence`.
+    pub fn skip(&mut self, sequence: u64) {
+        self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
     }
 
     /// Bytes of all files that this run has made.

@@ -123,20 +123,29 @@ impl Log {
         self.folder.read(name).or_else(|_| self.folder.read(name))
     }
 
-    /// Where the folder could not be listed at the start: what is in it stays as it is, for the next start.
+    /// Where the folder could not be listed at the start, or is another one now: what is in it stays as it is, for the
+    /// next start. What this run has written is known.
     pub(super) fn find_late_files(&mut self) -> Result<(), StoreError> {
         let mut ignored = Replayed::default();
         let found = self.find_files(&mut ignored)?;
         self.spare.clear();
-        for (_, name) in &found {
-            let bytes = self.folder.read(name).map_err(|source| self.error("read", name, source))?;
-            let last = scan(&bytes).last_sequence().unwrap_or(0);
-            self.next_sequence = self.next_sequence.max(last + 1);
+        let (mut own, mut unread) = (Vec::new(), 0);
+        for (_, name) in found {
+            let bytes = self.folder.read(&name).map_err(|source| self.error("read", &name, source))?;
+            let scan = scan(&bytes);
+            let last_sequence = scan.last_sequence().unwrap_or(0);
+            self.next_sequence = self.next_sequence.max(last_sequence + 1);
+            if scan.records.iter().any(|found| found.header.lineage == self.lineage) {
+                own.push(Segment { name, newest: scan.newest(), last_sequence });
+            } else {
+                unread += 1;
+            }
         }
-        if !found.is_empty() {
+        self.closed.extend(own);
+        if unread > 0 {
             tracing::error!(
-                files = found.len(),
-                "the log can be listed again: restart outpost to have its samples read"
+                files = unread,
+                "the log has files of another run: restart outpost to have their samples read"
             );
         }
         self.is_listed = true;
