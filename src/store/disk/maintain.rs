@@ -22,6 +22,9 @@ const COMPACT_INTERVAL: Duration = Duration::from_secs(20);
 const COMPACT_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// A span is closed this long after its end: slow scrapes still make it.
 const CUT_DELAY: Duration = Duration::from_secs(60);
+/// So long memory keeps what blocks have too: windows of half an hour that end now, as rules have them, never need blocks. It
+/// holds less then than when the span ended.
+pub(super) const KEPT_MS: i64 = 35 * 60 * 1000;
 /// Unpacked segments kept while a block is made.
 const CUT_CACHE_BYTES: usize = 2 << 20;
 /// The flush thread.
@@ -172,6 +175,7 @@ impl Shared {
         // First of all room: a full disk then has some.
         self.expire()?;
         self.blocks.delete_retired()?;
+        self.write_head().release(Timestamp(self.clock.now().0.saturating_sub(KEPT_MS)));
         self.merge_kept()?;
         // A window is merged when its last span is in blocks too: a block that comes later would stay alone.
         let closed_until = self.clock.now() - CUT_DELAY;
@@ -195,9 +199,12 @@ impl Shared {
         if self.read_head().cut() >= boundary {
             return Ok(());
         }
-        while let Some(oldest) = self.oldest_in_memory().filter(|oldest| *oldest < boundary) {
+        // What was imported is in blocks only.
+        let since = self.blocks.newest().map_or(Timestamp::MIN, |newest| Timestamp(newest.0.saturating_add(1)));
+        let since = since.max(Timestamp(boundary.0.saturating_sub(KEPT_MS)));
+        while let Some(oldest) = self.oldest_unstored().filter(|oldest| *oldest < boundary) {
             let start = Timestamp(oldest.0.div_euclid(span_ms) * span_ms);
-            self.cut_span(start, Timestamp(start.0 + span_ms))?;
+            self.cut_span(start, Timestamp(start.0 + span_ms), since)?;
             self.expire()?;
         }
         let mut head = self.write_head();
@@ -206,12 +213,13 @@ impl Shared {
         Ok(())
     }
 
-    fn oldest_in_memory(&self) -> Option<Timestamp> {
-        self.read_head().time_span().map(|(oldest, _)| oldest)
+    fn oldest_unstored(&self) -> Option<Timestamp> {
+        self.read_head().oldest_unstored()
     }
 
-    /// Makes one block of everything older than `until`, which the log holds durably first.
-    fn cut_span(&self, start: Timestamp, until: Timestamp) -> Result<(), StoreError> {
+    /// Makes one block of everything older than `until`, which the log holds durably first. What is not older than `since`
+    /// stays in memory too.
+    fn cut_span(&self, start: Timestamp, until: Timestamp, since: Timestamp) -> Result<(), StoreError> {
         let mut set = None;
         let flushed = self.flush_and(|head| set = Some(head.begin_cut(until)));
         let set = set.expect("the flush always gets to the head");
@@ -219,7 +227,10 @@ impl Shared {
             let stored = Stored { sequence, until };
             self.write_block(&set, start, stored).map(|bytes| (bytes, stored))
         });
-        self.write_head().finish_cut(&set, outcome.is_ok());
+        match &outcome {
+            Ok(_) => self.write_head().finish_cut(set, since),
+            Err(_) => self.write_head().abandon_cut(),
+        }
         let (bytes, stored) = outcome?;
         self.log.lock().expect("no holder of the lock panics").log.recycle(stored);
         self.metrics.compactions.inc();

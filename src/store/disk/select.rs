@@ -14,7 +14,7 @@ use super::metrics::describe;
 use super::order::LabelOrder;
 use super::{DiskStore, Shared};
 use crate::codec::CodecError;
-use crate::model::{Labels, METRIC_NAME, Matcher, Timestamp, is_stale_marker};
+use crate::model::{Labels, METRIC_NAME, Matcher, TimeRange, Timestamp, is_stale_marker};
 use crate::store::blocks::{BlockSeries, Selection};
 use crate::store::head::{GroupView, SeriesView, sort_from};
 use crate::store::index::matching_any;
@@ -211,7 +211,7 @@ impl Shared {
     /// What memory has.
     fn select_head(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<HeadFound, StoreError> {
         // Where blocks have a part, series are merged with theirs by all labels, and sorted so.
-        let is_merged = self.blocks.overlap(options.range);
+        let is_merged = self.need_blocks(options.range);
         let mut groups: HashMap<GroupId, GroupView, FixedState> = HashMap::default();
         let mut series: Vec<(Labels, Sources)> = Vec::new();
         let head = self.read_head();
@@ -251,9 +251,14 @@ impl Shared {
         Ok(HeadFound { groups, series, order })
     }
 
-    /// What blocks have, if any overlap the range. An unreadable database is noted and has nothing.
+    /// Whether a range may have samples that memory has not.
+    pub(super) fn need_blocks(&self, range: TimeRange) -> bool {
+        self.blocks.overlap(range) && range.start < self.read_head().kept_since()
+    }
+
+    /// What blocks have, if they are needed. An unreadable database is noted and has nothing.
     fn select_blocks(&self, sets: &[Vec<Matcher>], options: &ReadOptions) -> Result<Option<Found<'_>>, StoreError> {
-        if !self.blocks.overlap(options.range) {
+        if !self.need_blocks(options.range) {
             return Ok(None);
         }
         match self.blocks.select(sets, options) {
@@ -288,7 +293,7 @@ impl Shared {
         let is_older_needed = known.iter().any(|(_, (timestamp, _))| *timestamp > options.range.end);
         let is_in_range = |(_, (timestamp, _)): &Newest| options.range.contains(*timestamp);
         let mut found: Vec<Newest> = known.into_iter().filter(is_in_range).collect();
-        if is_older_needed || self.blocks.overlap(options.range) {
+        if is_older_needed || self.need_blocks(options.range) {
             found.extend(self.find_older_newest(sets, options, &found)?);
             found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         }
@@ -426,7 +431,7 @@ mod tests {
     use super::super::tests::{START, open, read_all, scrape};
     use super::*;
     use crate::clock::Clock;
-    use crate::model::{TimeRange, stale_marker};
+    use crate::model::stale_marker;
     use crate::store::ChosenLabels;
 
     /// Names, whether those of all others are meant, and whether the metric's is.

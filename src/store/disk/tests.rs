@@ -280,6 +280,44 @@ fn a_day_of_scrapes_comes_back_from_blocks_log_and_memory() {
     pair.compare();
 }
 
+/// Rules ask for half an hour up to now every few seconds: a block that has just been made is not read for that, and what
+/// memory keeps for it goes to no block a second time.
+#[test]
+fn half_an_hour_up_to_now_needs_no_blocks() {
+    let mut pair = Pair::new();
+    let (mut samples, mut most) = (0, 0);
+    for quarter in 0..4 * (5 * 60 + 2) {
+        for group in 0..2 {
+            let values: Vec<(usize, f64)> = (0..6).map(|series| (series, (quarter * series) as f64)).collect();
+            pair.apply(&Step::Scrape { group, after_ms: 7_500, values });
+            samples += 6;
+        }
+        // Some with times of their own, some of which are late.
+        if quarter % 8 == 7 {
+            let back_ms = if quarter % 48 == 47 { 1_200_000 } else { 1_000 };
+            pair.apply(&Step::Explicit { through: 1, group: 0, series: 12, back_ms, value: quarter as f64 });
+            samples += usize::from(back_ms == 1_000);
+        }
+        if quarter % 4 == 3 {
+            pair.apply(&Step::Maintain);
+            let window = TimeRange { start: Timestamp(pair.now - 30 * 60 * 1000), end: Timestamp(pair.now) };
+            assert!(!pair.disk.shared.need_blocks(window), "{quarter}");
+            assert_eq!(read_all(&*pair.disk, &[], window), read_all(&pair.memory, &[], window), "{quarter}");
+            if quarter < 4 * 120 {
+                most = pair.disk.shared.read_head().samples();
+            }
+            assert!(pair.disk.shared.read_head().samples() <= most + 200, "{quarter}");
+        }
+    }
+    let (blocks, head) = (pair.disk.shared.blocks.list(), pair.disk.shared.read_head());
+    assert_eq!(blocks.iter().map(|block| block.until.0).max(), Some(START + 4 * HOUR));
+    assert_eq!(head.oldest_unstored(), Some(Timestamp(START + 4 * HOUR)));
+    assert_eq!(head.time_span().map(|(oldest, _)| oldest), head.oldest_unstored(), "what was kept is given up in time");
+    assert_eq!(blocks.iter().map(|block| block.samples).sum::<u64>() + head.samples(), samples as u64);
+    drop(head);
+    pair.compare();
+}
+
 /// Which series selectors name is kept between pulls, until one comes or goes.
 #[test]
 fn the_newest_are_right_while_series_come_and_go() {

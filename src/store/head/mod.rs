@@ -41,6 +41,10 @@ pub(super) struct Head {
     sequence: u64,
     /// Samples before this are in blocks, save late ones.
     cut: Timestamp,
+    /// No append up to this one is late.
+    cut_sequence: u64,
+    /// All samples since are here, whether blocks have them too or not.
+    kept_since: Timestamp,
     /// While blocks are made: sealing leaves what is older than this alone.
     held: Option<Timestamp>,
     /// What one block spans, in ms: no frame crosses a multiple of it.
@@ -96,6 +100,8 @@ impl Head {
             is_stray_log_cut: false,
             sequence: 0,
             cut: Timestamp::MIN,
+            cut_sequence: 0,
+            kept_since: Timestamp::MAX,
             held: None,
             span_ms,
             samples: 0,
@@ -146,6 +152,30 @@ impl Head {
     /// Samples before this are in blocks.
     pub fn cut(&self) -> Timestamp {
         self.cut
+    }
+
+    /// From when on all samples are here, known since the first cut of a run.
+    pub fn kept_since(&self) -> Timestamp {
+        self.kept_since
+    }
+
+    /// Whether rows up to `last`, appended up to `sequence`, are in blocks too.
+    fn is_stored(&self, last: Timestamp, sequence: u64) -> bool {
+        last < self.cut && sequence <= self.cut_sequence
+    }
+
+    /// The oldest sample that blocks do not have.
+    pub fn oldest_unstored(&self) -> Option<Timestamp> {
+        let frame_of = |group: &Group| {
+            let mut frames = group.frames.iter().filter(|frame| !self.is_stored(frame.last(), frame.sequence));
+            frames.next().map(|frame| frame.first())
+        };
+        let row_of = |group: &Group| {
+            let mut rows = group.rows.iter().filter(|row| !self.is_stored(row.timestamp, row.sequence));
+            rows.next().map(|row| row.timestamp)
+        };
+        let groups = self.groups.iter().filter_map(|group| frame_of(group).or_else(|| row_of(group)));
+        groups.chain(self.strays.values().filter_map(|stray| Some(stray.time_span()?.0))).min()
     }
 
     /// Samples held.

@@ -70,9 +70,12 @@ impl Head {
         }
     }
 
-    /// Drops the oldest frames and strays until samples take at most `bytes_max`; gives how many
-    /// samples that cost. Only for when the disk takes nothing.
+    /// Drops the oldest frames and strays until samples take at most `bytes_max`; gives how many samples that were in no
+    /// block. Only for when the disk takes nothing.
     pub fn drop_oldest(&mut self, bytes_max: usize) -> u64 {
+        if self.sample_memory() > bytes_max {
+            self.release(Timestamp::MAX);
+        }
         let mut dropped = 0;
         while self.sample_memory() > bytes_max {
             let frames = self.groups.iter().filter_map(|group| group.frames.first().map(|frame| frame.last()));

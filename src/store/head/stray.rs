@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::view::StrayView;
 use crate::codec::{CodecError, Effort, Segment, absent, encode_segment};
 use crate::model::Timestamp;
 
@@ -16,6 +17,8 @@ pub(in crate::store) struct Stray {
     pub newest: (Timestamp, f64),
     pub chunks: Vec<Arc<StrayChunk>>,
     pub tail: Vec<(Timestamp, f64)>,
+    /// What blocks have too.
+    pub kept: Option<Box<StrayView>>,
 }
 
 /// A compressed run of strays.
@@ -29,7 +32,7 @@ pub(in crate::store) struct StrayChunk {
 
 impl Default for Stray {
     fn default() -> Self {
-        Self { newest: (Timestamp::MIN, absent()), chunks: Vec::new(), tail: Vec::new() }
+        Self { newest: (Timestamp::MIN, absent()), chunks: Vec::new(), tail: Vec::new(), kept: None }
     }
 }
 
@@ -48,9 +51,9 @@ impl Stray {
         self.tail.push((timestamp, value));
     }
 
-    /// Whether all samples have gone to blocks.
+    /// Whether no sample is here.
     pub fn is_empty(&self) -> bool {
-        self.tail.is_empty() && self.chunks.is_empty()
+        self.tail.is_empty() && self.chunks.is_empty() && self.kept.is_none()
     }
 
     /// Whether compressing is due.
@@ -77,7 +80,7 @@ impl Stray {
         self.chunks.push(Arc::new(StrayChunk::of(&samples)));
     }
 
-    /// Oldest and newest time held.
+    /// Oldest and newest time of what blocks do not have.
     pub fn time_span(&self) -> Option<(Timestamp, Timestamp)> {
         let chunks = self.chunks.first().zip(self.chunks.last()).map(|(first, last)| (first.first, last.last));
         let tail = self.tail.first().zip(self.tail.last()).map(|(first, last)| (first.0, last.0));
@@ -89,9 +92,14 @@ impl Stray {
 
     /// Bytes of memory.
     pub fn memory(&self) -> usize {
-        let chunks: usize = self.chunks.iter().map(|chunk| chunk.bytes.len() + size_of::<StrayChunk>() + 24).sum();
-        size_of::<Self>() + 8 + chunks + self.tail.capacity() * 16
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.memory());
+        size_of::<Self>() + 8 + memory_of(&self.chunks) + self.tail.capacity() * 16 + kept
     }
+}
+
+/// Bytes of memory of chunks.
+pub(super) fn memory_of(chunks: &[Arc<StrayChunk>]) -> usize {
+    chunks.iter().map(|chunk| chunk.bytes.len() + size_of::<StrayChunk>() + 24).sum()
 }
 
 impl StrayChunk {

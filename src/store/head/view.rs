@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
-use super::stray::{Stray, StrayChunk};
+use super::stray::{Stray, StrayChunk, memory_of};
 use super::{Frame, Head, Row, StraySample};
 use crate::codec::{CodecError, Segment, Unpacker, is_absent};
 use crate::model::{TimeRange, Timestamp};
@@ -21,7 +21,7 @@ pub(in crate::store) struct GroupView {
 }
 
 /// The strays of a series that overlap a range.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::store) struct StrayView {
     chunks: Vec<Arc<StrayChunk>>,
     tail: Vec<(Timestamp, f64)>,
@@ -81,41 +81,63 @@ impl Head {
     pub fn begin_cut(&mut self, until: Timestamp) -> CutSet {
         self.held = Some(until);
         let range = TimeRange { start: Timestamp::MIN, end: Timestamp(until.0 - 1) };
-        let groups = (0..self.groups.len() as u32).map(|id| (GroupId(id), self.view_group(GroupId(id), range)));
+        let groups = (0..self.groups.len() as u32).map(|id| {
+            let mut view = self.view_group(GroupId(id), range);
+            view.frames.retain(|frame| !self.is_stored(frame.last(), frame.sequence));
+            view.rows.retain(|row| !self.is_stored(row.timestamp, row.sequence));
+            (GroupId(id), view)
+        });
         CutSet {
             until,
             sequence: self.sequence,
             groups: groups.filter(|(_, view)| !view.is_empty()).collect(),
-            strays: self.strays.iter().filter_map(|(id, stray)| Some((*id, stray.view(range)?))).collect(),
+            strays: self.strays.iter().filter_map(|(id, stray)| Some((*id, stray.view_unstored(range)?))).collect(),
         }
     }
 
-    /// Forgets what [`Self::begin_cut`] collected (`is_stored`), or goes on as if nothing had happened.
-    pub fn finish_cut(&mut self, set: &CutSet, is_stored: bool) {
+    /// Goes on as if [`Self::begin_cut`] had not been.
+    pub fn abandon_cut(&mut self) {
         self.held = None;
-        if !is_stored {
+    }
+
+    /// Blocks have what [`Self::begin_cut`] collected. Of that, memory keeps what is not older than `since`, from when
+    /// on it has all there is.
+    pub fn finish_cut(&mut self, set: CutSet, since: Timestamp) {
+        self.held = None;
+        (self.cut, self.cut_sequence) = (self.cut.max(set.until), set.sequence);
+        for (id, view) in set.strays {
+            if let Some(stray) = self.strays.get_mut(&id) {
+                stray.note_stored(view);
+            }
+        }
+        self.kept_since = Timestamp::MIN;
+        self.release(since);
+    }
+
+    /// Forgets what blocks have too and what is older than `since`.
+    pub fn release(&mut self, since: Timestamp) {
+        let since = since.min(self.cut);
+        if self.kept_since >= since {
             return;
         }
-        self.cut = self.cut.max(set.until);
-        let mut removed = 0;
+        self.kept_since = since;
+        let (cut, cut_sequence, mut removed) = (self.cut, self.cut_sequence, 0);
+        let is_over = |last: Timestamp, sequence: u64| last < since && last < cut && sequence <= cut_sequence;
         for group in &mut self.groups {
             group.frames.retain(|frame| {
-                let keep = frame.last() >= set.until || frame.sequence > set.sequence;
-                removed += if keep { 0 } else { frame.samples };
-                keep
+                let is_over = is_over(frame.last(), frame.sequence);
+                removed += if is_over { frame.samples } else { 0 };
+                !is_over
             });
             group.rows.retain(|row| {
-                let keep = row.timestamp >= set.until || row.sequence > set.sequence;
-                removed += if keep { 0 } else { row.values.iter().filter(|value| !is_absent(**value)).count() as u64 };
-                keep
+                let is_over = is_over(row.timestamp, row.sequence);
+                let count = || row.values.iter().filter(|value| !is_absent(**value)).count() as u64;
+                removed += if is_over { count() } else { 0 };
+                !is_over
             });
             group.frames.shrink_to_fit();
         }
-        for (id, view) in &set.strays {
-            if let Some(stray) = self.strays.get_mut(id) {
-                removed += stray.forget(view) as u64;
-            }
-        }
+        removed += self.strays.values_mut().map(|stray| stray.release(since)).sum::<u64>();
         self.samples = self.samples.saturating_sub(removed);
     }
 
@@ -222,19 +244,41 @@ impl GroupView {
 
 impl Stray {
     fn view(&self, range: TimeRange) -> Option<StrayView> {
-        let overlaps = |chunk: &&Arc<StrayChunk>| chunk.first <= range.end && range.start <= chunk.last;
-        let chunks: Vec<_> = self.chunks.iter().filter(overlaps).cloned().collect();
-        let tail: Vec<_> = self.tail.iter().filter(|(at, _)| range.contains(*at)).copied().collect();
-        (!chunks.is_empty() || !tail.is_empty()).then_some(StrayView { chunks, tail })
+        let mut view = StrayView::of(&self.chunks, &self.tail, range);
+        if let Some(kept) = &self.kept {
+            let kept = StrayView::of(&kept.chunks, &kept.tail, range);
+            view.chunks.extend(kept.chunks);
+            view.tail.extend(kept.tail);
+        }
+        view.some()
     }
 
-    /// Drops exactly what a view holds; gives how many samples that was.
-    fn forget(&mut self, view: &StrayView) -> usize {
-        let before = self.chunks.iter().map(|chunk| chunk.samples).sum::<usize>() + self.tail.len();
+    /// The same without what blocks have.
+    fn view_unstored(&self, range: TimeRange) -> Option<StrayView> {
+        StrayView::of(&self.chunks, &self.tail, range).some()
+    }
+
+    /// Blocks have exactly what a view holds.
+    fn note_stored(&mut self, view: StrayView) {
         self.chunks.retain(|chunk| !view.chunks.iter().any(|gone| Arc::ptr_eq(gone, chunk)));
         let last = view.tail.last().map(|(at, _)| *at);
         self.tail.retain(|(at, _)| Some(*at) > last);
-        before - self.chunks.iter().map(|chunk| chunk.samples).sum::<usize>() - self.tail.len()
+        let kept = self.kept.get_or_insert_default();
+        kept.chunks.extend(view.chunks);
+        kept.tail.extend(view.tail);
+    }
+
+    /// Forgets what blocks have too and what is older than `since`; gives how many samples that was.
+    fn release(&mut self, since: Timestamp) -> u64 {
+        let Some(kept) = &mut self.kept else { return 0 };
+        let before = kept.len();
+        kept.chunks.retain(|chunk| chunk.last >= since);
+        kept.tail.retain(|(at, _)| *at >= since);
+        let left = kept.len();
+        if left == 0 {
+            self.kept = None;
+        }
+        (before - left) as u64
     }
 }
 
@@ -272,6 +316,27 @@ pub(in crate::store) fn read_series(
 }
 
 impl StrayView {
+    fn of(chunks: &[Arc<StrayChunk>], tail: &[(Timestamp, f64)], range: TimeRange) -> Self {
+        let overlaps = |chunk: &&Arc<StrayChunk>| chunk.first <= range.end && range.start <= chunk.last;
+        Self {
+            chunks: chunks.iter().filter(overlaps).cloned().collect(),
+            tail: tail.iter().filter(|(at, _)| range.contains(*at)).copied().collect(),
+        }
+    }
+
+    fn some(self) -> Option<Self> {
+        (self.len() > 0).then_some(self)
+    }
+
+    fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.samples).sum::<usize>() + self.tail.len()
+    }
+
+    /// Bytes of memory.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + memory_of(&self.chunks) + self.tail.capacity() * 16
+    }
+
     /// Appends the samples within `range` to `samples`, in no order.
     pub fn read(&self, range: TimeRange, samples: &mut Samples) -> Result<(), CodecError> {
         let mut strays = Vec::new();
