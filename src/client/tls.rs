@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, SupportedProtocolVersion};
+use rustls::{AlertDescription, ClientConfig, PeerIncompatible, SupportedProtocolVersion};
 use tokio_rustls::client::TlsStream;
 
 use super::file::{SecretText, Stamp};
@@ -156,11 +156,21 @@ impl Tls {
     }
 }
 
+const OTHER_VERSION: &str =
+    "the server speaks none of the versions of TLS that are spoken here and allowed by tls_config: 1.2 and 1.3";
+const OTHER_CIPHERS: &str = "the server has refused all that is spoken here (TLS 1.3; TLS 1.2 with ECDHE and AES-GCM or \
+                             ChaCha20, without CBC), or wants a client's certificate";
+
 /// The cause of a failed handshake, in words for the user.
 fn tls_reason(error: &std::io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(problem)) => certificate_reason(problem),
         Some(rustls::Error::InvalidMessage(_)) => "the server does not speak TLS".to_owned(),
+        Some(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)) => OTHER_VERSION.to_owned(),
+        Some(rustls::Error::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        )) => OTHER_VERSION.to_owned(),
+        Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)) => OTHER_CIPHERS.to_owned(),
         Some(other) => other.to_string(),
         None => super::error::io_reason(error),
     }
@@ -201,6 +211,7 @@ fn parse_certificates(what: &str, pem: &str) -> Result<Vec<CertificateDer<'stati
 #[cfg(test)]
 mod tests {
     use rustls::RootCertStore;
+    use rustls::sign::{CertifiedKey, Signer, SigningKey};
 
     use super::*;
     use crate::client::{Client, ClientSettings, Request, SecretSource, Url};
@@ -238,7 +249,10 @@ mod tests {
         };
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("valid");
         let chain = parse_certificates("server", cert).expect("valid");
-        let config = builder.with_single_cert(chain, key).expect("they fit");
+        serve(builder.with_single_cert(chain, key).expect("they fit")).await
+    }
+
+    async fn serve(config: rustls::ServerConfig) -> u16 {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let port = listener.local_addr().expect("bound").port();
@@ -294,6 +308,91 @@ mod tests {
         for (certificate, settings, expected) in cases {
             let found = fetch(settings.clone(), server(certificate, false).await).await;
             assert!(found.starts_with(expected), "{found:?} should start with {expected:?}");
+        }
+    }
+
+    /// A server with a certificate that nothing here can read or sign for: what it signs with is no signature at all.
+    #[derive(Debug)]
+    struct Odd(rustls::SignatureScheme, CertificateDer<'static>);
+
+    impl rustls::server::ResolvesServerCert for Odd {
+        fn resolve(&self, _: rustls::server::ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+            Some(Arc::new(CertifiedKey::new(vec![self.1.clone()], Arc::new(OddKey(self.0)))))
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    struct OddKey(rustls::SignatureScheme);
+
+    impl SigningKey for OddKey {
+        fn choose_scheme(&self, offered: &[rustls::SignatureScheme]) -> Option<Box<dyn Signer>> {
+            offered.contains(&self.0).then(|| -> Box<dyn Signer> { Box::new(self.clone()) })
+        }
+
+        fn algorithm(&self) -> rustls::SignatureAlgorithm {
+            rustls::SignatureAlgorithm::ECDSA
+        }
+    }
+
+    impl Signer for OddKey {
+        fn sign(&self, _: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+            Ok(vec![1; 64])
+        }
+
+        fn scheme(&self) -> rustls::SignatureScheme {
+            self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn unchecked_certificates_may_be_odd() {
+        use rustls::SignatureScheme as Scheme;
+        let blind = TlsSettings { insecure_skip_verify: true, ..TlsSettings::default() };
+        let sighted = TlsSettings { ca: inline(CA), ..TlsSettings::default() };
+        let cases = [
+            (include_str!("../../tests/fixtures/tls/version1.pem"), Scheme::ECDSA_NISTP256_SHA256),
+            (include_str!("../../tests/fixtures/tls/p521.pem"), Scheme::ECDSA_NISTP521_SHA512),
+            (include_str!("../../tests/fixtures/tls/rsa1024.pem"), Scheme::RSA_PSS_SHA256),
+            (SERVER[0], Scheme::ECDSA_NISTP256_SHA256),
+        ];
+        for (pem, scheme) in cases {
+            let certificate = parse_certificates("server", pem).expect("valid").remove(0);
+            let builder = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("the defaults fit");
+            let config = builder.with_no_client_auth().with_cert_resolver(Arc::new(Odd(scheme, certificate)));
+            let port = serve(config).await;
+            assert_eq!(fetch(blind.clone(), port).await, "ok", "{scheme:?}");
+            let refused = fetch(sighted.clone(), port).await;
+            assert!(refused.starts_with("TLS with 127.0.0.1 failed: "), "{scheme:?}: {refused}");
+        }
+    }
+
+    /// What servers say that speak something older.
+    #[tokio::test]
+    async fn what_is_not_spoken_is_named() {
+        let cases: [(&[u8], &str); 4] = [
+            // Alerts of protocol_version and of handshake_failure; a ServerHello of TLS 1.0 with a suite of CBC.
+            (&[21, 3, 1, 0, 2, 2, 70], "of the versions of TLS that are spoken here"),
+            (&[21, 3, 3, 0, 2, 2, 40], "without CBC), or wants a client's certificate"),
+            (
+                &[&[22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0, 0x2f, 0]].concat(),
+                "of the versions of TLS that are spoken here",
+            ),
+            (b"SSH-2.0-x\r\n", "the server does not speak TLS"),
+        ];
+        for (answer, expected) in cases {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+            let port = listener.local_addr().expect("bound").port();
+            let answer = answer.to_vec();
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(&answer).await;
+                let _ = stream.read(&mut [0; 4096]).await;
+            });
+            let failed = fetch(TlsSettings::default(), port).await;
+            assert!(failed.contains(expected), "{failed:?} should contain {expected:?}");
         }
     }
 

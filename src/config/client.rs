@@ -184,6 +184,13 @@ pub fn tls(field: &Field<'_>, folder: &Folder) -> TlsSettings {
         }
         _ => {}
     }
+    let (min, max) = (settings.min_version, settings.max_version);
+    if min.is_some_and(|min| min < TlsVersion::Tls12) {
+        section.warning("min_version", "nothing older than TLS 1.2 is spoken");
+    }
+    if max.is_some_and(|max| max < min.unwrap_or(TlsVersion::Tls12).max(TlsVersion::Tls12)) {
+        section.problem("max_version", "leaves neither TLS 1.2 nor TLS 1.3, and nothing older is spoken");
+    }
     section.finish(|_| None);
     settings
 }

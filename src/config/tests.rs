@@ -147,6 +147,7 @@ fn what_is_ignored_is_told() {
         "scrape_configs[2].label_name_length_limit",
         "scrape_configs[2].label_value_length_limit",
         "scrape_configs[2].keep_dropped_targets",
+        "scrape_configs[2].tls_config.min_version",
     ];
     assert_eq!(told, expected);
 }
