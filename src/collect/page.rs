@@ -157,6 +157,10 @@ fn push_whole(bytes: &mut Vec<u8>, mut value: u64) {
 }
 
 fn push_escaped(bytes: &mut Vec<u8>, text: &str, is_quoted: bool) {
+    let is_plain = |byte: u8| byte != b'\\' && byte != b'\n' && byte != b'"';
+    if text.bytes().all(is_plain) {
+        return bytes.extend_from_slice(text.as_bytes());
+    }
     for byte in text.bytes() {
         match byte {
             b'\\' => bytes.extend_from_slice(b"\\\\"),

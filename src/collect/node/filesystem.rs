@@ -23,9 +23,33 @@ const STATFS_TIMEOUT: Duration = Duration::from_secs(5);
 const GIVEN_MOUNTINFO: &str = "/run/outpost-mountinfo";
 
 /// Kinds that hold no data of their own; node_exporter's default exclusion.
-const IGNORED_TYPES: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs fusectl hugetlbfs iso9660 \
-                             mqueue nsfs overlay proc procfs pstore rpc_pipefs securityfs selinuxfs squashfs erofs sysfs \
-                             tracefs";
+const IGNORED_TYPES: [&str; 25] = [
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "fusectl",
+    "hugetlbfs",
+    "iso9660",
+    "mqueue",
+    "nsfs",
+    "overlay",
+    "proc",
+    "procfs",
+    "pstore",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "squashfs",
+    "erofs",
+    "sysfs",
+    "tracefs",
+];
 
 /// Mount points whose statfs has not come back.
 static STUCK: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -92,9 +116,9 @@ pub(super) fn mounts_of_type(host: &Host, fs_type: &str) -> Vec<PathBuf> {
 /// The mounts as the first process has them. Where that one is hidden, the systemd unit gives its table; what this
 /// process has itself may be a sandbox, with everything read-only.
 fn mountinfo(host: &Host) -> Result<String, NodeError> {
-    host.proc("1/mountinfo").or_else(|_| match std::fs::read_to_string(GIVEN_MOUNTINFO) {
+    host.proc_of_long_lines("1/mountinfo").or_else(|_| match std::fs::read_to_string(GIVEN_MOUNTINFO) {
         Ok(text) if !text.is_empty() => Ok(text),
-        _ => host.proc("self/mountinfo"),
+        _ => host.proc_of_long_lines("self/mountinfo"),
     })
 }
 
@@ -125,16 +149,15 @@ fn wanted_mounts(mountinfo: &str, host: &Host) -> Vec<Mount> {
         mount.mount_point = without_prefix(&mount.mount_point, host.rootfs()).to_owned();
         let Mount { mount_point, fs_type, .. } = &mount;
         let usual_point = || !is_ignored_mount_point(mount_point);
-        let usual_type = || !IGNORED_TYPES.split_ascii_whitespace().any(|ignored| ignored == fs_type);
+        let usual_type = || !IGNORED_TYPES.contains(&fs_type.as_str());
         let flags = host.flags();
         let is_point_shown =
             flags.shows("filesystem.mount-points-include", "filesystem.mount-points-exclude", mount_point, usual_point);
         let is_type_shown =
             flags.shows("filesystem.fs-types-include", "filesystem.fs-types-exclude", fs_type, usual_type);
         if is_point_shown && is_type_shown {
-            let key = |mount: &Mount| (mount.device.clone(), mount.mount_point.clone());
-            let wanted = key(&mount);
-            match mounts.binary_search_by_key(&wanted, key) {
+            let Mount { device, mount_point, .. } = &mount;
+            match mounts.binary_search_by(|known| (&known.device, &known.mount_point).cmp(&(device, mount_point))) {
                 Ok(at) => {
                     let mut covered = std::mem::replace(&mut mounts[at], mount).numbers;
                     let numbers = &mut mounts[at].numbers;
@@ -183,6 +206,9 @@ fn parse_mount(line: &str) -> Option<Mount> {
 
 /// The kernel writes blank, tab, newline and backslash in octal.
 fn unescape(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.to_owned();
+    }
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 

@@ -17,6 +17,9 @@ use crate::clock::Clock;
 /// No kernel file that is read here comes near this; what is larger is cut off.
 const FILE_BYTES_MAX: usize = 4 << 20;
 
+/// Lines of counters are not nearly as long; those of mounts, interrupts and arrays may be.
+const LINE_BYTES_MAX: usize = 1024;
+
 /// A file of /sys is no longer than a page, and one read takes it whole.
 const SMALL_BYTES: usize = 4096;
 
@@ -53,8 +56,12 @@ pub enum NodeError {
 }
 
 impl NodeError {
-    fn is_absence(&self) -> bool {
-        matches!(self, Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    /// What is not there was not to be expected of every kernel.
+    pub(super) fn or_nothing(self) -> Self {
+        match self {
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Self::Nothing,
+            other => other,
+        }
     }
 }
 
@@ -129,10 +136,19 @@ impl Host {
         &self.clock
     }
 
-    /// The text of a file below /proc.
+    /// The text of a file below /proc, whose lines are short or which the kernel writes at once.
     pub fn proc(&self, path: &str) -> Result<String, NodeError> {
+        self.proc_of_lines(path, LINE_BYTES_MAX)
+    }
+
+    /// The text of a file below /proc whose lines may be long.
+    pub fn proc_of_long_lines(&self, path: &str) -> Result<String, NodeError> {
+        self.proc_of_lines(path, kept::STEP_BYTES)
+    }
+
+    fn proc_of_lines(&self, path: &str, line_bytes_max: usize) -> Result<String, NodeError> {
         let path = self.settings.procfs.join(path);
-        as_text(kept::read_whole(path.as_os_str().to_owned(), FILE_BYTES_MAX), &path)
+        as_text(kept::read_whole(path.as_os_str().to_owned(), FILE_BYTES_MAX, line_bytes_max), &path)
     }
 
     /// The text of `/proc/stat`, read once per collection.
@@ -154,7 +170,7 @@ impl Host {
 
     /// The text of a file below /proc of a kernel that may lack it.
     pub fn proc_if_any(&self, path: &str) -> Result<String, NodeError> {
-        self.proc(path).map_err(|error| if error.is_absence() { NodeError::Nothing } else { error })
+        self.proc(path).map_err(NodeError::or_nothing)
     }
 
     /// A file below /proc that holds one number, in a kernel that may lack it.

@@ -9,7 +9,7 @@ const SOFTIRQS: [&str; 10] =
     ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let text = host.proc("interrupts")?;
+    let text = host.proc_of_long_lines("interrupts")?;
     let has_zeros = host.flags().is_on("interrupts.include-zeros", true);
     let mut family = page.family("node_interrupts_total", Counter, "Interrupts by CPU and kind.");
     let cpus = text.lines().next().unwrap_or("").split_ascii_whitespace().count();
@@ -34,7 +34,7 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 }
 
 pub(super) fn collect_softirqs(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let text = host.proc("softirqs")?;
+    let text = host.proc_of_long_lines("softirqs")?;
     let mut family = page.family("node_softirqs_functions_total", Counter, "Softirqs by CPU and kind.");
     for line in text.lines().skip(1) {
         let Some((name, counts)) = line.split_once(':') else { continue };

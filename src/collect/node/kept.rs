@@ -19,7 +19,8 @@ static SMALL: Files = Files::new(256);
 /// Files of any length, those of /proc.
 static LONG: Files = Files::new(96);
 
-const STEP_BYTES: usize = 4096;
+/// The least of a page.
+pub(super) const STEP_BYTES: usize = 4096;
 
 struct Files {
     open: Mutex<HashMap<OsString, File, FixedState>>,
@@ -36,22 +37,36 @@ pub(super) fn read(path: OsString, buffer: &mut [u8]) -> Option<usize> {
     SMALL.read(path, |fd| rustix::io::pread(fd, &mut *buffer, 0)).ok()
 }
 
-/// Reads a file from its start to its end, or to `bytes_max`.
-pub(super) fn read_whole(path: OsString, bytes_max: usize) -> Result<Vec<u8>, Errno> {
+/// Reads a file from its start to its end, or to `bytes_max`. Its lines have `line_bytes_max` bytes at most.
+pub(super) fn read_whole(path: OsString, bytes_max: usize, line_bytes_max: usize) -> Result<Vec<u8>, Errno> {
     LONG.read(path, |fd| {
         let mut bytes = Vec::with_capacity(2 * STEP_BYTES);
-        while bytes.len() < bytes_max {
-            // A file of /proc gives a page or less at a time, and nothing at its end.
-            bytes.reserve(STEP_BYTES);
+        read_to_end(&mut bytes, bytes_max, line_bytes_max, |bytes| {
             let at = bytes.len() as u64;
-            match rustix::io::pread(fd, spare_capacity(&mut bytes), at) {
-                Ok(0) => break,
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
+            rustix::io::pread(fd, spare_capacity(bytes), at)
+        })?;
         Ok(bytes)
     })
+}
+
+/// A file of /proc gives a page or less at a time, whole lines, and nothing at its end. The kernel stops before the end only
+/// where the next line has no room in its buffer of a page or more (`seq_read_iter`): what leaves room for one is the end, and
+/// the question that would be answered with nothing is spared. It costs as much as the file for those of sockets.
+fn read_to_end(
+    bytes: &mut Vec<u8>,
+    bytes_max: usize,
+    line_bytes_max: usize,
+    mut read: impl FnMut(&mut Vec<u8>) -> Result<usize, Errno>,
+) -> Result<(), Errno> {
+    while bytes.len() < bytes_max {
+        bytes.reserve(STEP_BYTES);
+        match read(bytes) {
+            Ok(count) if count == 0 || count + line_bytes_max <= STEP_BYTES => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Closes what was not read since the last time.
@@ -101,8 +116,35 @@ mod tests {
             std::fs::write(&path, text).expect("writable");
             let length = super::read(path.clone().into(), &mut buffer).expect("readable");
             assert_eq!(&buffer[..length], text.as_bytes());
-            let whole = super::read_whole(path.clone().into(), 1 << 20).expect("readable");
+            let whole = super::read_whole(path.clone().into(), 1 << 20, 1024).expect("readable");
             assert_eq!(whole, text.as_bytes());
+        }
+    }
+
+    /// Reads of these lengths are there, and so many of them are made.
+    #[test]
+    fn the_end_is_asked_for_where_it_is_not_known() {
+        let cases: [(&[usize], usize, usize); 8] = [
+            (&[500], 1024, 1),
+            (&[3072], 1024, 1),
+            (&[3073, 200], 1024, 2),
+            (&[4000, 3500, 3100, 0], 1024, 4),
+            (&[4000, 3500, 8], 1024, 3),
+            (&[0], 1024, 1),
+            // A line of almost a page may follow.
+            (&[500, 4000, 0], super::STEP_BYTES, 3),
+            (&[500, 0], super::STEP_BYTES, 2),
+        ];
+        for (lengths, line_bytes_max, expected) in cases {
+            let (mut bytes, mut reads) = (Vec::new(), 0);
+            let read = |bytes: &mut Vec<u8>| {
+                let length = lengths[reads];
+                bytes.resize(bytes.len() + length, b'x');
+                reads += 1;
+                Ok(length)
+            };
+            super::read_to_end(&mut bytes, 1 << 20, line_bytes_max, read).expect("nothing fails");
+            assert_eq!((reads, bytes.len()), (expected, lengths[..expected].iter().sum()), "{lengths:?}");
         }
     }
 }

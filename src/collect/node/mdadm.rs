@@ -34,7 +34,7 @@ struct Array<'t> {
 }
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let text = host.proc_if_any("mdstat")?;
+    let text = host.proc_of_long_lines("mdstat").map_err(NodeError::or_nothing)?;
     let arrays = parse(&text).ok_or_else(|| host.unexpected("mdstat", "an array without its line of blocks"))?;
     let mut family = page.family("node_md_disks_required", Gauge, "Devices of the array when it is whole.");
     for array in &arrays {

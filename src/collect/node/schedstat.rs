@@ -15,7 +15,7 @@ const CPUS: Table = Table {
 };
 
 pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError> {
-    let text = host.proc_if_any("schedstat")?;
+    let text = host.proc_of_long_lines("schedstat").map_err(NodeError::or_nothing)?;
     let rows: Vec<_> = text
         .lines()
         .filter_map(|line| {

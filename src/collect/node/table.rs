@@ -40,9 +40,16 @@ impl Table {
     /// The table's lines.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
         self.lines.lines().map(|line| {
-            let mut words = line.splitn(4, ' ');
-            let mut word = || words.next().unwrap_or("");
-            Line { source: word(), name: word(), unit: word(), help: word() }
+            let mut rest = line;
+            // Words are short: a search that is fast in long texts costs several times this one.
+            let mut word = || {
+                let end = rest.bytes().position(|byte| byte == b' ').unwrap_or(rest.len());
+                let word = &rest[..end];
+                rest = rest.get(end + 1..).unwrap_or("");
+                word
+            };
+            let (source, name, unit) = (word(), word(), word());
+            Line { source, name, unit, help: rest }
         })
     }
 

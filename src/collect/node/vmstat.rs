@@ -19,8 +19,12 @@ pub(super) fn collect(host: &Host, page: &mut Page<'_>) -> Result<(), NodeError>
 
 /// node_exporter's default selection.
 fn is_wanted(key: &str) -> bool {
-    ["oom_kill", "pgpg", "pswp"].iter().any(|prefix| key.starts_with(prefix))
-        || (key.starts_with("pg") && key.contains("fault"))
+    match key.as_bytes() {
+        [b'o', ..] => key.starts_with("oom_kill"),
+        [b'p', b'g', ..] => key.starts_with("pgpg") || key.contains("fault"),
+        [b'p', ..] => key.starts_with("pswp"),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
