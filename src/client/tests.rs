@@ -383,11 +383,9 @@ fn settings_that_contradict_each_other() {
         authorization: Some(Authorization { scheme: "Bearer".to_owned(), credentials: None }),
         ..ClientSettings::default()
     };
-    let old = TlsSettings { max_version: Some(TlsVersion::Tls11), ..TlsSettings::default() };
     let no_key = TlsSettings { cert: Some(SecretSource::Inline(Secret::new("x"))), ..TlsSettings::default() };
     let cases = [
         (both, "at most one of"),
-        (ClientSettings { tls: old, ..ClientSettings::default() }, "min_version and max_version leave"),
         (ClientSettings { tls: no_key, ..ClientSettings::default() }, "a client certificate needs both"),
         (
             ClientSettings { headers: [("a b".to_owned(), HeaderValues::default())].into(), ..Default::default() },

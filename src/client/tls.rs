@@ -45,16 +45,14 @@ impl Tls {
         if settings.cert.is_some() != settings.key.is_some() {
             return Err(ClientError::Settings("a client certificate needs both cert and key".to_owned()));
         }
-        let tls = Self {
+        Ok(Self {
             settings: settings.clone(),
             ca: settings.ca.as_ref().map(|source| SecretText::new("CA", source)),
             cert: settings.cert.as_ref().map(|source| SecretText::new("certificate", source)),
             key: settings.key.as_ref().map(|source| SecretText::new("key", source)),
             enable_http2,
             made: Mutex::new(None),
-        };
-        tls.versions()?;
-        Ok(tls)
+        })
     }
 
     /// The name that the server's certificate must be for.
@@ -283,6 +281,7 @@ mod tests {
         let other = TlsSettings { server_name: Some("other.lan".to_owned()), ..ca.clone() };
         let named = TlsSettings { server_name: Some("localhost".to_owned()), ..ca.clone() };
         let old = TlsSettings { max_version: Some(TlsVersion::Tls12), ..ca.clone() };
+        let too_old = TlsSettings { max_version: Some(TlsVersion::Tls11), ..ca.clone() };
         let own = TlsSettings { ca: inline(OWN[0]), ..TlsSettings::default() };
         let own_for_other = TlsSettings { server_name: Some("other.lan".to_owned()), ..own.clone() };
         let own_and_expired = TlsSettings { ca: inline(EXPIRED[0]), ..TlsSettings::default() };
@@ -299,6 +298,7 @@ mod tests {
             (EXPIRED, &own_and_expired, "TLS with 127.0.0.1 failed: the server's certificate has expired"),
             (EXPIRED, &ca, "TLS with 127.0.0.1 failed: the server's certificate has expired"),
             (SERVER, &other, "TLS with 127.0.0.1 failed: the server's certificate is for another name"),
+            (SERVER, &too_old, "min_version and max_version leave neither TLS 1.2 nor TLS 1.3"),
             (
                 SERVER,
                 &TlsSettings::default(),

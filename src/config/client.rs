@@ -189,7 +189,11 @@ pub fn tls(field: &Field<'_>, folder: &Folder) -> TlsSettings {
         section.warning("min_version", "nothing older than TLS 1.2 is spoken");
     }
     if max.is_some_and(|max| max < min.unwrap_or(TlsVersion::Tls12).max(TlsVersion::Tls12)) {
-        section.problem("max_version", "leaves neither TLS 1.2 nor TLS 1.3, and nothing older is spoken");
+        // As with Prometheus, the handshakes fail, not the configuration.
+        section.warning(
+            "max_version",
+            "leaves neither TLS 1.2 nor TLS 1.3, and nothing older is spoken: no server is reached",
+        );
     }
     section.finish(|_| None);
     settings

@@ -148,6 +148,8 @@ fn what_is_ignored_is_told() {
         "scrape_configs[2].label_value_length_limit",
         "scrape_configs[2].keep_dropped_targets",
         "scrape_configs[2].tls_config.min_version",
+        "scrape_configs[3].tls_config.max_version",
+        "scrape_configs[4].tls_config.max_version",
     ];
     assert_eq!(told, expected);
 }
