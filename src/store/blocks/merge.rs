@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::read::{is_in_any, target_name};
+use super::read::{Wanted, target_name};
 use super::write::BlockWriter;
 use super::{Block, Blocks};
 use crate::model::{Labels, Matcher, TimeRange, Timestamp};
@@ -99,8 +99,7 @@ impl Blocks {
         writer: &mut BlockWriter<'_>,
     ) -> Result<(), StoreError> {
         let options = ReadOptions::over(TimeRange::ALL);
-        let (selection, found) =
-            self.select_in(self.list(), ids, Some(target), &|pairs| is_in_any(sets, pairs), &options)?;
+        let (selection, found) = self.select_in(self.list(), ids, Some(target), &Wanted::InAny(sets), &options)?;
         let (labels, places): (Vec<Labels>, Vec<_>) = found.into_iter().unzip();
         let name = self.reader().and_then(|reading| {
             target_name(&reading, target).map_err(|error| self.error("read a target of", &error))

@@ -12,6 +12,7 @@ mod copy;
 pub(super) mod faults;
 mod merge;
 mod names;
+mod outline;
 mod part;
 mod place;
 mod read;
@@ -46,6 +47,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use self::outline::Outlines;
 use self::schema::{Opened, database, is_damage};
 use super::StoreError;
 use super::file_id::FileId;
@@ -63,6 +65,7 @@ pub(super) struct Blocks {
     /// The file that was opened last.
     file: Mutex<Option<FileId>>,
     readers: Mutex<Readers>,
+    outlines: Outlines,
     list: Mutex<Arc<Vec<Block>>>,
     retired: Mutex<Vec<Retired>>,
     kept_until: Mutex<retention::KeptUntil>,
@@ -119,6 +122,7 @@ impl Blocks {
             writer: Mutex::default(),
             file: Mutex::default(),
             readers: Mutex::default(),
+            outlines: Outlines::default(),
             list: Mutex::default(),
             retired: Mutex::default(),
             kept_until: Mutex::default(),
@@ -158,6 +162,7 @@ impl Blocks {
         let mut readers = self.readers.lock().expect("no holder of the lock panics");
         readers.idle.clear();
         readers.generation += 1;
+        self.outlines.clear();
     }
 
     /// Takes over what can be read of a file that was set aside.
@@ -199,6 +204,7 @@ impl Blocks {
             writer: Mutex::new(Some(schema::open_existing(path)?)),
             file: Mutex::default(),
             readers: Mutex::default(),
+            outlines: Outlines::default(),
             list: Mutex::default(),
             retired: Mutex::default(),
             kept_until: Mutex::default(),
@@ -343,6 +349,8 @@ impl Blocks {
             )?;
             transaction.commit()
         });
+        // What is named next may get an id anew.
+        self.outlines.clear();
         outcome.map_err(|error| self.error("delete blocks from", &error))
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use rusqlite::{MAIN_DB, OptionalExtension, params};
 
+use super::outline::{Outline, OutlineBuilder};
 use super::part::{Directory, Entry, SeriesOf};
 use super::{Block, Blocks, Reading, names};
 use crate::codec::{Presences, Segment, Unpacker};
@@ -48,11 +49,15 @@ pub(super) struct PartRow {
     pub target: i64,
     names: i64,
     first_row: i64,
-    directory: Vec<u8>,
 }
 
-/// Says of a series' labels, in name order, whether it is wanted.
-type Predicate<'a> = dyn Fn(&[(&str, &str)]) -> bool + 'a;
+/// Which series are wanted.
+pub(super) enum Wanted<'a> {
+    /// Those that satisfy all matchers of at least one set; all, if there is no set.
+    InAny(&'a [Vec<Matcher>]),
+    /// These.
+    Listed(&'a HashSet<Labels, FixedState>),
+}
 
 /// Unpacked segments kept while series are asked for their newest samples.
 const NEWEST_CACHE_BYTES: usize = 1 << 20;
@@ -69,7 +74,7 @@ impl Blocks {
     ) -> Result<(Selection<'_>, BTreeMap<Labels, BlockSeries>), StoreError> {
         let list = self.list();
         let wanted = overlapping(&list, options.range);
-        self.select_in(list, &wanted, None, &|pairs| is_in_any(sets, pairs), options)
+        self.select_in(list, &wanted, None, &Wanted::InAny(sets), options)
     }
 
     /// The newest sample at or after `since` of each of the series listed, where there is one.
@@ -81,8 +86,7 @@ impl Blocks {
         let options = ReadOptions::over(TimeRange { start: since, end: Timestamp::MAX });
         let list = self.list();
         let blocks = overlapping(&list, options.range);
-        let is_listed = |pairs: &[(&str, &str)]| series.contains(&Labels::from_sorted(pairs.iter().copied()));
-        let (selection, found) = self.select_in(list, &blocks, None, &is_listed, &options)?;
+        let (selection, found) = self.select_in(list, &blocks, None, &Wanted::Listed(series), &options)?;
         let (mut cache, mut samples) = (SegmentCache::new(NEWEST_CACHE_BYTES), Samples::default());
         let mut newest = Vec::with_capacity(found.len());
         for (labels, places) in found {
@@ -95,13 +99,13 @@ impl Blocks {
         Ok(newest)
     }
 
-    /// The series for which `is_wanted` holds in the given blocks, for one target or for all.
+    /// The series that are wanted of the given blocks, for one target or for all.
     pub(super) fn select_in(
         &self,
         list: Arc<Vec<Block>>,
         blocks: &[i64],
         target: Option<i64>,
-        is_wanted: &Predicate<'_>,
+        wanted: &Wanted<'_>,
         options: &ReadOptions,
     ) -> Result<(Selection<'_>, BTreeMap<Labels, BlockSeries>), StoreError> {
         let mut selection = Selection { reading: self.reader()?, parts: Vec::new(), _blocks: list };
@@ -115,7 +119,7 @@ impl Blocks {
                 let series = match matched.get(&part.names) {
                     Some(series) => Rc::clone(series),
                     None => {
-                        let series = Rc::new(self.match_names(&selection.reading, block, part.names, is_wanted)?);
+                        let series = Rc::new(self.match_names(&selection.reading, block, part.names, wanted)?);
                         matched.insert(part.names, Rc::clone(&series));
                         series
                     }
@@ -123,7 +127,8 @@ impl Blocks {
                 if series.is_empty() {
                     continue;
                 }
-                match Directory::decode_with(&part.directory, &mut unpacker) {
+                let Some(directory) = self.directory_of(&selection.reading, block, part.target)? else { continue };
+                match Directory::decode_with(&directory, &mut unpacker) {
                     Ok(directory) => selection.add(block, part.first_row, directory, &series, &mut found),
                     Err(error) => self.report_damage(block, "a directory", &error),
                 }
@@ -134,14 +139,23 @@ impl Blocks {
 
     /// The parts of a block.
     pub(super) fn parts_of(&self, reading: &Reading<'_>, block: i64) -> Result<Vec<PartRow>, StoreError> {
-        let query = "SELECT target, names, first_row, directory FROM part WHERE block = ?1 ORDER BY target";
+        let query = "SELECT target, names, first_row FROM part WHERE block = ?1 ORDER BY target";
         let parts = reading.prepare(query).and_then(|mut statement| {
             let rows = statement.query_map([block], |row| {
-                Ok(PartRow { target: row.get(0)?, names: row.get(1)?, first_row: row.get(2)?, directory: row.get(3)? })
+                Ok(PartRow { target: row.get(0)?, names: row.get(1)?, first_row: row.get(2)? })
             })?;
             rows.collect::<rusqlite::Result<Vec<PartRow>>>()
         });
         parts.or_else(|error| self.skip_damage(block, "a list of parts", error))
+    }
+
+    /// The directory of a part; `None` if it cannot be read for damage.
+    fn directory_of(&self, reading: &Reading<'_>, block: i64, target: i64) -> Result<Option<Vec<u8>>, StoreError> {
+        let query = "SELECT directory FROM part WHERE block = ?1 AND target = ?2";
+        let directory = reading
+            .prepare(query)
+            .and_then(|mut statement| statement.query_row([block, target], |row| row.get(0)).optional());
+        directory.or_else(|error| self.skip_damage(block, "a directory", error))
     }
 
     fn match_names(
@@ -149,8 +163,13 @@ impl Blocks {
         reading: &Reading<'_>,
         block: i64,
         id: i64,
-        is_wanted: &Predicate<'_>,
+        wanted: &Wanted<'_>,
     ) -> Result<Vec<(u32, Labels)>, StoreError> {
+        let key = (reading.generation, id);
+        let outline = self.outlines.get(key);
+        if outline.as_ref().is_some_and(|outline| !wanted.may_be_in(outline)) {
+            return Ok(Vec::new());
+        }
         let query = "SELECT bytes FROM names WHERE id = ?1";
         let bytes = reading
             .prepare(query)
@@ -164,13 +183,16 @@ impl Blocks {
             Err(error) => return self.skip_damage(block, "names", error),
         };
         let mut matched = Vec::new();
+        let mut builder = outline.is_none().then(OutlineBuilder::default);
         let outcome = names::decode(&bytes, |position, pairs| {
-            if is_wanted(pairs) {
+            if wanted.has(pairs) {
                 matched.push((position, Labels::from_sorted(pairs.iter().copied())));
             }
+            builder.iter_mut().for_each(|builder| builder.add(pairs));
         });
-        if let Err(error) = outcome {
-            self.report_damage(block, "names", &error);
+        match outcome {
+            Ok(()) => builder.into_iter().for_each(|builder| self.outlines.keep(key, builder.finish())),
+            Err(error) => self.report_damage(block, "names", &error),
         }
         Ok(matched)
     }
@@ -190,8 +212,26 @@ fn overlapping(list: &[Block], range: TimeRange) -> Vec<i64> {
     list.iter().filter(overlaps).map(|block| block.id).collect()
 }
 
+impl Wanted<'_> {
+    /// Whether a series is, told by its labels in name order.
+    fn has(&self, pairs: &[(&str, &str)]) -> bool {
+        match self {
+            Self::InAny(sets) => is_in_any(sets, pairs),
+            Self::Listed(series) => series.contains(&Labels::from_sorted(pairs.iter().copied())),
+        }
+    }
+
+    /// Whether a series of a list of names may be.
+    fn may_be_in(&self, outline: &Outline) -> bool {
+        match self {
+            Self::InAny(sets) => outline.may_have(sets),
+            Self::Listed(_) => true,
+        }
+    }
+}
+
 /// Whether all matchers of at least one set are satisfied; no set means all series.
-pub(super) fn is_in_any(sets: &[Vec<Matcher>], pairs: &[(&str, &str)]) -> bool {
+fn is_in_any(sets: &[Vec<Matcher>], pairs: &[(&str, &str)]) -> bool {
     sets.is_empty() || sets.iter().any(|set| set.iter().all(|matcher| is_satisfied(matcher, pairs)))
 }
 

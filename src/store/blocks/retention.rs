@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use foldhash::fast::FixedState;
 use rusqlite::OptionalExtension;
 
-use super::read::is_in_any;
+use super::read::Wanted;
 use super::write::BlockWriter;
 use super::{Block, Blocks};
 use crate::model::{Matcher, TimeRange, Timestamp};
@@ -112,8 +112,7 @@ impl Blocks {
         let Some(until) = rules.iter().map(|rule| ends_of(rule)).min() else { return self.drop_whole(block) };
         let sets: Vec<Vec<Matcher>> = rules.iter().map(|rule| rule.matchers.clone()).collect();
         let options = ReadOptions::over(TimeRange::ALL);
-        let is_kept = |pairs: &[(&str, &str)]| is_in_any(&sets, pairs);
-        let found = self.select_in(self.list(), &[block.id], None, &is_kept, &options)?.1;
+        let found = self.select_in(self.list(), &[block.id], None, &Wanted::InAny(&sets), &options)?.1;
         // Counted by target, as all series are below: one may be in two.
         let kept = found.values().map(|places| places.len() as u64).sum::<u64>();
         if kept == 0 {

@@ -163,6 +163,7 @@ impl Shared {
             // What the head holds goes to the new file at the next attempt.
             self.changes.note_removal();
             self.blocks.start_over()?;
+            self.write_head().forget_stored();
             self.changes.note_removal();
         }
         self.metrics.note_blocks(noted, self.clock.now());
@@ -201,7 +202,7 @@ impl Shared {
         }
         // What was imported is in blocks only.
         let since = self.blocks.newest().map_or(Timestamp::MIN, |newest| Timestamp(newest.0.saturating_add(1)));
-        let since = since.max(Timestamp(boundary.0.saturating_sub(KEPT_MS)));
+        let since = since.max(Timestamp(now.0.saturating_sub(KEPT_MS)));
         while let Some(oldest) = self.oldest_unstored().filter(|oldest| *oldest < boundary) {
             let start = Timestamp(oldest.0.div_euclid(span_ms) * span_ms);
             self.cut_span(start, Timestamp(start.0 + span_ms), since)?;

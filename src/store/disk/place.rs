@@ -39,6 +39,7 @@ impl Shared {
         let before = self.blocks.list();
         self.changes.note_removal();
         self.blocks.leave();
+        self.write_head().forget_stored();
         // A database that cannot be opened now is opened at the next look at the blocks.
         if self.blocks.ensure_open().is_ok()
             && let Ok(stored) = self.blocks.stored()

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::DiskStore;
 use super::tests::{Found, START, copy_folder, open, read_all, scrape, settings};
 use crate::clock::Clock;
-use crate::model::{TimeRange, Timestamp};
+use crate::model::{Labels, TimeRange, Timestamp};
+use crate::store::{Append, Batch};
 use crate::telemetry::Registry;
 
 const MINUTE: i64 = 60_000;
@@ -110,6 +112,33 @@ fn what_is_removed_under_a_store_is_written_anew() {
     check("the folder is empty", |path| (remove(path), std::fs::create_dir(path).expect("writable")).1, false);
     check("the log is removed", |path| remove(&path.join("log")), true);
     check("the blocks are removed", |path| std::fs::remove_file(path.join("blocks.db")).expect("removable"), false);
+}
+
+/// What memory keeps of a block that is gone goes to the next one.
+#[test]
+fn the_last_half_hour_of_a_lost_block_is_written_anew() {
+    let mut site = Site::new();
+    site.run(6 * 60 - site.steps);
+    for minute in 0..3 {
+        site.run(1);
+        let group = site.store.group("other").expect("groups are not bounded");
+        let series = site.store.series(group, &Labels::from_pairs([("__name__", "own_time")])).expect("room");
+        let at = Timestamp(START + (5 * 60 + 55 + minute) * MINUTE);
+        let batch =
+            Batch { group, timestamp: site.clock.now(), samples: Vec::new(), explicit: vec![(series, at, 1.0)] };
+        assert_eq!(site.store.append(&batch).appended, 1);
+    }
+    site.store.maintain().expect("the disk works");
+    let since = site.clock.now() - Duration::from_secs(35 * 60);
+    let recent = || read_all(&*site.store, &[], TimeRange { start: since, end: Timestamp::MAX });
+    let before = recent();
+    assert!(before.iter().map(|(_, samples)| samples.len()).sum::<usize>() == 2 * 36 + 3);
+    std::fs::remove_dir_all(site.folder.path().join("store")).expect("removable");
+    site.store.flush().expect("the disk works");
+    assert!(recent() == before && has_all(&site.on_disk(), &before));
+    site.store.maintain().expect("the disk works");
+    assert_eq!(site.store.shared.blocks.list().len(), 1);
+    assert!(recent() == before && has_all(&site.on_disk(), &before));
 }
 
 #[test]

@@ -103,7 +103,7 @@ pub(super) fn memory_of(chunks: &[Arc<StrayChunk>]) -> usize {
 }
 
 impl StrayChunk {
-    fn of(samples: &[(Timestamp, f64)]) -> Self {
+    pub fn of(samples: &[(Timestamp, f64)]) -> Self {
         let times: Vec<Timestamp> = samples.iter().map(|(at, _)| *at).collect();
         let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
         let mut bytes = Vec::new();

@@ -141,6 +141,14 @@ impl Head {
         self.samples = self.samples.saturating_sub(removed);
     }
 
+    /// Blocks may have lost what memory has too: it goes to blocks once more.
+    pub fn forget_stored(&mut self) {
+        self.cut = self.cut.min(self.kept_since);
+        self.cut_sequence = 0;
+        self.kept_since = Timestamp::MAX;
+        self.strays.values_mut().for_each(Stray::forget_stored);
+    }
+
     /// Starts from a cut that an earlier run made.
     pub fn set_cut(&mut self, cut: Timestamp) {
         self.cut = self.cut.max(cut);
@@ -266,6 +274,16 @@ impl Stray {
         let kept = self.kept.get_or_insert_default();
         kept.chunks.extend(view.chunks);
         kept.tail.extend(view.tail);
+    }
+
+    /// Blocks have it no longer.
+    fn forget_stored(&mut self) {
+        let Some(mut kept) = self.kept.take() else { return };
+        if !kept.tail.is_empty() {
+            kept.chunks.push(Arc::new(StrayChunk::of(&kept.tail)));
+        }
+        kept.chunks.append(&mut self.chunks);
+        self.chunks = kept.chunks;
     }
 
     /// Forgets what blocks have too and what is older than `since`; gives how many samples that was.
