@@ -56,6 +56,11 @@ vmstat.fields regex";
 pub struct NodeFlags(Vec<String>);
 
 impl NodeFlags {
+    /// The folders of text files, which may be patterns.
+    pub fn text_folders(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|flag| flag.strip_prefix("--collector.textfile.directory="))
+    }
+
     /// Checks flags. The error names the flag and the way out.
     pub fn parse(flags: Vec<String>) -> Result<Self, String> {
         let mut parsed = Flags::default();

@@ -5,14 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use super::account::{Account, SERVICE_USER, group_name};
 use super::host::Host;
 use crate::collect::CollectorSettings;
 use crate::commands::finding::Finding;
 use crate::config::Config;
 use crate::scrape::JobSource;
-
-/// The account that the packages make.
-const SERVICE_USER: &str = "outpost";
 
 /// All findings; nothing where the configuration asks for no containers.
 pub fn look(host: &Host, config: Option<&Config>) -> Vec<Finding> {
@@ -74,9 +72,9 @@ fn of_service_user(host: &Host, path: &Path) -> Finding {
     const SUBJECT: &str = "engine";
     let good = Finding::good(SUBJECT, format!("{} answers", path.display()));
     let Ok(metadata) = std::fs::metadata(path) else { return good };
-    let Some(user) = user(host, SERVICE_USER) else { return good };
+    let Some(user) = Account::of_service(host) else { return good };
     let is_owner = user.id == metadata.uid() && metadata.mode() & 0o200 != 0;
-    let in_group = metadata.mode() & 0o020 != 0 && user.is_in(host, metadata.gid());
+    let in_group = metadata.mode() & 0o020 != 0 && user.is_in(metadata.gid());
     if is_owner || in_group || metadata.mode() & 0o002 != 0 {
         return good;
     }
@@ -93,47 +91,6 @@ fn allow(host: &Host, path: &Path) -> String {
     let group = std::fs::metadata(path).ok().and_then(|metadata| group_name(host, metadata.gid()));
     let group = group.filter(|group| group != "root").unwrap_or_else(|| "docker".to_owned());
     format!("sudo usermod -aG {group} {SERVICE_USER} && sudo systemctl restart outpost")
-}
-
-struct User {
-    id: u32,
-    group: u32,
-}
-
-impl User {
-    /// By the account's own group, the group's members, or the unit's drop-ins.
-    fn is_in(&self, host: &Host, group: u32) -> bool {
-        let Some((name, members)) = group_entry(host, group) else { return self.group == group };
-        let drop_ins = host.texts_in("/etc/systemd/system/outpost.service.d");
-        let by_drop_in = drop_ins.iter().flat_map(|text| text.lines()).any(|line| {
-            let groups = line.trim().strip_prefix("SupplementaryGroups=");
-            groups.is_some_and(|groups| groups.split_whitespace().any(|group| group == name))
-        });
-        self.group == group || members.iter().any(|member| member == SERVICE_USER) || by_drop_in
-    }
-}
-
-/// `outpost:x:999:998:…`
-fn user(host: &Host, name: &str) -> Option<User> {
-    let passwd = host.root("/etc/passwd")?;
-    let mut fields = passwd.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
-    Some(User { id: fields.next()?.parse().ok()?, group: fields.next()?.parse().ok()? })
-}
-
-fn group_name(host: &Host, id: u32) -> Option<String> {
-    group_entry(host, id).map(|(name, _)| name)
-}
-
-/// `docker:x:997:alice,bob`
-fn group_entry(host: &Host, id: u32) -> Option<(String, Vec<String>)> {
-    let groups = host.root("/etc/group")?;
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?.to_owned();
-        let number = fields.nth(1)?.parse::<u32>().ok()?;
-        let members = fields.next().unwrap_or("").split(',').map(str::to_owned).collect();
-        (number == id).then_some((name, members))
-    })
 }
 
 /// Raspberry Pi OS starts its kernel with the memory controller off, and engines then report 0 for every container.

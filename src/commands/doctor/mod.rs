@@ -3,13 +3,18 @@
 //! One file per subject. Each looks at files below `--path.procfs`, `--path.sysfs` and `--path.rootfs`, or is given what
 //! the kernel says, and returns findings; nothing is changed. A command is shown for the person to run, never run.
 
+mod account;
 mod clock;
 mod configuration;
 mod containers;
+mod disks;
 mod host;
 mod listener;
+mod ping;
 mod power;
 mod storage;
+mod text_files;
+mod ups;
 
 use super::finding::{self, Finding};
 use super::print;
@@ -37,6 +42,12 @@ fn look(doctor: &Doctor) -> Vec<Finding> {
     let (found, config) = configuration::look(options);
     findings.extend(found);
     findings.extend(containers::look(&host, config.as_ref()));
+    if let Some(config) = &config {
+        findings.extend(disks::look(&host, config));
+        findings.extend(ups::look(config));
+        findings.extend(text_files::look(&host, config));
+        findings.extend(ping::look(&host, config));
+    }
     findings.extend(listener::look(options));
     findings
 }
