@@ -38,7 +38,7 @@ fn checks_say_what_is_wrong_and_exit_with_1() {
             arguments: &["check", "config", "config/good/tunes_prometheus_only.yml"],
             input: "",
             exit_code: 0,
-            words: &["SUCCESS", "3 scrape jobs", "remote_write[0]", "NOTHING IS SENT"],
+            words: &["SUCCESS", "5 scrape jobs", "remote_write[0]", "NOTHING IS SENT"],
         },
         Case {
             arguments: &["check", "config", "config/good/tunes_prometheus_only.yml", "config/bad/job_twice.yml"],
