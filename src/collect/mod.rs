@@ -75,6 +75,14 @@ pub enum CollectError {
         /// The names of those that exist.
         known: String,
     },
+    /// A probe of a module that asks for what is not supported.
+    #[error("the module {name:?} cannot be used: {reason}")]
+    UnsupportedModule {
+        /// The module's name.
+        name: String,
+        /// What is not supported.
+        reason: String,
+    },
     /// Too many probes at once.
     #[error(
         "{} probes are under way and none ended in time: scrape less often, or lower the timeouts of modules that time out",

@@ -12,7 +12,7 @@ use crate::client::Encoding;
 use crate::client::dns_records::{Question, class_number, code_number, encode_question, type_number};
 use crate::collect::probe::{
     DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, Module, Network, PAYLOAD_BYTES_MAX, ProbeSettings,
-    ProberSettings, QueryResponse, RecordRules, TcpProbe,
+    ProberSettings, QueryResponse, RecordRules, TcpProbe, UnsupportedModule,
 };
 use crate::model::{SearchRegex, is_legacy_label_name};
 use crate::scrape::{JobSettings, JobSource};
@@ -42,6 +42,21 @@ const CLIENT_KEYS: [&str; 13] = [
 ];
 
 const PROBERS: [&str; 4] = ["http", "tcp", "icmp", "dns"];
+/// Those of blackbox_exporter that are not supported.
+const FOREIGN_PROBERS: [&str; 3] = ["grpc", "unix", "websocket"];
+
+/// What was read.
+#[derive(Default)]
+struct Modules {
+    usable: BTreeMap<String, Module>,
+    unsupported: BTreeMap<String, UnsupportedModule>,
+}
+
+/// What of a module is not supported: a key of its section with its value, or the prober.
+struct Unsupported {
+    key: Option<(&'static str, String)>,
+    reason: String,
+}
 
 /// Reads the keys of a job that probes.
 pub fn read(section: &Section<'_>, job: &JobSettings, folder: &Folder) -> JobSource {
@@ -55,7 +70,7 @@ pub fn read(section: &Section<'_>, job: &JobSettings, folder: &Folder) -> JobSou
     let modules = match (section.get("modules"), &modules_file) {
         (Some(_), Some(_)) => {
             section.problem("modules_file", "cannot stand beside `modules`: choose one");
-            BTreeMap::new()
+            Modules::default()
         }
         (Some(field), None) => {
             if field.pairs().is_empty() {
@@ -70,7 +85,8 @@ pub fn read(section: &Section<'_>, job: &JobSettings, folder: &Folder) -> JobSou
             modules_of_document(&report.root(&document), folder)
         }
     };
-    let settings = ProbeSettings { modules, modules_file, allowed_networks: networks(section) };
+    let Modules { usable: modules, unsupported } = modules;
+    let settings = ProbeSettings { modules, unsupported, modules_file, allowed_networks: networks(section) };
     JobSource::Probes { discovery: discovery::read(section, false, folder), settings: Arc::new(settings) }
 }
 
@@ -85,14 +101,14 @@ fn networks(section: &Section<'_>) -> Vec<Network> {
     section.items("allowed_networks").iter().filter_map(read).collect()
 }
 
-fn modules_of_file(section: &Section<'_>, path: &Path) -> BTreeMap<String, Module> {
+fn modules_of_file(section: &Section<'_>, path: &Path) -> Modules {
     let read = std::fs::read_to_string(path).map_err(|error| error.to_string());
     let document = read.and_then(|text| yaml::parse(&text).map_err(|error| error.to_string()));
     let document = match document {
         Ok(document) => document,
         Err(error) => {
             section.problem("modules_file", format!("{} cannot be read: {error}", path.display()));
-            return BTreeMap::new();
+            return Modules::default();
         }
     };
     let report = Report::new(path.display().to_string());
@@ -101,7 +117,7 @@ fn modules_of_file(section: &Section<'_>, path: &Path) -> BTreeMap<String, Modul
     modules
 }
 
-fn modules_of_document(root: &Field<'_>, folder: &Folder) -> BTreeMap<String, Module> {
+fn modules_of_document(root: &Field<'_>, folder: &Folder) -> Modules {
     let section = root.section();
     let field = section.get("modules");
     if field.as_ref().is_none_or(|field| field.pairs().is_empty()) {
@@ -112,26 +128,39 @@ fn modules_of_document(root: &Field<'_>, folder: &Folder) -> BTreeMap<String, Mo
     modules
 }
 
-fn modules(field: &Field<'_>, folder: &Folder) -> BTreeMap<String, Module> {
-    let mut modules = BTreeMap::new();
+fn modules(field: &Field<'_>, folder: &Folder) -> Modules {
+    let mut modules = Modules::default();
     for (name, field) in field.pairs() {
-        if let Some(module) = module(&field, folder) {
-            modules.insert(name, module);
+        match module(&field, folder) {
+            Some(Ok(module)) => drop(modules.usable.insert(name, module)),
+            Some(Err(module)) => {
+                let reason = &module.reason;
+                field.warning(format!("the module cannot be used, and targets that name it are down: {reason}"));
+                modules.unsupported.insert(name, module);
+            }
+            None => {}
         }
     }
     modules
 }
 
-fn module(field: &Field<'_>, folder: &Folder) -> Option<Module> {
+/// A module; or why it cannot be used, though blackbox_exporter knows it: files are shared, and the others can. `None` for
+/// mistakes, which are refused.
+fn module(field: &Field<'_>, folder: &Folder) -> Option<Result<Module, UnsupportedModule>> {
     let section = field.section();
     let name = section.text("prober").unwrap_or_default();
-    for other in PROBERS.into_iter().filter(|other| *other != name && section.has(other)) {
-        section.warning(other, format!("is ignored beside `prober: {name}`"));
+    for other in PROBERS.into_iter().chain(FOREIGN_PROBERS).filter(|other| section.has(other)) {
+        // What is not supported is not looked at either.
+        if other != name {
+            section.warning(other, format!("is ignored beside `prober: {name}`"));
+        }
     }
+    let mut unsupported = None;
     let part = |key| section.get(key).map(|field| field.section());
     let prober = match name.as_str() {
         "http" => {
-            Some(ProberSettings::Http(Box::new(part("http").map(|section| http(section, folder)).unwrap_or_default())))
+            let read = part("http").map(|section| http(section, folder, &mut unsupported));
+            Some(ProberSettings::Http(Box::new(read.unwrap_or_default())))
         }
         "tcp" => {
             Some(ProberSettings::Tcp(Box::new(part("tcp").map(|section| tcp(section, folder)).unwrap_or_default())))
@@ -145,7 +174,8 @@ fn module(field: &Field<'_>, folder: &Folder) -> Option<Module> {
             }
         },
         "grpc" | "unix" | "websocket" => {
-            section.problem("prober", format!("{name} is not supported; supported are {}", PROBERS.join(", ")));
+            let reason = format!("the prober {name} is not supported; supported are {}", PROBERS.join(", "));
+            unsupported = Some(Unsupported { key: None, reason });
             None
         }
         _ => {
@@ -154,13 +184,14 @@ fn module(field: &Field<'_>, folder: &Folder) -> Option<Module> {
         }
     };
     let timeout = section.duration("timeout");
-    section.finish(|key| {
-        matches!(key, "grpc" | "unix" | "websocket").then(|| format!("the prober {key} is not supported"))
-    });
-    Some(Module { timeout, prober: prober? })
+    section.finish(|_| None);
+    match unsupported {
+        Some(Unsupported { key, reason }) => Some(Err(UnsupportedModule { prober: name, key, reason })),
+        None => Some(Ok(Module { timeout, prober: prober? })),
+    }
 }
 
-fn http(section: Section<'_>, folder: &Folder) -> HttpProbe {
+fn http(section: Section<'_>, folder: &Folder, unsupported: &mut Option<Unsupported>) -> HttpProbe {
     let usual = HttpProbe::default();
     let mut settings = HttpProbe {
         ip: ip(&section),
@@ -177,7 +208,7 @@ fn http(section: Section<'_>, folder: &Folder) -> HttpProbe {
         fail_if_body_not_matches: patterns(&section, "fail_if_body_not_matches_regexp"),
         fail_if_header_matches: header_matches(&section, "fail_if_header_matches"),
         fail_if_header_not_matches: header_matches(&section, "fail_if_header_not_matches"),
-        compression: compression(&section),
+        compression: compression(&section, unsupported),
         body_size_limit: None,
         client: client::read(&section, folder),
     };
@@ -188,16 +219,21 @@ fn http(section: Section<'_>, folder: &Folder) -> HttpProbe {
     if settings.body_file.is_some() && !settings.body.is_empty() {
         section.problem("body_file", "cannot stand beside `body`: choose one");
     }
+    let mut lacks = |key, value: String, reason: &str| {
+        *unsupported = Some(Unsupported { key: Some((key, value)), reason: reason.to_owned() });
+    };
     if section.boolean("enable_http3") == Some(true) {
-        section.problem("enable_http3", "HTTP/3 is not supported; HTTP/1.1 and HTTP/2 are");
+        lacks("enable_http3", "true".to_owned(), "HTTP/3 is not supported; HTTP/1.1 and HTTP/2 are");
+    }
+    for key in ["fail_if_body_json_matches_cel", "fail_if_body_json_not_matches_cel"] {
+        if let Some(condition) = section.text(key) {
+            let reason = "CEL is not supported; match the text with fail_if_body_matches_regexp or \
+                          fail_if_body_not_matches_regexp";
+            lacks(key, condition, reason);
+        }
     }
     settings.body_size_limit = body_size_limit(&section, &settings);
-    section.finish(|key| {
-        key.starts_with("fail_if_body_json_").then(|| {
-            "CEL is not supported; match the text with fail_if_body_matches_regexp or fail_if_body_not_matches_regexp"
-                .to_owned()
-        })
-    });
+    section.finish(|_| None);
     settings
 }
 
@@ -238,7 +274,7 @@ fn headers(section: &Section<'_>) -> BTreeMap<String, String> {
     headers
 }
 
-fn compression(section: &Section<'_>) -> Option<Encoding> {
+fn compression(section: &Section<'_>, unsupported: &mut Option<Unsupported>) -> Option<Encoding> {
     let name = section.text("compression")?;
     check_accept_encoding(section, &name);
     match name.to_ascii_lowercase().as_str() {
@@ -246,7 +282,8 @@ fn compression(section: &Section<'_>) -> Option<Encoding> {
         "deflate" => Some(Encoding::Deflate),
         "identity" => Some(Encoding::Identity),
         "br" => {
-            section.problem("compression", "br is not supported; supported are gzip, deflate, identity");
+            let reason = "compression: br is not supported; supported are gzip, deflate, identity".to_owned();
+            *unsupported = Some(Unsupported { key: Some(("compression", name)), reason });
             None
         }
         other => {

@@ -4,7 +4,7 @@ use super::show::{Pairs, client_keys, list, size, tls};
 use crate::client::Encoding;
 use crate::collect::probe::{
     DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, Module, ProbeSettings, ProberSettings, QueryResponse,
-    RecordRules, TcpProbe,
+    RecordRules, TcpProbe, UnsupportedModule,
 };
 use crate::model::{SearchRegex, encode_base64};
 use crate::yaml::Tree;
@@ -15,8 +15,10 @@ pub(super) fn put(pairs: &mut Pairs, settings: &ProbeSettings) {
     match &settings.modules_file {
         Some(path) => pairs.put("modules_file", path.as_path()),
         None => {
-            let modules = settings.modules.iter().map(|(name, settings)| (name.clone(), module(settings).into()));
-            pairs.put("modules", Tree::Map(modules.collect()));
+            let usable = settings.modules.iter().map(|(name, settings)| (name.clone(), module(settings).into()));
+            let others =
+                settings.unsupported.iter().map(|(name, settings)| (name.clone(), unsupported(settings).into()));
+            pairs.put("modules", Tree::Map(usable.chain(others).collect()));
         }
     }
     pairs.put("allowed_networks", list(settings.allowed_networks.iter().map(ToString::to_string)));
@@ -35,6 +37,18 @@ fn module(settings: &Module) -> Pairs {
         pairs.put("timeout", timeout);
     }
     pairs.put(name, keys);
+    pairs
+}
+
+/// So that it reads back as what it is.
+fn unsupported(settings: &UnsupportedModule) -> Pairs {
+    let mut pairs = Pairs::default();
+    pairs.put("prober", settings.prober.as_str());
+    if let Some((key, value)) = &settings.key {
+        let mut section = Pairs::default();
+        section.put(key, if value == "true" { Tree::from(true) } else { value.as_str().into() });
+        pairs.put(&settings.prober, section);
+    }
     pairs
 }
 

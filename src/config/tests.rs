@@ -129,6 +129,37 @@ fn built_in_modules_serve_where_none_are_written() {
     assert_eq!(warnings, ["\"debug\" is ignored; a probe takes module, target, hostname"]);
 }
 
+/// Modules are shared with blackbox_exporter: what one of them wants costs that one alone.
+#[test]
+fn what_is_not_supported_costs_its_module_alone() {
+    for (module, reason) in [
+        ("{prober: grpc, grpc: {service: x}}", "the prober grpc is not supported; supported are http, tcp, icmp, dns"),
+        ("{prober: websocket}", "the prober websocket is not supported"),
+        ("{prober: http, http: {enable_http3: true}}", "HTTP/3 is not supported"),
+        ("{prober: http, http: {compression: br}}", "compression: br is not supported"),
+        ("{prober: http, timeout: 5s, http: {fail_if_body_json_matches_cel: 'body.a == 1'}}", "CEL is not supported"),
+        ("{prober: http, http: {fail_if_body_json_not_matches_cel: a}}", "CEL is not supported"),
+    ] {
+        let text = format!(
+            "scrape_configs:\n- job_name: p\n  collector: probe\n  modules:\n    good: {{prober: icmp}}\n    odd: {module}\n"
+        );
+        let config = Config::parse(&text, Path::new("x.yml")).expect(module);
+        let [warning] = &config.warnings[..] else { panic!("{module}: {:?}", config.warnings) };
+        assert_eq!(warning.path, "scrape_configs[0].modules.odd", "{module}");
+        assert!(warning.message.contains(reason), "{module}: {}", warning.message);
+        for config in [&config, &Config::parse(&config.to_yaml(), Path::new("again.yml")).expect(module)] {
+            let JobSource::Probes { settings, .. } = &config.jobs[0].source else { panic!("{config:?}") };
+            assert_eq!(settings.modules.keys().collect::<Vec<_>>(), ["good"], "{module}");
+            let told = settings.unknown_module("odd").to_string();
+            assert!(told.starts_with(&format!("the module \"odd\" cannot be used: {reason}")), "{module}: {told}");
+        }
+        // A target that is written beside it is left without data.
+        let target = format!("{text}  params: {{module: [odd]}}\n  static_configs: [{{targets: [a]}}]\n");
+        let checked = Config::parse(&target, Path::new("x.yml")).expect(module).check_files();
+        assert!(checked.problems.iter().any(|problem| problem.contains(reason)), "{module}: {checked:?}");
+    }
+}
+
 #[test]
 fn what_is_ignored_is_told() {
     let told: Vec<String> = good("tunes_prometheus_only.yml").warnings.iter().map(|it| it.path.clone()).collect();

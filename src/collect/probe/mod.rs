@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout};
 pub use icmp::PAYLOAD_BYTES_MAX;
 pub use settings::{
     DnsProbe, HeaderMatch, HttpProbe, IcmpProbe, IpChoice, Module, Network, ProbeSettings, ProberSettings,
-    QueryResponse, RecordRules, TcpProbe,
+    QueryResponse, RecordRules, TcpProbe, UnsupportedModule,
 };
 
 use super::{CollectError, CollectFuture, Collector};

@@ -16,6 +16,8 @@ use crate::model::SearchRegex;
 pub struct ProbeSettings {
     /// `modules`, by name; those of `modules_file` or the built-in ones where none are written.
     pub modules: BTreeMap<String, Module>,
+    /// Modules that cannot be used, by name: others do not fail for them.
+    pub unsupported: BTreeMap<String, UnsupportedModule>,
     /// `modules_file`, from which the modules were read.
     pub modules_file: Option<PathBuf>,
     /// `allowed_networks`: link-local and metadata addresses that may be asked all the same.
@@ -38,6 +40,17 @@ pub struct Module {
     pub timeout: Option<Duration>,
     /// `prober` with its section.
     pub prober: ProberSettings,
+}
+
+/// A module that asks for what is not supported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsupportedModule {
+    /// `prober`
+    pub prober: String,
+    /// A key of the prober's section that is not supported, with its value; none where the prober itself is not.
+    pub key: Option<(&'static str, String)>,
+    /// What is not supported, and what is.
+    pub reason: String,
 }
 
 /// How a target is probed.
@@ -238,8 +251,11 @@ pub struct RecordRules {
 }
 
 impl ProbeSettings {
-    /// What to say of a module that is not there.
+    /// What to say of a module that is not there, or that cannot be used.
     pub fn unknown_module(&self, name: &str) -> CollectError {
+        if let Some(module) = self.unsupported.get(name) {
+            return CollectError::UnsupportedModule { name: name.to_owned(), reason: module.reason.clone() };
+        }
         let known = self.modules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         CollectError::Module { name: name.to_owned(), known }
     }
