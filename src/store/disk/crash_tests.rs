@@ -64,14 +64,16 @@ fn a_log_cut_anywhere_gives_all_whole_records() {
         scrape(&*store, 0, START + step * 15_000, &[(0, step as f64), (1, 7.0)]);
         store.flush().expect("the disk works");
     }
-    copy_folder(&original, &folder.path().join("copy"));
     let copy = folder.path().join("copy");
-    // A power cut: what is not in the log is gone.
-    std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
+    copy_folder(&original, &copy);
     let file = log_file(&copy);
     let bytes = std::fs::read(&file).expect("readable");
     // Record 0 is the empty checkpoint of the opening; each takes one page here.
     for cut in (0..7 * 4096).step_by(97) {
+        std::fs::remove_dir_all(&copy).expect("there was one");
+        copy_folder(&original, &copy);
+        // A power cut: what is not in the log is gone.
+        std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
         let mut torn = bytes.clone();
         torn[cut..].fill(0);
         std::fs::write(&file, &torn).expect("writable");
@@ -85,8 +87,6 @@ fn a_log_cut_anywhere_gives_all_whole_records() {
         std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
         let again = open(&copy, &clock);
         assert_eq!(extent(&again), (whole + 1, START + 600_000), "cut at {cut}");
-        drop(again);
-        std::fs::remove_dir_all(copy.join("tail")).expect("there was a tail");
     }
 }
 
@@ -141,6 +141,76 @@ fn a_damaged_record_costs_itself_alone() {
     }
     let two = |bytes: &mut Vec<u8>| [20, 90].iter().for_each(|page| bytes[page * 4096 + 9] ^= 4);
     assert_eq!(damage_log(two), (WHOLE - 4, 149_000, 2));
+}
+
+/// What is done to the last record of a log, and whether that is damage.
+fn check_last_record(what: &str, change: impl Fn(&mut [u8]), is_damage: bool) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, clock) = (folder.path().join("store"), Clock::manual(Timestamp(START)));
+    let store = open(&path, &clock);
+    for step in 0..9i64 {
+        // Nothing that a record could leave out.
+        let values =
+            (0..600).map(|series| (series, ((step + 1) * (series as i64 + 7)) as f64 * std::f64::consts::SQRT_2));
+        let values: Vec<(usize, f64)> = values.collect();
+        scrape(&*store, 0, START + step * 15_000, &values);
+        store.flush().expect("the disk works");
+    }
+    drop(store);
+    let file = log_file(&path);
+    let mut bytes = std::fs::read(&file).expect("readable");
+    let last = (0..bytes.len()).step_by(4096).filter(|at| bytes[*at..].starts_with(b"OPL1")).max().expect("records");
+    let used = bytes.iter().rposition(|byte| *byte != 0).expect("records") + 1;
+    change(&mut bytes[last..used]);
+    std::fs::write(&file, &bytes).expect("writable");
+
+    let verified = super::verify(&path, |_, _| ()).expect("readable");
+    let said = if is_damage { &verified.damage } else { &verified.notes };
+    assert_eq!((verified.damage.len(), said.len()), (usize::from(is_damage), 1), "{what}: {verified:?}");
+    assert!(said[0].contains("segment-00000001") && said[0].contains(&format!("at byte {last}")), "{what}: {said:?}");
+    let store = open(&path, &clock);
+    assert_eq!((extent(&store).0, store.corruptions()), (8, u64::from(is_damage)), "{what}");
+    scrape(&*store, 0, START + 600_000, &[(0, 1.0)]);
+    store.flush().expect("the disk works");
+    drop(store);
+    assert!(std::fs::read(&file).expect("readable") == bytes, "{what}: nothing is written over it");
+    // Once what is sound in it is in blocks, the file is used again.
+    clock.set(Timestamp(START + 5 * 3_600_000));
+    let store = open(&path, &clock);
+    assert_eq!((extent(&store).0, store.corruptions()), (9, u64::from(is_damage)), "{what}");
+    scrape(&*store, 0, START + 5 * 3_600_000, &[(0, 1.0)]);
+    store.maintain().expect("the disk works");
+    drop(store);
+    let store = open(&path, &clock);
+    assert_eq!((extent(&store).0, store.corruptions()), (10, 0), "{what}");
+}
+
+#[test]
+fn a_damaged_last_record_is_told_from_a_torn_one() {
+    check_last_record("a byte of the payload", |record| record[200] ^= 4, true);
+    check_last_record("a byte of the header", |record| record[9] ^= 1, true);
+    check_last_record("the magic number", |record| record[0] = 0, true);
+    check_last_record("the length", |record| record[37] ^= 0x40, true);
+    check_last_record("its last byte", |record| *record.last_mut().expect("some") ^= 0x80, true);
+    check_last_record("some bytes", |record| record[300..340].fill(9), true);
+    check_last_record("a sector did not arrive", |record| record[512..1024].fill(0), false);
+    check_last_record("only the first did", |record| record[512..].fill(0), false);
+}
+
+#[test]
+fn a_log_of_one_damaged_record_is_kept() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (path, clock) = (folder.path().join("store"), Clock::manual(Timestamp(START)));
+    drop(open(&path, &clock));
+    let file = log_file(&path);
+    let mut bytes = std::fs::read(&file).expect("readable");
+    bytes[60] ^= 1;
+    std::fs::write(&file, &bytes).expect("writable");
+    let store = open(&path, &clock);
+    assert_eq!(store.corruptions(), 1);
+    scrape(&*store, 0, START, &[(0, 1.0)]);
+    store.flush().expect("the disk works");
+    assert!(std::fs::read(&file).expect("readable") == bytes, "nothing is written over it");
 }
 
 #[test]

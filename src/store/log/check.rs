@@ -1,6 +1,7 @@
 //! Looking a log over without replaying it: every record's checksum, and that none is missing.
 
-use super::record::{self, ALIGNMENT};
+use super::ending::Ending;
+use super::replay::{Scan, scan};
 use super::{Folder, SEGMENT_PREFIX};
 
 /// What was found.
@@ -14,11 +15,14 @@ pub(in crate::store) struct LogReport {
     pub notes: Vec<String>,
 }
 
-/// The sound records of one file.
+/// The sound records of one file, and how it ends.
 struct Checked {
     name: String,
     first: u64,
     last: u64,
+    first_lineage: u64,
+    last_lineage: u64,
+    ending: Option<Ending>,
 }
 
 /// Checks all files of a log.
@@ -33,31 +37,22 @@ pub(in crate::store) fn check(folder: &dyn Folder) -> LogReport {
     };
     let is_segment = |name: &String| name.strip_prefix(SEGMENT_PREFIX).is_some_and(|rest| rest.parse::<u64>().is_ok());
     let mut checked = Vec::new();
-    let mut ends = Vec::new();
     for name in names.into_iter().filter(is_segment) {
         match folder.read(&name) {
-            Ok(bytes) => {
-                let (file, end) = check_file(&name, &bytes, &mut report);
-                checked.extend(file);
-                ends.extend(end.map(|sequence| (name, sequence)));
-            }
+            Ok(bytes) => checked.extend(check_file(name, &scan(&bytes), &mut report)),
             Err(error) => report.damage.push((name, format!("cannot be read: {error}"))),
         }
     }
     checked.sort_unstable_by_key(|file: &Checked| file.first);
-    check_ends(&checked, ends, &mut report);
+    check_ends(&checked, &mut report);
     report
 }
 
-/// Records that begin and do not fit their checksums at the end of a file: at the end of the log they are what a
-/// power cut leaves of a flush, and the next start writes over them.
-fn check_ends(checked: &[Checked], ends: Vec<(String, u64)>, report: &mut LogReport) {
-    let newest = checked.last().map_or(0, |file| file.last);
-    for (name, sequence) in ends {
-        if sequence > newest {
-            report.notes.push(format!("{name}: its last record is incomplete, as a power cut leaves it"));
-        } else {
-            report.damage.push((name, format!("the record after number {} is damaged", sequence - 1)));
+fn check_ends(checked: &[Checked], report: &mut LogReport) {
+    for (index, file) in checked.iter().enumerate() {
+        let next_lineage = checked.get(index + 1).map(|next| next.first_lineage);
+        if let Some(ending) = &file.ending {
+            note_ending(&file.name, ending, next_lineage != Some(file.last_lineage), report);
         }
     }
     for pair in checked.windows(2) {
@@ -68,55 +63,43 @@ fn check_ends(checked: &[Checked], ends: Vec<(String, u64)>, report: &mut LogRep
     }
 }
 
-/// The records of a file, and the sequence of one that begins behind the last of them and is not sound.
-fn check_file(name: &str, bytes: &[u8], report: &mut LogReport) -> (Option<Checked>, Option<u64>) {
-    let (mut at, mut file, mut unsound) = (0, None::<Checked>, None);
-    // Where the next record belongs: elsewhere, what does not decode is left from an earlier use.
-    let mut next_at = 0;
-    while at < bytes.len() {
-        let Some(found) = record::decode(&bytes[at..]) else {
-            let next = file.as_ref().map_or(1, |file| file.last + 1);
-            if at == next_at && has_begun(&bytes[at..], next, at == 0) {
-                unsound = Some(next);
-            }
-            at += ALIGNMENT;
-            continue;
-        };
-        let sequence = found.header.sequence;
-        at += found.len();
-        if file.as_ref().is_some_and(|file| sequence <= file.last) {
-            continue;
-        }
-        match &mut file {
-            Some(file) => {
-                if sequence > file.last + 1 {
-                    let reason = format!("{} records after number {} are damaged", sequence - file.last - 1, file.last);
-                    report.damage.push((name.to_owned(), reason));
-                }
-                file.last = sequence;
-            }
-            None => {
-                if unsound.is_some() {
-                    report.damage.push((name.to_owned(), "its first record is damaged".to_owned()));
-                }
-                file = Some(Checked { name: name.to_owned(), first: sequence, last: sequence });
-            }
-        }
-        (unsound, next_at) = (None, at);
-        report.records += 1;
-        if let Err(error) = found.payload() {
-            report.damage.push((name.to_owned(), format!("record {sequence} does not unpack: {error}")));
-        }
+fn note_ending(name: &str, ending: &Ending, is_end_of_run: bool, report: &mut LogReport) {
+    let text = ending.text(is_end_of_run);
+    if ending.is_damage(is_end_of_run) {
+        report.damage.push((name.to_owned(), text));
+    } else {
+        report.notes.push(format!("{name}: {text}"));
     }
-    if file.is_none() && unsound.is_some() {
-        report.damage.push((name.to_owned(), "none of its records is sound".to_owned()));
-        unsound = None;
-    }
-    (file, unsound)
 }
 
-/// Whether a page looks like the start of the record `next`, sound or not. A file begins with a record or with zeros.
-fn has_begun(page: &[u8], next: u64, is_first: bool) -> bool {
-    let is_blank = page.iter().take(ALIGNMENT).all(|byte| *byte == 0);
-    !is_blank && (is_first || record::begun(page, next))
+/// Looks over what was found in a file; `None` where nothing of it is sound.
+fn check_file(name: String, scan: &Scan<'_>, report: &mut LogReport) -> Option<Checked> {
+    for damage in &scan.damage {
+        let reason = match damage.last - damage.first {
+            0 => format!("record {} is damaged", damage.first),
+            _ => format!("records {} to {} are damaged", damage.first, damage.last),
+        };
+        report.damage.push((name.clone(), reason));
+    }
+    for found in &scan.records {
+        report.records += 1;
+        if let Err(error) = found.payload() {
+            report.damage.push((name.clone(), format!("record {} does not unpack: {error}", found.header.sequence)));
+        }
+    }
+    let (Some(first), Some(last)) = (scan.records.first(), scan.records.last()) else {
+        if let Some(ending) = &scan.ending {
+            note_ending(&name, ending, true, report);
+        }
+        return None;
+    };
+    let (first, last) = (&first.header, &last.header);
+    Some(Checked {
+        name,
+        first: first.sequence,
+        last: last.sequence,
+        first_lineage: first.lineage,
+        last_lineage: last.lineage,
+        ending: scan.ending,
+    })
 }

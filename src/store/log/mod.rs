@@ -14,6 +14,7 @@
 
 mod bits;
 mod check;
+mod ending;
 mod entry;
 mod folder;
 mod record;

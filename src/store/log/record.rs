@@ -9,7 +9,9 @@ use crate::model::Timestamp;
 pub(super) const ALIGNMENT: usize = 4096;
 /// `OPL1`: the log's first format.
 const MAGIC: [u8; 4] = *b"OPL1";
-const HEADER_LEN: usize = 48;
+pub(super) const HEADER_LEN: usize = 48;
+/// Where the header says how long the packed payload is.
+pub(super) const LEN_AT: usize = 36;
 const FLAG_CHECKPOINT: u32 = 1;
 /// Payloads are cut at about a megabyte; this is what a reader allocates at most.
 const PAYLOAD_BYTES_MAX: u32 = 1 << 28;
@@ -124,4 +126,16 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Found<'_>> {
 pub(super) fn claimed_sequence(bytes: &[u8]) -> Option<u64> {
     let header = bytes.get(..HEADER_LEN)?;
     (header[..4] == MAGIC).then(|| u64::from_le_bytes(header[8..16].try_into().expect("eight bytes")))
+}
+
+/// Where a record's payload ends by what its header says, sound or not; `None` where there is none.
+pub(super) fn end_of(bytes: &[u8]) -> Option<usize> {
+    let len = bytes.get(LEN_AT..LEN_AT + 4)?;
+    let len = u32::from_le_bytes(len.try_into().expect("four bytes")) as usize;
+    if len == 0 { None } else { HEADER_LEN.checked_add(len) }
+}
+
+/// The checksum that a header states.
+pub(super) fn checksum_of(header: &[u8]) -> u32 {
+    u32::from_le_bytes(header[4..8].try_into().expect("four bytes"))
 }

@@ -3,6 +3,7 @@
 //! Damage costs the records that it lies in. It is counted and named: which records of which file are
 //! missing, and between which times their samples were.
 
+use super::ending::{Ending, Fault, fault_of};
 use super::record::{self, ALIGNMENT, Found};
 use super::{CHECKPOINT_RECORDS, Current, Log, ReplaySink, SEGMENT_PREFIX, Segment, Stored};
 use super::{Reader, Sink, StoreError};
@@ -21,57 +22,87 @@ pub(in crate::store) struct Replayed {
     pub lineage: u64,
 }
 
+/// Where a file begins; they are replayed in this order.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct StartOf {
+    sequence: u64,
+    name: String,
+    /// Whose its first record is.
+    lineage: u64,
+}
+
 /// More records than any file holds.
 const UNREADABLE_SEQUENCES: u64 = 1 << 32;
 
 /// The records of a file.
-struct Scan<'a> {
-    records: Vec<Found<'a>>,
+pub(super) struct Scan<'a> {
+    pub records: Vec<Found<'a>>,
     /// Where the last one ends.
     end: usize,
-    damage: Vec<Damage>,
+    pub damage: Vec<Damage>,
+    /// A record that begins there and is not sound.
+    pub ending: Option<Ending>,
 }
 
 /// Records that are missing.
 #[derive(Debug, PartialEq, Eq)]
-struct Damage {
-    first: u64,
-    last: u64,
+pub(super) struct Damage {
+    pub first: u64,
+    pub last: u64,
     /// The newest sample of the record before, and of the one behind.
     after: Option<Timestamp>,
-    before: Option<Timestamp>,
+    before: Timestamp,
 }
 
 /// Finds the records of a file, passing over what is damaged and what an earlier use of the file left.
-fn scan(bytes: &[u8]) -> Scan<'_> {
-    let mut scan = Scan { records: Vec::new(), end: 0, damage: Vec::new() };
-    let (mut at, mut broken) = (0, None);
+pub(super) fn scan(bytes: &[u8]) -> Scan<'_> {
+    let mut scan = Scan { records: Vec::new(), end: 0, damage: Vec::new(), ending: None };
+    let (mut at, mut older_than) = (0, 0);
     while at < bytes.len() {
         let last = scan.last_sequence();
         match record::decode(&bytes[at..]) {
-            Some(found) if last.is_none_or(|last| found.header.sequence > last) => {
+            Some(found)
+                if last.is_none_or(|last| found.header.sequence > last) && found.header.sequence >= older_than =>
+            {
                 at += found.len();
                 scan.push(found, at);
-                broken = None;
+                scan.ending = None;
             }
             Some(found) => at += found.len(),
             None => {
-                let claimed = record::claimed_sequence(&bytes[at..]);
-                broken = broken.or(claimed.filter(|claimed| last.is_some_and(|last| *claimed == last + 1)));
+                if at == scan.end && has_begun(&bytes[at..], last) {
+                    let sequence = last.map_or(0, |last| last + 1);
+                    let fault = fault_of(&bytes[at..]);
+                    if last.is_none() && fault == Fault::Torn {
+                        // What lies behind it is of an earlier use.
+                        older_than = record::claimed_sequence(&bytes[at..]).unwrap_or(0);
+                    }
+                    scan.ending = Some(Ending { at, sequence, fault });
+                }
                 at += ALIGNMENT;
             }
         }
     }
-    if let Some(first) = broken {
-        let after = scan.records.last().map(|found| found.header.newest);
-        scan.damage.push(Damage { first, last: first, after, before: None });
-    }
     scan
 }
 
+/// Whether a page looks like the start of the record behind the one with sequence `last`, sound or not. A file begins with a
+/// record or with zeros.
+fn has_begun(bytes: &[u8], last: Option<u64>) -> bool {
+    match last {
+        Some(last) => record::begun(bytes, last + 1),
+        None => bytes.iter().take(ALIGNMENT).any(|byte| *byte != 0),
+    }
+}
+
 impl<'a> Scan<'a> {
-    fn last_sequence(&self) -> Option<u64> {
+    pub fn last_sequence(&self) -> Option<u64> {
         self.records.last().map(|found| found.header.sequence)
+    }
+
+    /// Whether another run has written on, or none, given whose the next file is.
+    pub fn is_end_of_run(&self, next_lineage: Option<u64>) -> bool {
+        self.records.last().map(|found| found.header.lineage) != next_lineage
     }
 
     fn newest(&self) -> Timestamp {
@@ -84,7 +115,7 @@ impl<'a> Scan<'a> {
         let expected = self.last_sequence().map_or(header.checkpoint(), |last| last + 1);
         if header.sequence != expected {
             let after = self.records.last().map(|before| before.header.newest);
-            let before = Some(header.newest);
+            let before = header.newest;
             self.damage.push(Damage { first: expected, last: header.sequence - 1, after, before });
         }
         self.end = end;
@@ -106,11 +137,11 @@ impl Log {
         };
         self.is_listed = true;
         files.sort_unstable();
-        let count = files.len();
-        for (index, (_, name)) in files.into_iter().enumerate() {
-            let is_last = index + 1 == count;
+        let mut files = files.into_iter().peekable();
+        while let Some(StartOf { name, .. }) = files.next() {
+            let next_lineage = files.peek().map(|next| next.lineage);
             match self.read(&name) {
-                Ok(bytes) => self.replay_file(name, &bytes, is_last, stored, reader, sink, &mut replayed),
+                Ok(bytes) => self.replay_file(name, &bytes, next_lineage, stored, reader, sink, &mut replayed),
                 Err(error) => self.report_unreadable(&name, &error, &mut replayed),
             }
         }
@@ -130,7 +161,7 @@ impl Log {
         let found = self.find_files(&mut ignored)?;
         self.spare.clear();
         let (mut own, mut unread) = (Vec::new(), 0);
-        for (_, name) in found {
+        for StartOf { name, .. } in found {
             let bytes = self.folder.read(&name).map_err(|source| self.error("read", &name, source))?;
             let scan = scan(&bytes);
             let last_sequence = scan.last_sequence().unwrap_or(0);
@@ -152,8 +183,8 @@ impl Log {
         Ok(())
     }
 
-    /// Files with records, by their first sequences. Others are free to be used.
-    fn find_files(&mut self, replayed: &mut Replayed) -> Result<Vec<(u64, String)>, StoreError> {
+    /// Files with records. Others are free to be used, unless something begins in them.
+    fn find_files(&mut self, replayed: &mut Replayed) -> Result<Vec<StartOf>, StoreError> {
         let listed = self.folder.list().or_else(|_| self.folder.list());
         let names = listed.map_err(|source| self.error("list", "", source))?;
         let mut files = Vec::new();
@@ -163,10 +194,19 @@ impl Log {
             };
             self.next_file = self.next_file.max(number + 1);
             match self.read(&name) {
-                Ok(bytes) => match scan(&bytes).records.first() {
-                    Some(found) => files.push((found.header.sequence, name)),
-                    None => self.spare.push(name),
-                },
+                Ok(bytes) => {
+                    let scan = scan(&bytes);
+                    match (scan.records.first(), scan.ending) {
+                        (Some(Found { header, .. }), _) => {
+                            files.push(StartOf { sequence: header.sequence, name, lineage: header.lineage });
+                        }
+                        (None, Some(ending)) => {
+                            self.report_ending(&name, &ending, true, replayed);
+                            self.closed.push(Segment { name, newest: Timestamp::MIN, last_sequence: 0 });
+                        }
+                        (None, None) => self.spare.push(name),
+                    }
+                }
                 Err(error) => self.report_unreadable(&name, &error, replayed),
             }
         }
@@ -178,13 +218,13 @@ impl Log {
         &mut self,
         name: String,
         bytes: &[u8],
-        is_last: bool,
+        next_lineage: Option<u64>,
         stored: Stored,
         reader: &mut Reader,
         sink: &mut dyn ReplaySink,
         replayed: &mut Replayed,
     ) {
-        let scan = scan(bytes);
+        let (scan, is_last) = (scan(bytes), next_lineage.is_none());
         let last_sequence = scan.last_sequence().unwrap_or(0);
         let segment = Segment { name, newest: scan.newest(), last_sequence };
         self.next_sequence = self.next_sequence.max(last_sequence + 1);
@@ -192,7 +232,10 @@ impl Log {
             self.spare.push(segment.name);
             return;
         }
-        self.report_damage(&segment.name, &scan, bytes.len(), is_last, replayed);
+        self.report_damage(&segment.name, &scan, bytes.len(), replayed);
+        if let Some(ending) = &scan.ending {
+            self.report_ending(&segment.name, ending, scan.is_end_of_run(next_lineage), replayed);
+        }
         for found in &scan.records {
             if let Err(error) = read_record(found, stored, reader, sink, replayed.lineage) {
                 tracing::error!(path = %self.folder.path(&segment.name).display(), sequence = found.header.sequence, %error, "a log record makes no sense");
@@ -202,20 +245,16 @@ impl Log {
             replayed.records += 1;
             replayed.lineage = found.header.lineage;
         }
-        self.resume(segment, is_last, scan.end as u64, bytes.len() as u64);
+        let is_whole = scan.ending.is_none();
+        self.resume(segment, is_last && is_whole, scan.end as u64, bytes.len() as u64);
     }
 
-    fn report_damage(&self, name: &str, scan: &Scan<'_>, len: usize, is_last: bool, replayed: &mut Replayed) {
+    fn report_damage(&self, name: &str, scan: &Scan<'_>, len: usize, replayed: &mut Replayed) {
         let path = self.folder.path(name);
         for Damage { first, last, after, before } in &scan.damage {
-            let (after, before) = (after.map(|time| time.0), before.map(|time| time.0));
-            if is_last && before.is_none() {
-                // The flush in flight when the power went: nobody was told that it was done.
-                tracing::warn!(path = %path.display(), sequence = first, after_ms = after, "the log ends in a torn record");
-                continue;
-            }
+            let after = after.map(|time| time.0);
             tracing::error!(
-                path = %path.display(), first, last, after_ms = after, before_ms = before,
+                path = %path.display(), first, last, after_ms = after, before_ms = before.0,
                 "records of the log are damaged: their samples, between these times, are lost"
             );
             replayed.damaged += 1;
@@ -229,6 +268,18 @@ impl Log {
         }
     }
 
+    fn report_ending(&self, name: &str, ending: &Ending, is_end_of_run: bool, replayed: &mut Replayed) {
+        let (path, at, sequence) = (self.folder.path(name), ending.at, ending.sequence);
+        let text = ending.text(is_end_of_run);
+        if ending.is_damage(is_end_of_run) {
+            tracing::error!(path = %path.display(), at, sequence, "the log goes on in another file: {text}");
+            replayed.damaged += 1;
+        } else {
+            // The flush in flight when the power went: nobody was told that it was done.
+            tracing::warn!(path = %path.display(), at, sequence, "the log goes on in another file: {text}");
+        }
+    }
+
     fn report_unreadable(&mut self, name: &str, error: &std::io::Error, replayed: &mut Replayed) {
         // Whatever sequences it holds: new ones lie behind them.
         self.next_sequence += UNREADABLE_SEQUENCES;
@@ -236,11 +287,11 @@ impl Log {
         replayed.damaged += 1;
     }
 
-    /// The newest file is written on from its last good record; the first new record is a checkpoint.
-    fn resume(&mut self, segment: Segment, is_last: bool, at: u64, len: u64) {
+    /// The newest file is written on from its end, if it has a clean one; the first new record is a checkpoint.
+    fn resume(&mut self, segment: Segment, goes_on: bool, at: u64, len: u64) {
         self.since_checkpoint = CHECKPOINT_RECORDS;
         match self.folder.open(&segment.name) {
-            Ok(mut file) if is_last => {
+            Ok(mut file) if goes_on => {
                 // A run that was killed may have written what it did not live to sync.
                 if let Err(error) = file.sync() {
                     tracing::error!(path = %self.folder.path(&segment.name).display(), %error, "cannot sync the log");
