@@ -147,6 +147,7 @@ mod tests {
             ("--config.fil=x", "--config.file"),
             ("--query.timeout=5", "--query.timeout"),
             ("--storage.tsdb.retention.size=5", "--storage.tsdb.retention.size"),
+            ("--storage.tsdb.retention.size=1MB", "16MB is the least"),
             ("--log.level=loud", "loud"),
             ("--query.max-samples=many", "--query.max-samples"),
             ("--web.external-url=nonsense", "--web.external-url"),

@@ -11,6 +11,7 @@ use super::flags;
 use crate::config::parse_size;
 use crate::logging::{LogFormat, LogLevel};
 use crate::model::{AnchoredRegex, format_duration, parse_duration};
+use crate::store::StoreSettings;
 
 /// Shortest interval at which the configuration file is looked at.
 const RELOAD_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -163,6 +164,13 @@ fn default_retention() -> Result<Duration, String> {
 fn retention_bytes(matches: &ArgMatches) -> Result<Option<u64>, String> {
     let name = "storage.tsdb.retention.size";
     let bytes = parse_size(flags::value_of(matches, name)).map_err(|error| format!("--{name}: {error}"))?;
+    let least = StoreSettings::RETENTION_BYTES_MIN;
+    if bytes > 0 && bytes < least {
+        let least = least >> 20;
+        return Err(format!(
+            "--{name}: {least}MB is the least: the log and its spare files are within it; leave it out for no bound"
+        ));
+    }
     Ok(Some(bytes).filter(|bytes| *bytes > 0))
 }
 

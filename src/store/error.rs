@@ -39,6 +39,14 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// A copy would be a part of what is copied.
+    #[error("{to} lies in the store {path} itself; give a folder outside of it, best on another disk")]
+    CopyInside {
+        /// The store's folder.
+        path: PathBuf,
+        /// Where the copy was to go.
+        to: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("cannot {action} {path}")]
     Io {
@@ -60,7 +68,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The database file itself is damaged.
-    #[error("the block database {path} is damaged")]
+    #[error("the block database {path} is damaged: {reason}")]
     Damaged {
         /// The file.
         path: PathBuf,

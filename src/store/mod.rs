@@ -19,7 +19,7 @@ mod memory;
 mod mutation;
 mod packed;
 
-pub use blocks::JobShare;
+pub use blocks::{JobShare, Rescue};
 #[cfg(fuzzing)]
 pub use blocks::{read_untrusted_directory, read_untrusted_names};
 pub use disk::{

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::image::{Image, run};
 use super::ledger::{self, Ledger};
 use super::parameter;
-use super::support::{Outpost, PATIENCE, WebhookServer, eventually, get, query_value};
+use super::support::{Outpost, PATIENCE, WebhookServer, eventually, get, query_value, run_to_end};
 
 /// Seconds of scrapes before the disk fails, and while it does, by default; the long proof takes 45 and 75.
 const BEFORE_SECONDS: u64 = 6;
@@ -224,4 +224,60 @@ fn a_disk_stalls() {
     let freeze = |image: &Image| drop(run("fsfreeze", &["--freeze", &image.path().display().to_string()]).unwrap());
     let thaw = |image: &Image| drop(run("fsfreeze", &["--unfreeze", &image.path().display().to_string()]).unwrap());
     disk_fails("ext4", freeze, thaw);
+}
+
+/// A command that has to write ends with an error that names the disk and the way out, and leaves all as it was.
+#[test]
+fn commands_name_the_disk_that_cannot_be_written() {
+    let Some(image) = Image::new("ext4", 48) else { return };
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = |lines: u64| {
+        let value = |at: u64| (at.wrapping_mul(6_364_136_223_846_793_005) >> 11) as f64 / 7.0;
+        let line = |at: u64| format!("a{{part=\"{}\"}} {} {}\n", at % 3, value(at), 1_767_225_600 + at);
+        (0..lines).map(line).collect::<String>() + "# EOF\n"
+    };
+    std::fs::write(folder.path().join("first.txt"), text(20_000)).unwrap();
+    std::fs::write(folder.path().join("second.txt"), text(100_000)).unwrap();
+    let store = image.path().join("store").display().to_string();
+    let run = |arguments: &[&str], file: &[&str]| {
+        run_to_end(folder.path(), &[&["store"], arguments, &[store.as_str()], file].concat())
+    };
+    assert_eq!(run(&["import"], &["first.txt"]).0, 0);
+    let all = run(&["export"], &[]).1;
+    // A byte of the schema: repairing takes a new database.
+    let database = image.path().join("store/blocks.db");
+    let sound = std::fs::read(&database).unwrap();
+    let mut damaged = sound.clone();
+    let at = memchr::memmem::find(&damaged, b"CREATE TABLE part").unwrap();
+    damaged[at] ^= 1;
+    let refused = |words: &str| {
+        for (content, arguments, file) in
+            [(&sound, vec!["import"], vec!["second.txt"]), (&damaged, vec!["repair"], vec![])]
+        {
+            if std::fs::read(&database).unwrap() != *content {
+                std::fs::write(&database, content).unwrap();
+            }
+            let (code, said) = run(&arguments, &file);
+            assert_eq!(code, 1, "{arguments:?}: {said}");
+            assert!(
+                said.contains(words) && said.contains(&image.path().display().to_string()),
+                "{arguments:?}: {said}"
+            );
+            assert!(!said.contains("memory"), "{arguments:?}: {said}");
+        }
+    };
+    fill(&image);
+    refused("is full");
+    assert!(std::fs::read(&database).unwrap() == damaged, "the database has its name and its content");
+    image.remount("ro").unwrap();
+    let (code, said) = run(&["repair"], &[]);
+    assert!(code == 1 && said.contains("is read-only") && !said.contains("memory"), "{said}");
+    image.remount("rw").unwrap();
+    free(&image);
+    // All is there once there is room.
+    assert_eq!(run(&["repair"], &[]).0, 0);
+    assert!(run(&["export"], &[]).1 == all);
+    image.remount("ro").unwrap();
+    let (code, said) = run(&["import"], &["second.txt"]);
+    assert!(code == 1 && said.contains("is read-only") && !said.contains("memory"), "{said}");
 }

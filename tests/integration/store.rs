@@ -135,6 +135,15 @@ fn wrong_input_is_named() {
         assert!(code == 1 && said.contains(words), "{text:?}: {said}");
         assert!(!folder.join("store").exists(), "{text:?}");
     }
+    for (text, words) in
+        [("", "text.txt: the file is empty"), ("a 1 1700000000\r\n# EOF\r\n", "line 1: it ends in CR and LF")]
+    {
+        std::fs::write(folder.join("text.txt"), text).unwrap();
+        let (code, said) = run_to_end(folder, &["store", "import", "store", "text.txt"]);
+        assert!(code == 1 && said.contains(words), "{text:?}: {said}");
+    }
+    let (code, said) = run_to_end(folder, &["store", "import", "store", "/dev/null"]);
+    assert!(code == 1 && said.contains("/dev/null: it is no regular file"), "{said}");
     for arguments in [["store", "verify", "nowhere"], ["store", "stats", "nowhere"], ["store", "export", "nowhere"]] {
         let (code, said) = run_to_end(folder, &arguments);
         assert!(code == 1 && said.contains("nowhere is no store"), "{said}");
@@ -199,4 +208,47 @@ fn a_data_folder_that_is_removed_under_a_server_is_made_anew() {
     std::fs::remove_dir_all(server.folder().join("data/tail")).unwrap();
     server.restart();
     assert_eq!(query_value(&server.address, &scraped), Ok(before));
+}
+
+/// A store whose block database holds nothing that can be read.
+#[test]
+fn what_repair_cannot_bring_back_is_told() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("history.txt"), history()).unwrap();
+    outpost(folder, &["store", "import", "store", "history.txt"]);
+    std::fs::write(folder.join("store/blocks.db"), vec![7; 65536]).unwrap();
+    let (code, said) = run_to_end(folder, &["store", "stats", "store"]);
+    assert!(code == 1 && said.contains("`outpost store repair`"), "{said}");
+    let (code, said) = run_to_end(folder, &["store", "repair", "store"]);
+    assert_eq!(code, 1, "{said}");
+    for words in [
+        "kept as store/blocks.db.aside-1",
+        "blocks are lost, nobody knows how many",
+        "All that is left of them is in store/blocks.db.aside-1",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    outpost(folder, &["store", "verify", "store"]);
+}
+
+/// An export that fails leaves no file, and one whose file is there already leaves that.
+#[test]
+fn an_export_that_fails_leaves_nothing() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("history.txt"), history()).unwrap();
+    outpost(folder, &["store", "import", "store", "history.txt"]);
+    let export = format!(
+        "trap '' XFSZ; ulimit -f 8; exec {} store export store --output export.txt",
+        env!("CARGO_BIN_EXE_outpost")
+    );
+    let output = Command::new("sh").args(["-c", &export]).current_dir(folder).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("cannot write export.txt: File too large"), "{said}");
+    assert!(!folder.join("export.txt").exists());
+    std::fs::write(folder.join("export.txt"), "mine").unwrap();
+    let (code, said) = run_to_end(folder, &["store", "export", "store", "--output", "export.txt"]);
+    assert!(code == 1 && said.contains("export.txt"), "{said}");
+    assert_eq!(std::fs::read_to_string(folder.join("export.txt")).unwrap(), "mine");
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::{Progress, described};
+use super::{Progress, described, disk};
 use crate::cli::Export;
 use crate::commands::{print_error, time_of};
 use crate::exposition::{EscapingScheme, Format, PageWriter, ResponseFormat};
@@ -28,14 +28,19 @@ pub fn run(path: &Path, export: &Export) -> Result<bool, String> {
         .collect();
     let time = |text: &Option<String>, usual| text.as_deref().map_or(Ok(usual), time_of);
     let range = TimeRange { start: time(&export.start, Timestamp::MIN)?, end: time(&export.end, Timestamp::MAX)? };
-    let store = OfflineStore::open(path).map_err(|error| described(&error))?;
+    let store = super::open(path)?;
     let mut exporter = Exporter { store, sets: sets?, samples: 0, stale_markers: 0 };
     let written = match &export.output {
         Some(file) => {
-            let failed = |error: io::Error| format!("cannot write {}: {error}", file.display());
+            let failed = |error: io::Error| format!("cannot write {}: {}", file.display(), disk::told(&error, file));
             let mut out = File::create_new(file).map_err(failed)?;
-            exporter.write(range, &mut BufWriter::new(&mut out))?.map_err(failed)?;
-            out.sync_all().map_err(failed)
+            let written = exporter.write(range, &mut BufWriter::new(&mut out));
+            let written = written.and_then(|written| written.and_then(|()| out.sync_all()).map_err(failed));
+            if written.is_err() {
+                // It was made here, and half a text is of no use.
+                let _ = std::fs::remove_file(file);
+            }
+            written
         }
         None => match exporter.write(range, &mut io::stdout().lock())? {
             // A reader that has seen enough is no error.

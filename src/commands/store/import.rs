@@ -13,7 +13,7 @@ use std::time::Duration;
 use foldhash::fast::FixedState;
 
 use super::text_chunks::{Chunk, TextChunks};
-use super::{Progress, described};
+use super::{Progress, described, disk};
 use crate::clock::Clock;
 use crate::commands::print;
 use crate::exposition::Series;
@@ -37,19 +37,36 @@ const IDENTITY_BYTES: usize = 64 * 1024;
 pub fn run(path: &Path, file: &Path) -> Result<bool, String> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let mut text = File::open(file).map_err(|error| named(&error))?;
+    check_is_file(&text).map_err(|error| named(&error))?;
     let name = identity(&mut text).map_err(|error| named(&error))?;
     // Looked at as a whole before there is a store: a text with a mistake leaves nothing behind.
     let mut text = TextChunks::new(text);
     let (chunks, plans) = survey(&mut text, Clock::system().now()).map_err(|error| named(&error))?;
-    let settings = StoreSettings { is_threaded: false, retention_time: RETENTION_TIME, ..StoreSettings::new(path) };
-    let store = DiskStore::open(settings, Clock::system(), &Registry::new()).map_err(|error| described(&error))?;
+    let settings = StoreSettings {
+        must_write: true,
+        is_threaded: false,
+        retention_time: RETENTION_TIME,
+        ..StoreSettings::new(path)
+    };
+    let store =
+        DiskStore::open(settings, Clock::system(), &Registry::new()).map_err(|error| disk::told(&error, path))?;
     let done = store.noted(&name).map_err(|error| described(&error))?.unwrap_or(0).max(0) as usize;
-    let mut import = Import { store: &store, text, name, samples: 0, dropped: 0, bytes: 0 };
+    let mut import = Import { store: &store, path, text, name, samples: 0, dropped: 0, bytes: 0 };
     let outcome = import.run(&chunks, &plans, done).map_err(|error| named(&error));
-    let closed = store.close().map_err(|error| described(&error));
+    let closed = store.close().map_err(|error| disk::told(&error, path));
     outcome.and(closed)?;
     import.tell();
     Ok(true)
+}
+
+/// The text is read more than once, here and there in it.
+fn check_is_file(file: &File) -> Result<(), String> {
+    let data = file.metadata().map_err(|error| error.to_string())?;
+    match (data.is_file(), data.len()) {
+        (true, 0) => Err("the file is empty".to_owned()),
+        (true, _) => Ok(()),
+        (false, _) => Err("it is no regular file, and must be read twice: write the text into a file first".to_owned()),
+    }
 }
 
 /// What tells this file from others: its length and both its ends.
@@ -65,6 +82,8 @@ fn identity(file: &mut File) -> std::io::Result<String> {
 
 struct Import<'a> {
     store: &'a DiskStore,
+    /// The store's folder.
+    path: &'a Path,
     text: TextChunks,
     name: String,
     samples: u64,
@@ -144,7 +163,7 @@ impl Import<'_> {
             let (start, until) = (Timestamp(plan.start), Timestamp(plan.until));
             let note = (self.name.as_str(), (number + index + 1) as i64);
             let made = self.store.import_block(start, until, &groups, note);
-            self.bytes += made.map_err(|error| described(&error))?;
+            self.bytes += made.map_err(|error| disk::told(&error, self.path))?;
             self.samples += samples;
             self.dropped += dropped;
         }
@@ -318,7 +337,8 @@ mod tests {
     fn imported(store: &DiskStore, text: &File, done: usize) -> (u64, usize) {
         let mut text = TextChunks::new(text.try_clone().expect("a file"));
         let (chunks, plans) = survey(&mut text, Clock::system().now()).expect("a good text");
-        let mut import = Import { store, text, name: "import:test".to_owned(), samples: 0, dropped: 0, bytes: 0 };
+        let path = Path::new("store");
+        let mut import = Import { store, path, text, name: "import:test".to_owned(), samples: 0, dropped: 0, bytes: 0 };
         import.run(&chunks, &plans, done).expect("a good text");
         (import.samples, store.noted("import:test").expect("readable").unwrap_or(0) as usize)
     }

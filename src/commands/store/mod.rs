@@ -1,5 +1,6 @@
 //! `outpost store`: what is done with a store that lies in a folder.
 
+mod disk;
 mod export;
 mod import;
 mod progress;
@@ -12,7 +13,7 @@ use super::{fail, print, print_error};
 use crate::cli::{StoreTask, StoreTaskKind};
 use crate::clock::Clock;
 use crate::logging::{self, LogFormat, LogLevel};
-use crate::store::{self, Verified};
+use crate::store::{self, OfflineStore, Rescue, StoreError, Verified};
 
 use progress::Progress;
 
@@ -56,13 +57,13 @@ fn tell_damage(verified: &Verified, way_out: &str) -> bool {
 }
 
 fn backup(path: &Path, folder: &Path) -> Result<bool, String> {
-    let verified = store::copy_store(path, folder).map_err(|error| described(&error))?;
+    let verified = store::copy_store(path, folder).map_err(|error| disk::told(&error, folder))?;
     print(&format!("{}: {}", folder.display(), summary(&verified)));
     Ok(tell_damage(&verified, "the copy is as damaged as the store: run `outpost store verify` on it"))
 }
 
 fn repair(path: &Path) -> Result<bool, String> {
-    let repaired = store::repair(path).map_err(|error| described(&error))?;
+    let repaired = store::repair(path).map_err(|error| disk::told(&error, path))?;
     if repaired.before.damage.is_empty() && repaired.set_aside.is_empty() {
         print("nothing is damaged\n");
         return Ok(true);
@@ -70,7 +71,31 @@ fn repair(path: &Path) -> Result<bool, String> {
     repaired.before.damage.iter().for_each(|damage| print(&format!("was damaged: {damage}\n")));
     repaired.set_aside.iter().for_each(|file| print(&format!("kept as {}\n", file.display())));
     print(&format!("now: {}", summary(&repaired.after)));
-    Ok(tell_damage(&repaired.after, "this could not be repaired"))
+    let is_sound = tell_damage(&repaired.after, "this could not be repaired");
+    let losses: Vec<String> = repaired.rescues.iter().filter_map(loss).collect();
+    Ok(losses.iter().fold(is_sound, |_, loss| fail(loss)))
+}
+
+/// What is lost of a database that was set aside, if anything is.
+fn loss(rescue: &Rescue) -> Option<String> {
+    let Rescue { from, parts_taken, parts_lost, is_more_lost } = rescue;
+    let lost = match (is_more_lost, parts_lost) {
+        (false, 0) => return None,
+        (false, _) => format!("{parts_lost} parts of blocks are lost"),
+        (true, 0) => "blocks are lost, nobody knows how many".to_owned(),
+        (true, _) => format!("{parts_lost} parts of blocks are lost, and nobody knows how many more"),
+    };
+    Some(format!("{lost}; {parts_taken} were taken over. All that is left of them is in {}", from.display()))
+}
+
+/// Opens a store to read it as it is.
+fn open(path: &Path) -> Result<OfflineStore, String> {
+    OfflineStore::open(path).map_err(|error| match error {
+        StoreError::Damaged { .. } | StoreError::Database { .. } => {
+            format!("{}; `outpost store repair` makes a store of what can be read of it", described(&error))
+        }
+        error => described(&error),
+    })
 }
 
 /// An error and all that caused it, in one line.

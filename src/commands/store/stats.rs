@@ -5,14 +5,16 @@ use std::path::Path;
 use super::{Progress, described};
 use crate::commands::print;
 use crate::model::format_rfc3339;
-use crate::store::{JobShare, OfflineStore, Survey};
+use crate::store::{JobShare, Survey};
 
 const DAY_SECONDS: f64 = 86_400.0;
 /// Rates from less are not told.
 const SPAN_SECONDS_MIN: f64 = 3600.0;
+/// No disk lasts longer, and a rate says nothing of that time.
+const DAYS_LEFT_MAX: f64 = 3650.0;
 
 pub fn run(path: &Path) -> Result<bool, String> {
-    let store = OfflineStore::open(path).map_err(|error| described(&error))?;
+    let store = super::open(path)?;
     let mut progress = Progress::new("reading");
     let survey = store.survey(|done, total| progress.show(done as u64, total as u64));
     progress.clear();
@@ -32,6 +34,7 @@ fn text(survey: &Survey, is_in_use: bool) -> String {
         text.push_str(&line(name, share, days));
         all.series += share.series;
         all.samples += share.samples;
+        all.log_samples += share.log_samples;
         all.bytes += share.bytes;
     }
     text.push_str(&line("all", &all, days));
@@ -41,20 +44,29 @@ fn text(survey: &Survey, is_in_use: bool) -> String {
 
 fn head(survey: &Survey, is_in_use: bool) -> String {
     let span = survey.block_span.map_or_else(
-        || "no blocks yet".to_owned(),
+        || "no blocks yet: they are made every two hours".to_owned(),
         |(oldest, newest)| {
-            format!("{} blocks from {} to {}", survey.blocks, format_rfc3339(oldest), format_rfc3339(newest))
+            let blocks = counted(survey.blocks as u64, "block");
+            format!("{blocks} from {} to {}", format_rfc3339(oldest), format_rfc3339(newest))
         },
     );
     let user = if is_in_use { " (a server has it open)" } else { "" };
     format!(
-        "{span}{user}\n{} on the disk: blocks {}, log {}\n{} samples of {} series are in the log only\n\n",
+        "{span}{user}\n{} on the disk: blocks {}, log {}\n{} of {} in the log only\n\n",
         bytes(survey.bytes as f64),
         bytes(survey.block_bytes as f64),
         bytes(survey.log_bytes as f64),
-        survey.log_samples,
-        survey.log_series,
+        counted(survey.log_samples, "sample"),
+        match survey.log_series {
+            1 => "1 series is".to_owned(),
+            count => format!("{count} series are"),
+        },
     )
+}
+
+/// `1 block`, `2 blocks`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Days that blocks span.
@@ -65,13 +77,13 @@ fn days(survey: &Survey) -> Option<f64> {
 }
 
 fn line(job: &str, share: &JobShare, days: Option<f64>) -> String {
-    let per_sample = share.bytes / share.samples.max(1.0);
+    let has_blocks = share.samples >= 0.5;
     row([
         job.to_owned(),
         share.series.to_string(),
-        format!("{:.0}", share.samples),
-        format!("{per_sample:.3}"),
-        bytes(share.bytes),
+        format!("{:.0}", share.samples + share.log_samples as f64),
+        if has_blocks { format!("{:.3}", share.bytes / share.samples) } else { "-".to_owned() },
+        if has_blocks { bytes(share.bytes) } else { "-".to_owned() },
         days.map_or_else(|| "-".to_owned(), |days| bytes(share.bytes / days)),
     ])
 }
@@ -81,11 +93,18 @@ fn row([job, series, samples, per_sample, bytes, per_day]: [String; 6]) -> Strin
 }
 
 fn outlook(survey: &Survey, days: Option<f64>) -> String {
-    let Some(days) = days else { return "\nblocks span too little time to tell a rate\n".to_owned() };
+    let Some(days) = days else {
+        let free = bytes(survey.free_bytes as f64);
+        return format!("\nblocks span less than an hour: too little to tell a rate; {free} are free on the disk\n");
+    };
     let per_day = survey.block_bytes as f64 / days;
     let left = survey.free_bytes as f64 / per_day.max(1.0);
+    let lasting = match left {
+        left if left > DAYS_LEFT_MAX => "more than ten years".to_owned(),
+        left => counted(left as u64, "day"),
+    };
     format!(
-        "\nat this rate {} a day, {} in 30 days; the {} free on the disk last {left:.0} days\n",
+        "\nat this rate {} a day, {} in 30 days; the {} free on the disk last {lasting}\n",
         bytes(per_day),
         bytes(per_day * 30.0),
         bytes(survey.free_bytes as f64),
@@ -111,7 +130,7 @@ mod tests {
 
     #[test]
     fn tells_shares_rates_and_what_is_left() {
-        let share = JobShare { series: 10, samples: 1000.0, bytes: 250.0 };
+        let share = JobShare { series: 10, log_samples: 7, samples: 1000.0, bytes: 250.0 };
         let survey = Survey {
             jobs: BTreeMap::from([("node".to_owned(), share.clone()), (String::new(), share)]),
             blocks: 3,
@@ -127,12 +146,30 @@ mod tests {
             "a server has it open",
             "node ",
             "(none)",
-            "0.250",
+            "  1007     0.250",
             "125 B",
             "at this rate 2.0 MB a day, 60.0 MB in 30 days; the 200.0 MB free on the disk last 100 days",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        assert!(super::text(&Survey::default(), false).contains("no blocks yet"));
+        let in_log = JobShare { series: 1, log_samples: 1, ..JobShare::default() };
+        let survey = Survey {
+            log_samples: 1,
+            log_series: 1,
+            jobs: BTreeMap::from([("node".to_owned(), in_log)]),
+            ..Survey::default()
+        };
+        let text = super::text(&survey, false);
+        for part in [
+            "no blocks yet",
+            "1 sample of 1 series is in the log only",
+            " 1         -          -          -\n",
+            "too little to tell a rate",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        let block_span = Some((Timestamp(0), Timestamp(86_400_000)));
+        let text = super::text(&Survey { blocks: 1, block_bytes: 7, free_bytes: 1 << 40, block_span, ..survey }, false);
+        assert!(text.starts_with("1 block from ") && text.contains("last more than ten years"), "{text}");
     }
 }

@@ -63,6 +63,12 @@ impl TextChunks {
         loop {
             let is_last = self.fill(&mut rest, lines_before)?;
             let chunk = Chunk { offset, len: self.text.len(), lines_before, type_line: type_line.clone() };
+            if let Some(at) = memchr::memmem::find(&self.text, b"\r\n") {
+                let line = lines_before + lines(&self.text[..at]) + 1;
+                let reason =
+                    "it ends in CR and LF: OpenMetrics has LF alone (sed -i 's/\\r$//' FILE removes the others)";
+                return Err(TextError::Line { line, reason: reason.to_owned() });
+            }
             if is_last && !self.text.ends_with(END) && !self.text.ends_with(b"# EOF") {
                 let line = lines_before + lines(&self.text).max(1);
                 return Err(TextError::Line {

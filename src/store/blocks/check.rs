@@ -6,7 +6,7 @@ use foldhash::fast::FixedState;
 use rusqlite::OptionalExtension;
 
 use super::part::{Directory, Entry, SeriesOf};
-use super::{Blocks, Reading, names};
+use super::{Blocks, Reading, names, schema};
 use crate::codec::Segment;
 use crate::store::StoreError;
 
@@ -63,6 +63,9 @@ impl Blocks {
             let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
             rows.collect::<rusqlite::Result<Vec<String>>>()
         });
+        if schema::is_schema_sound(reading).is_ok_and(|is_sound| !is_sound) {
+            report.damage.push("database: its schema is not the one that it was made with".to_owned());
+        }
         let lines = found.unwrap_or_else(|error| vec![error.to_string()]);
         report.damage.extend(lines.into_iter().filter(|line| line != "ok").map(|line| format!("database: {line}")));
     }

@@ -10,6 +10,7 @@ mod check;
 mod copy;
 #[cfg(test)]
 pub(super) mod faults;
+mod graft;
 mod merge;
 mod names;
 mod outline;
@@ -24,6 +25,7 @@ mod write;
 
 pub(super) use copy::copy_database;
 pub(super) use read::{BlockSeries, Selection, StoredSegment};
+pub use rescue::Rescue;
 pub(super) use retention::Retention;
 pub(super) use schema::free_name;
 pub use survey::JobShare;
@@ -71,6 +73,7 @@ pub(super) struct Blocks {
     kept_until: Mutex<retention::KeptUntil>,
     /// How far the connection is still to be trusted: [`TRUSTED`] and what follows it.
     trust: AtomicU8,
+    rescues: Mutex<Vec<Rescue>>,
     /// Damaged segments, directories and name lists met so far.
     pub damaged: Counter,
 }
@@ -127,6 +130,7 @@ impl Blocks {
             retired: Mutex::default(),
             kept_until: Mutex::default(),
             trust: AtomicU8::new(TRUSTED),
+            rescues: Mutex::default(),
             damaged,
         };
         let error = blocks.ensure_open().and_then(|()| blocks.delete_unfinished()).err();
@@ -149,10 +153,7 @@ impl Blocks {
         let mut writer = self.writer.lock().expect("no holder of the lock panics");
         *writer = None;
         let (connection, to) = schema::replace(&self.path)?;
-        let connection = writer.insert(connection);
-        self.note_new_file();
-        self.forget_readers();
-        self.rescue(connection, &to, "writing met damage");
+        let connection = self.rescue(&mut writer, connection, &to, "writing met damage")?;
         self.retired.lock().expect("no holder of the lock panics").clear();
         self.kept_until.lock().expect("no holder of the lock panics").clear();
         self.list_from(connection)
@@ -165,14 +166,38 @@ impl Blocks {
         self.outlines.clear();
     }
 
-    /// Takes over what can be read of a file that was set aside.
-    fn rescue(&self, connection: &mut Connection, from: &Path, reason: &str) {
+    /// Takes over what can be read of a file that was set aside, and goes on with the new one. Where that cannot be written
+    /// (a full disk) the file gets its name back, and all is as it was.
+    fn rescue<'a>(
+        &self,
+        writer: &'a mut Option<Connection>,
+        mut connection: Connection,
+        from: &Path,
+        reason: &str,
+    ) -> Result<&'a Connection, StoreError> {
+        let rescue = match rescue::take_over(from, &mut connection) {
+            Ok(rescue) => rescue,
+            Err(error) => {
+                drop(connection);
+                schema::put_back(&self.path, from)?;
+                return Err(database("take over what can be read of", from, &error));
+            }
+        };
         self.damaged.inc();
-        let (taken, lost) = rescue::take_over(from, connection);
+        let Rescue { parts_taken, parts_lost, is_more_lost, .. } = rescue;
         tracing::error!(
-            path = %self.path.display(), to = %from.display(), reason, parts_taken = taken, parts_lost = lost,
+            path = %self.path.display(), to = %from.display(), reason, parts_taken, parts_lost, is_more_lost,
             "the block database is set aside; what can be read is in a new one"
         );
+        self.rescues.lock().expect("no holder of the lock panics").push(rescue);
+        self.note_new_file();
+        self.forget_readers();
+        Ok(writer.insert(connection))
+    }
+
+    /// What became of databases that were set aside since this one was opened.
+    pub fn rescues(&self) -> Vec<Rescue> {
+        self.rescues.lock().expect("no holder of the lock panics").clone()
     }
 
     /// The database file.
@@ -209,6 +234,7 @@ impl Blocks {
             retired: Mutex::default(),
             kept_until: Mutex::default(),
             trust: AtomicU8::new(TRUSTED),
+            rescues: Mutex::default(),
             damaged,
         };
         blocks.reload()?;
@@ -378,12 +404,11 @@ impl Blocks {
         }
         if writer.is_none() {
             let (connection, opened) = schema::open_writer(&self.path, trust == CHECK)?;
-            let connection = writer.insert(connection);
+            let connection = match opened {
+                Opened::Usable => writer.insert(connection),
+                Opened::SetAside { to, reason } => self.rescue(&mut writer, connection, &to, &reason)?,
+            };
             self.note_file();
-            if let Opened::SetAside { to, reason } = opened {
-                self.note_new_file();
-                self.rescue(connection, &to, &reason);
-            }
             self.list_from(connection)?;
             self.trust.store(TRUSTED, Ordering::Relaxed);
         }

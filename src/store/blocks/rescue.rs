@@ -4,23 +4,105 @@
 //! one. What cannot be read stays in the old file only, which is never deleted.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use foldhash::fast::FixedState;
 use rusqlite::{Connection, params};
 
+use super::graft::{Grafted, Layout};
 use super::part::Directory;
 use super::{names, schema, set_meta};
 
-/// Copies blocks from the database at `from`; gives how many parts were taken and how many lost.
-pub(super) fn take_over(from: &Path, to: &mut Connection) -> (usize, usize) {
-    match try_take_over(from, to) {
-        Ok(counts) => counts,
-        Err(error) => {
-            tracing::warn!(path = %from.display(), %error, "nothing can be read of the old block database");
-            (0, 0)
+/// What could be taken over of a database that was set aside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rescue {
+    /// Where it is now.
+    pub from: PathBuf,
+    /// Parts of blocks (one target each) that are in the new one.
+    pub parts_taken: usize,
+    /// Parts that are known to be lost.
+    pub parts_lost: usize,
+    /// Whether more than those may be lost: what there was could not be listed.
+    pub is_more_lost: bool,
+}
+
+/// Copies blocks from the database at `from`. Fails where the new one cannot be written: then nothing is decided yet.
+pub(super) fn take_over(from: &Path, to: &mut Connection) -> rusqlite::Result<Rescue> {
+    let mut rescue = Rescue { from: from.to_owned(), is_more_lost: true, ..Rescue::default() };
+    let grafted = if is_readable(from) { None } else { grafted(from) };
+    let readable = grafted.as_ref().map_or(from, Grafted::path);
+    match try_take_over(readable, to, &mut rescue) {
+        Ok(()) => {}
+        Err(Failed::New(error)) => return Err(error),
+        Err(Failed::Old(error)) => {
+            tracing::warn!(path = %from.display(), error, "nothing more can be read of the old block database");
+            rescue.is_more_lost = true;
         }
     }
+    Ok(rescue)
+}
+
+/// Which of the two databases a step has failed with.
+enum Failed {
+    /// What is read: that much is lost.
+    Old(String),
+    /// What is written: a full disk is no loss.
+    New(rusqlite::Error),
+}
+
+impl Failed {
+    /// What was read and does not fit the new one is the old one's fault.
+    fn of_new(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::ConstraintViolation | rusqlite::ErrorCode::TypeMismatch) => Self::from(error),
+            _ => Self::New(error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Old(error.to_string())
+    }
+}
+
+/// A copy of a damaged database that can be read further, if it can be made.
+fn grafted(from: &Path) -> Option<Grafted> {
+    let made = Grafted::new(from).and_then(|grafted| {
+        for layout in Layout::ALL {
+            grafted.graft(layout)?;
+            if fits(grafted.path()) {
+                break;
+            }
+        }
+        Ok(grafted)
+    });
+    made.inspect_err(|error| tracing::warn!(path = %from.display(), %error, "its copy cannot be made")).ok()
+}
+
+/// Whether blocks can be listed, and the first part makes sense with all that belongs to it.
+fn fits(path: &Path) -> bool {
+    let found = schema::open_damaged(path).and_then(|old| {
+        old.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?;
+        let (blocks, are_listed) = blocks_of(&old)?;
+        let Some([block, ..]) = blocks.first() else { return Ok(are_listed) };
+        let (parts, are_all) = parts_of(&old, *block)?;
+        let Some(part) = parts.first() else { return Ok(false) };
+        old.query_row("SELECT name FROM target WHERE id = ?1", [part.target], |row| row.get::<_, String>(0))?;
+        old.query_row("SELECT bytes FROM data WHERE id = ?1", [part.first_row], |row| row.get::<_, Vec<u8>>(0))?;
+        let query = "SELECT bytes FROM names WHERE id = ?1";
+        let bytes: Vec<u8> = old.query_row(query, [part.names], |row| row.get(0))?;
+        let is_sound = names::decode(&bytes, |_, _| {}).is_ok() && Directory::decode(&part.directory).is_ok();
+        Ok(are_listed && are_all && is_sound)
+    });
+    found.unwrap_or(false)
+}
+
+/// Whether a database can be read as it is: then it says what there is in it.
+fn is_readable(path: &Path) -> bool {
+    schema::open_damaged(path)
+        .and_then(|connection| schema::is_schema_sound(&connection))
+        .is_ok_and(|is_sound| is_sound)
 }
 
 struct Part {
@@ -32,47 +114,66 @@ struct Part {
     directory: Vec<u8>,
 }
 
-fn try_take_over(from: &Path, to: &mut Connection) -> rusqlite::Result<(usize, usize)> {
+fn try_take_over(from: &Path, to: &mut Connection, rescue: &mut Rescue) -> Result<(), Failed> {
     let old = schema::open_damaged(from)?;
-    let (mut taken, mut lost) = (0, 0);
     let (mut names, mut next_row) = (HashMap::default(), 1);
-    for block in blocks_of(&old) {
+    let (blocks, is_complete) = blocks_of(&old)?;
+    rescue.is_more_lost = !is_complete;
+    for block in blocks {
         // One transaction each: memory holds one block's rows at most.
-        let transaction = to.transaction()?;
-        let mut copy = Copy { old: &old, new: &transaction, names: &mut names, next_row };
-        let (parts_taken, parts_lost) = copy.block(&block)?;
+        let transaction = to.transaction().map_err(Failed::of_new)?;
+        let mut copy = Copy { old: &old, new: &transaction, names: &mut names, next_row, rescue };
+        copy.block(&block)?;
         next_row = copy.next_row;
-        transaction.commit()?;
-        taken += parts_taken;
-        lost += parts_lost;
+        transaction.commit().map_err(Failed::of_new)?;
     }
-    if lost == 0 {
+    if rescue.parts_lost == 0 && !rescue.is_more_lost {
         copy_meta(&old, to)?;
     }
-    Ok((taken, lost))
+    Ok(())
 }
 
 /// How far the log is in blocks. Without it the log is replayed as a whole, which brings back what it
 /// still has of lost parts.
-fn copy_meta(old: &Connection, new: &Connection) -> rusqlite::Result<()> {
+fn copy_meta(old: &Connection, new: &Connection) -> Result<(), Failed> {
     let mut statement = old.prepare("SELECT name, value FROM meta")?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
-    rows.flatten().try_for_each(|(name, value)| set_meta(new, &name, value).map(drop))
+    rows.flatten().try_for_each(|(name, value)| set_meta(new, &name, value).map(drop).map_err(Failed::of_new))
 }
 
-/// Id, start, until, oldest, newest, samples, bytes of the blocks in force that can be listed.
-fn blocks_of(old: &Connection) -> Vec<[i64; 7]> {
+/// Id, start, until, oldest, newest, samples, bytes of the blocks in force that can be listed, and whether these are all.
+fn blocks_of(old: &Connection) -> rusqlite::Result<(Vec<[i64; 7]>, bool)> {
     let query = "SELECT id, start, until, oldest, newest, samples, bytes FROM block WHERE state = 1 ORDER BY start";
-    let listed = old.prepare(query).and_then(|mut statement| {
-        let rows = statement.query_map([], |row| {
-            let fields: [i64; 7] =
-                [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
-            Ok(fields)
-        })?;
-        // Listing ends where the damage begins.
-        Ok(rows.map_while(Result::ok).collect())
-    });
-    listed.unwrap_or_default()
+    let mut statement = old.prepare(query)?;
+    let rows = statement.query_map([], |row| {
+        let fields: [i64; 7] =
+            [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?];
+        Ok(fields)
+    })?;
+    Ok(until_damage(rows))
+}
+
+fn parts_of(old: &Connection, block: i64) -> rusqlite::Result<(Vec<Part>, bool)> {
+    let query = "SELECT block, target, names, first_row, rows, directory FROM part WHERE block = ?1";
+    let mut statement = old.prepare(query)?;
+    let rows = statement.query_map([block], |row| {
+        Ok(Part {
+            block: row.get(0)?,
+            target: row.get(1)?,
+            names: row.get(2)?,
+            first_row: row.get(3)?,
+            rows: row.get(4)?,
+            directory: row.get(5)?,
+        })
+    })?;
+    Ok(until_damage(rows))
+}
+
+/// Listing ends where the damage begins: what comes before that, and whether that is all.
+fn until_damage<T>(rows: impl Iterator<Item = rusqlite::Result<T>>) -> (Vec<T>, bool) {
+    let (mut listed, mut is_complete) = (Vec::new(), true);
+    listed.extend(rows.map_while(|row| row.inspect_err(|_| is_complete = false).ok()));
+    (listed, is_complete)
 }
 
 struct Copy<'a> {
@@ -81,58 +182,49 @@ struct Copy<'a> {
     /// Whether the names under an id have been taken over.
     names: &'a mut HashMap<i64, bool, FixedState>,
     next_row: i64,
+    rescue: &'a mut Rescue,
 }
 
 impl Copy<'_> {
-    /// Parts taken and lost.
-    fn block(&mut self, fields: &[i64; 7]) -> rusqlite::Result<(usize, usize)> {
-        self.new.execute(
+    fn block(&mut self, fields: &[i64; 7]) -> Result<(), Failed> {
+        let inserted = self.new.execute(
             "INSERT INTO block (state, id, start, until, oldest, newest, samples, bytes)
              VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             *fields,
-        )?;
-        let (mut taken, mut lost) = (0, 0);
-        for part in self.parts(fields[0]) {
+        );
+        inserted.map_err(Failed::of_new)?;
+        let (parts, is_complete) = parts_of(self.old, fields[0])?;
+        self.rescue.is_more_lost |= !is_complete;
+        let (mut taken, listed) = (0, parts.len());
+        for part in parts {
             match self.part(&part) {
                 Ok(()) => taken += 1,
-                Err(error) => {
-                    lost += 1;
-                    tracing::warn!(block = part.block, target = part.target, %error, "a part of the old block database is lost");
+                Err(Failed::New(error)) => return Err(Failed::New(error)),
+                Err(Failed::Old(error)) => {
+                    tracing::warn!(
+                        block = part.block,
+                        target = part.target,
+                        error,
+                        "a part of the old block database is lost"
+                    );
                 }
             }
         }
         if taken == 0 {
-            self.new.execute("DELETE FROM block WHERE id = ?1", [fields[0]])?;
-            lost = lost.max(1);
+            self.new.execute("DELETE FROM block WHERE id = ?1", [fields[0]]).map_err(Failed::of_new)?;
         }
-        Ok((taken, lost))
+        self.rescue.parts_taken += taken;
+        self.rescue.parts_lost += if taken == 0 { listed.max(1) } else { listed - taken };
+        Ok(())
     }
 
-    fn parts(&self, block: i64) -> Vec<Part> {
-        let query = "SELECT block, target, names, first_row, rows, directory FROM part WHERE block = ?1";
-        let listed = self.old.prepare(query).and_then(|mut statement| {
-            let rows = statement.query_map([block], |row| {
-                Ok(Part {
-                    block: row.get(0)?,
-                    target: row.get(1)?,
-                    names: row.get(2)?,
-                    first_row: row.get(3)?,
-                    rows: row.get(4)?,
-                    directory: row.get(5)?,
-                })
-            })?;
-            Ok(rows.map_while(Result::ok).collect::<Vec<_>>())
-        });
-        listed.unwrap_or_default()
-    }
-
-    fn part(&mut self, part: &Part) -> Result<(), String> {
-        Directory::decode(&part.directory).map_err(|error| error.to_string())?;
-        let rows = self.rows(part).map_err(|error| error.to_string())?;
-        if !self.take_names(part) {
-            return Err("its names cannot be read".to_owned());
+    fn part(&mut self, part: &Part) -> Result<(), Failed> {
+        Directory::decode(&part.directory).map_err(|error| Failed::Old(error.to_string()))?;
+        let rows = self.rows(part)?;
+        if !self.take_names(part)? {
+            return Err(Failed::Old("its names cannot be read".to_owned()));
         }
-        self.insert(part, &rows).map_err(|error| error.to_string())
+        self.insert(part, &rows).map_err(Failed::of_new)
     }
 
     /// The rows of segments. Segments have checksums of their own, looked at when they are read.
@@ -154,29 +246,31 @@ impl Copy<'_> {
         Ok(())
     }
 
-    fn take_names(&mut self, part: &Part) -> bool {
+    fn take_names(&mut self, part: &Part) -> Result<bool, Failed> {
         if let Some(is_taken) = self.names.get(&part.names) {
-            return *is_taken;
+            return Ok(*is_taken);
         }
-        let is_taken = self.copy_names(part).is_ok_and(|is_sound| is_sound);
+        let is_taken = match self.copy_names(part) {
+            Err(Failed::New(error)) => return Err(Failed::New(error)),
+            copied => copied.is_ok(),
+        };
         self.names.insert(part.names, is_taken);
-        is_taken
+        Ok(is_taken)
     }
 
-    fn copy_names(&self, part: &Part) -> rusqlite::Result<bool> {
+    fn copy_names(&self, part: &Part) -> Result<(), Failed> {
         let query = "SELECT series, hash, bytes FROM names WHERE id = ?1";
         let (series, hash, bytes): (i64, i64, Vec<u8>) =
             self.old.query_row(query, [part.names], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        if names::decode(&bytes, |_, _| {}).is_err() {
-            return Ok(false);
-        }
+        names::decode(&bytes, |_, _| {}).map_err(|error| Failed::Old(error.to_string()))?;
         let name: String =
             self.old.query_row("SELECT name FROM target WHERE id = ?1", [part.target], |row| row.get(0))?;
-        self.new.execute("INSERT OR IGNORE INTO target (id, name) VALUES (?1, ?2)", params![part.target, name])?;
-        self.new.execute(
+        let targets = "INSERT OR IGNORE INTO target (id, name) VALUES (?1, ?2)";
+        self.new.execute(targets, params![part.target, name]).map_err(Failed::of_new)?;
+        let inserted = self.new.execute(
             "INSERT INTO names (id, target, series, hash, bytes) VALUES (?1, ?2, ?3, ?4, ?5)",
             params![part.names, part.target, series, hash, bytes],
-        )?;
-        Ok(true)
+        );
+        inserted.map(drop).map_err(Failed::of_new)
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store::StoreError;
+use crate::store::file_id::is_absence;
 
 /// Marks the file as ours: `OPBL`.
 const APPLICATION_ID: i32 = 0x4f50_424c;
@@ -62,7 +63,7 @@ pub(super) fn open_writer(path: &Path, is_suspect: bool) -> Result<(Connection, 
         Err(refusal @ (Refusal::Transient(_) | Refusal::ReadOnly)) => Err(database("open", path, &refusal)),
         Err(Refusal::Unusable(reason)) => {
             let to = set_aside(path)?;
-            let connection = try_open(path).map_err(|refusal| database("create", path, &refusal))?;
+            let connection = open_new(path, &to)?;
             Ok((connection, Opened::SetAside { to, reason }))
         }
     }
@@ -103,8 +104,16 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 /// Sets the database aside while it is open, and makes a new one.
 pub(super) fn replace(path: &Path) -> Result<(Connection, PathBuf), StoreError> {
     let to = set_aside(path)?;
-    let connection = try_open(path).map_err(|refusal| database("create", path, &refusal))?;
+    let connection = open_new(path, &to)?;
     Ok((connection, to))
+}
+
+/// Makes a database in the place of one that was set aside. Where the disk does not take it that one gets its name back.
+fn open_new(path: &Path, aside: &Path) -> Result<Connection, StoreError> {
+    try_open(path).or_else(|refusal| {
+        put_back(path, aside)?;
+        Err(database("create", path, &refusal))
+    })
 }
 
 /// Opens a damaged database as far as it goes.
@@ -151,6 +160,25 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
         moved.map_err(|source| StoreError::Io { action: "rename", path: journal(path), source })?;
     }
     Ok(to)
+}
+
+/// Gives a database that was set aside its name back, in the place of a new one that holds nothing of its own.
+pub(super) fn put_back(path: &Path, from: &Path) -> Result<(), StoreError> {
+    let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
+    let failed = |source| StoreError::Io { action: "give its name back to", path: from.to_owned(), source };
+    // The new one's journal has nothing to do with the old file.
+    let remove = |path: &Path| match std::fs::remove_file(path) {
+        Err(error) if !is_absence(&error) => Err(failed(error)),
+        _ => Ok(()),
+    };
+    remove(&journal(path))?;
+    if journal(from).exists() {
+        std::fs::rename(journal(from), journal(path)).map_err(failed)?;
+    }
+    if from.is_dir() {
+        remove(path)?;
+    }
+    std::fs::rename(from, path).map_err(failed)
 }
 
 enum Refusal {
@@ -213,12 +241,15 @@ fn try_open(path: &Path) -> Result<Connection, Refusal> {
     if connection.is_readonly("main")? {
         return Err(Refusal::ReadOnly);
     }
-    if version == 0 && tables == 0 {
-        // Costs one page in 800, and lets a file that has become too large shrink without being copied.
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    }
     configure(&connection)?;
-    migrate(&mut connection, version as usize)?;
+    if version == 0 && tables == 0 {
+        make(&mut connection, true)?;
+    } else {
+        migrate(&mut connection, version as usize)?;
+    }
+    if !is_schema_sound(&connection)? {
+        return Err(Refusal::Unusable("its schema is not the one that it was made with".to_owned()));
+    }
     // Whether the pages are all there is told by the length that the header states.
     check_length(&connection, path)?;
     Ok(connection)
@@ -231,6 +262,29 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Spilling would lock readers out for the rest of a transaction.
     connection.pragma_update(None, "cache_spill", false)?;
     connection.pragma_update(None, "journal_size_limit", 1 << 20)
+}
+
+/// Makes all tables in a new database. That it can shrink without being copied costs one page in 800.
+pub(super) fn make(connection: &mut Connection, can_shrink: bool) -> rusqlite::Result<()> {
+    if can_shrink {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
+    migrate(connection, 0)
+}
+
+/// Whether a database says of its tables what a new one does. A byte of it that has changed may name another column.
+pub(super) fn is_schema_sound(connection: &Connection) -> rusqlite::Result<bool> {
+    let mut new = Connection::open_in_memory()?;
+    make(&mut new, false)?;
+    Ok(schema_of(connection)? == schema_of(&new)?)
+}
+
+/// Type, name and statement of all tables and indexes.
+fn schema_of(connection: &Connection) -> rusqlite::Result<Vec<[Option<String>; 4]>> {
+    let query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name";
+    let mut statement = connection.prepare(query)?;
+    let rows = statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
+    rows.collect()
 }
 
 fn migrate(connection: &mut Connection, version: usize) -> rusqlite::Result<()> {

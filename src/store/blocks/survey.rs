@@ -12,14 +12,16 @@ use super::{Blocks, Reading, names};
 use crate::model::Labels;
 use crate::store::StoreError;
 
-/// What one job has in blocks.
+/// What one job has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobShare {
-    /// Distinct series over all blocks.
+    /// Distinct series over all blocks and the log.
     pub series: u64,
-    /// Samples: a block knows its number, which is shared out by the rows of its segments.
+    /// Samples that are in the log only.
+    pub log_samples: u64,
+    /// Samples in blocks: a block knows its number, which is shared out by the rows of its segments.
     pub samples: f64,
-    /// Bytes of segments, names and directories.
+    /// Bytes of them: segments, names and directories.
     pub bytes: f64,
 }
 
@@ -41,10 +43,15 @@ struct Survey {
 const STRAY_BYTES_PER_SAMPLE: f64 = 4.0;
 
 impl Blocks {
-    /// Looks through all blocks; damaged pieces count nothing.
-    pub fn survey(&self, mut progress: impl FnMut(usize, usize)) -> Result<BTreeMap<String, JobShare>, StoreError> {
+    /// Looks through all blocks; damaged pieces count nothing. What the log has besides is given: series and samples.
+    pub fn survey(
+        &self,
+        in_log: &[(Labels, u64)],
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<BTreeMap<String, JobShare>, StoreError> {
         let reading = self.reader()?;
         let mut survey = Survey::default();
+        in_log.iter().for_each(|(labels, samples)| survey.in_log(labels, *samples));
         let list = self.list();
         for (done, block) in list.iter().enumerate() {
             progress(done, list.len());
@@ -60,6 +67,12 @@ impl Blocks {
 }
 
 impl Survey {
+    fn in_log(&mut self, labels: &Labels, samples: u64) {
+        let job = self.job(labels.get("job").unwrap_or(""));
+        self.series[job].insert(FixedState::default().hash_one(labels));
+        self.shares[job].log_samples += samples;
+    }
+
     /// How the samples of a block are shared out among jobs.
     fn block(&mut self, reading: &Reading<'_>, block: i64) -> rusqlite::Result<Vec<(usize, f64)>> {
         let mut statement = reading.prepare("SELECT names, directory FROM part WHERE block = ?1")?;

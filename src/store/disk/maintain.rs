@@ -251,7 +251,7 @@ impl Shared {
     }
 
     /// The groups of a set, those that have nothing but strays included.
-    fn groups_of(&self, set: &CutSet) -> Vec<(GroupId, GroupView)> {
+    pub(super) fn groups_of(&self, set: &CutSet) -> Vec<(GroupId, GroupView)> {
         let mut groups: HashMap<GroupId, GroupView, FixedState> = set.groups.iter().cloned().collect();
         let head = self.read_head();
         for id in set.strays.keys() {
@@ -285,7 +285,12 @@ impl Shared {
     }
 
     /// A group's name and all its series in label order.
-    fn series_of(&self, set: &CutSet, group: GroupId, view: &GroupView) -> (String, Vec<(Labels, SeriesView)>) {
+    pub(super) fn series_of(
+        &self,
+        set: &CutSet,
+        group: GroupId,
+        view: &GroupView,
+    ) -> (String, Vec<(Labels, SeriesView)>) {
         let head = self.read_head();
         let is_of_group = |id: &SeriesId| head.dictionary.record(*id).is_some_and(|record| record.group == group);
         let mut ids: Vec<SeriesId> = view.series().chain(set.strays.keys().copied().filter(is_of_group)).collect();

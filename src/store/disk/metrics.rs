@@ -61,6 +61,8 @@ pub(super) struct Metrics {
     /// How often the store's files were found removed or replaced, and what was found last.
     replacements: Counter,
     replaced: Mutex<Option<(Timestamp, String)>>,
+    /// Nothing is logged of a disk that fails: whoever uses the store says it.
+    pub is_silent: bool,
     health: Arc<Mutex<StoreHealth>>,
     /// When the flush began that is under way, in milliseconds; 0 if none is.
     flush_began: Arc<AtomicI64>,
@@ -132,6 +134,7 @@ impl Metrics {
                 "How often files of the store were found removed or replaced; what memory held was written anew.",
             ),
             replaced: Mutex::default(),
+            is_silent: false,
             health,
             flush_began,
             clock: clock.clone(),
@@ -182,6 +185,7 @@ impl Metrics {
         let mut health = self.health.lock().expect("no holder of the lock panics");
         let error = outcome.err();
         match (field(&mut health).is_some(), &error) {
+            _ if self.is_silent => {}
             (false, Some(error)) => {
                 tracing::error!(part, %error, "the disk fails; memory goes on alone and it is tried again")
             }

@@ -134,10 +134,15 @@ impl DiskStore {
         registry: &Registry,
         folder: Box<dyn Folder>,
     ) -> Result<Arc<Self>, StoreError> {
-        let lock = lock(&settings.path)?;
-        let metrics = Metrics::new(registry, &clock);
+        let must_write = settings.must_write;
+        let lock = if must_write { Some(lock_file(&settings.path)?) } else { lock(&settings.path)? };
+        let mut metrics = Metrics::new(registry, &clock);
+        metrics.is_silent = must_write;
         let (blocks, error) = Blocks::open(&settings.path.join("blocks.db"), metrics.corruptions.clone());
         if let Some(error) = error {
+            if must_write {
+                return Err(error);
+            }
             metrics.note_blocks(Err(describe(&error)), clock.now());
         }
         // Unknown, the log is replayed whole: what is in blocks too is shown once.
@@ -150,7 +155,10 @@ impl DiskStore {
         shared.name_store();
         // The first record of a run defines everything, and makes durable what the tail brought back.
         // A failure is shown by health() and repeated like any other.
-        drop(shared.flush());
+        let flushed = shared.flush();
+        if must_write {
+            flushed?;
+        }
         register(&shared, registry);
         let store = Arc::new(Self { shared, threads: Mutex::default() });
         if store.shared.settings.is_threaded {
@@ -237,7 +245,9 @@ impl DiskStore {
 
 impl Drop for DiskStore {
     fn drop(&mut self) {
-        if let Err(error) = self.close() {
+        if let Err(error) = self.close()
+            && !self.shared.settings.must_write
+        {
             tracing::error!(error = describe(&error), "the last flush of the store failed");
         }
     }

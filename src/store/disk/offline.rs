@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex};
 use super::metrics::Metrics;
 use super::{DiskStore, Files, Shared, StoreSettings, io};
 use crate::clock::Clock;
-use crate::model::Timestamp;
-use crate::store::StoreError;
+use crate::model::{Labels, TimeRange, Timestamp};
 use crate::store::blocks::{Blocks, JobShare};
 use crate::store::file_id::FileId;
+use crate::store::head::{SegmentCache, read_series};
 use crate::store::log::{self, Folder, LogFile};
+use crate::store::{Samples, StoreError};
 use crate::telemetry::Registry;
+
+/// Unpacked segments kept while samples are counted.
+const CACHE_BYTES: usize = 2 << 20;
 
 /// A store that is only read.
 pub struct OfflineStore {
@@ -94,6 +98,23 @@ impl OfflineStore {
         self.store.shared.blocks.reload()
     }
 
+    /// Series that the log has, and how many samples of each are there only.
+    fn in_log(&self) -> Vec<(Labels, u64)> {
+        let shared = &self.store.shared;
+        let set = shared.write_head().begin_cut(Timestamp::MAX);
+        let mut found = Vec::new();
+        for (group, view) in shared.groups_of(&set) {
+            let mut cache = SegmentCache::new(CACHE_BYTES);
+            for (labels, series) in shared.series_of(&set, group, &view).1 {
+                let mut samples = Samples::default();
+                // What was replayed a moment ago unpacks.
+                let _ = read_series(&series, &view, TimeRange::ALL, &mut cache, &mut samples);
+                found.push((labels, samples.len() as u64));
+            }
+        }
+        found
+    }
+
     /// Counts and sizes. `progress` hears how much of how much is done.
     pub fn survey(&self, progress: impl FnMut(usize, usize)) -> Result<Survey, StoreError> {
         let shared = &self.store.shared;
@@ -104,7 +125,7 @@ impl OfflineStore {
         };
         let oldest = list.iter().map(|block| block.oldest).min();
         Ok(Survey {
-            jobs: shared.blocks.survey(progress)?,
+            jobs: shared.blocks.survey(&self.in_log(), progress)?,
             blocks: list.len(),
             log_samples,
             log_series,

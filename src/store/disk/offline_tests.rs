@@ -60,7 +60,7 @@ fn a_store_is_read_as_it_lies_also_while_it_is_open() {
     assert_eq!(content(&**offline.store()), expected);
     let survey = offline.survey(|_, _| ()).expect("readable");
     let share = &survey.jobs[""];
-    assert_eq!((share.series, survey.log_series), (16, 16));
+    assert_eq!((share.series, survey.log_series, share.log_samples), (16, 16, survey.log_samples));
     assert_eq!(share.samples.round() as u64 + survey.log_samples, count(&expected) as u64);
     assert!(survey.bytes >= survey.block_bytes + survey.log_bytes && survey.free_bytes > 0);
     drop(offline);
@@ -88,6 +88,11 @@ fn snapshots_and_backups_are_stores() {
     let verified = copy_store(&path, &backup).expect("the disk works");
     assert!(verified.damage.is_empty() && verified.notes.is_empty() && verified.records > 0, "{verified:?}");
     assert!(copy_store(&path, &backup).is_err(), "what is there is not written over");
+    for inside in [path.clone(), path.join("backup"), path.join("log/../new/backup"), path.join("snapshots/mine")] {
+        let error = copy_store(&path, &inside).expect_err("refused").to_string();
+        assert!(error.contains("lies in the store"), "{error}");
+        assert!(!path.join("new").exists() && !inside.with_file_name(".backup.unfinished").exists());
+    }
     for copy in [&snapshot, &backup, &in_blocks] {
         let verified = verify(copy, |_, _| ()).expect("readable");
         assert!(verified.damage.is_empty() && verified.segments > 0, "{verified:?}");
@@ -176,4 +181,72 @@ fn repair_sets_aside_what_is_damaged_and_keeps_the_rest() {
     assert_eq!(offline(&path), damaged, "what could be read before can be read now");
     assert!(count(&damaged) < expected && count(&damaged) > expected / 4, "{} of {expected}", count(&damaged));
     assert_eq!(content(&*open(&path, &clock)), damaged);
+}
+
+/// A byte of the first page: SQLite's header, or the schema.
+fn check_first_page(what: &str, change: impl Fn(&mut [u8]), is_backup: bool) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store");
+    let (store, clock) = filled(&path);
+    let expected = content(&*store);
+    drop(store);
+    if is_backup {
+        let backup = folder.path().join("backup");
+        copy_store(&path, &backup).expect("the disk works");
+        std::fs::remove_dir_all(&path).expect("removable");
+        std::fs::rename(backup, &path).expect("writable");
+    }
+    let database = path.join("blocks.db");
+    let mut bytes = std::fs::read(&database).expect("readable");
+    change(&mut bytes);
+    std::fs::write(&database, &bytes).expect("writable");
+    let copy = folder.path().join("copy");
+    copy_folder(&path, &copy);
+
+    let verified = verify(&path, |_, _| ()).expect("readable");
+    assert!(!verified.damage.is_empty(), "{what}");
+    let repaired = repair(&path).expect("the disk works");
+    assert!(repaired.after.damage.is_empty(), "{what}: {repaired:?}");
+    let [rescue] = &repaired.rescues[..] else { panic!("{what}: {repaired:?}") };
+    assert!(rescue.parts_taken > 0 && rescue.parts_lost == 0 && !rescue.is_more_lost, "{what}: {rescue:?}");
+    let aside: Vec<String> = repaired.set_aside.iter().map(|path| path.display().to_string()).collect();
+    assert!(aside.iter().all(|path| path.ends_with(".aside-1") || path.ends_with("-journal")), "{what}: {aside:?}");
+    assert!(std::fs::read(&repaired.set_aside[0]).expect("readable") == bytes, "{what}: it is kept as it was");
+    assert!(offline(&path) == expected, "{what}: nothing is lost");
+    // A server does so at its start.
+    let store = open(&copy, &clock);
+    assert!(content(&*store) == expected && store.health().is_good(), "{what}");
+}
+
+#[test]
+fn damage_in_the_first_page_of_the_database_costs_nothing() {
+    let flip = |text: &'static str| {
+        move |bytes: &mut [u8]| {
+            let found = memchr::memmem::find(&bytes[..4096], text.as_bytes()).expect("it is in the schema");
+            bytes[found + 2] ^= 0x20;
+        }
+    };
+    // A copy has its tables at other pages.
+    for is_backup in [false, true] {
+        check_first_page("a keyword", flip("CREATE TABLE part"), is_backup);
+        check_first_page("a column's name", flip("first_row"), is_backup);
+        check_first_page("a table's name", flip("data (id"), is_backup);
+        check_first_page("SQLite's own name", |bytes| bytes[3] ^= 1, is_backup);
+        check_first_page("the page size", |bytes| bytes[16] ^= 2, is_backup);
+        check_first_page("whose it is", |bytes| bytes[70] ^= 2, is_backup);
+        check_first_page("all of it", |bytes| bytes[1..4096].fill(0), is_backup);
+    }
+}
+
+#[test]
+fn a_database_of_which_nothing_is_known_is_said_to_be_lost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store");
+    drop(filled(&path));
+    let len = std::fs::metadata(path.join("blocks.db")).expect("readable").len();
+    std::fs::write(path.join("blocks.db"), vec![7; len as usize]).expect("writable");
+    let repaired = repair(&path).expect("the disk works");
+    let [rescue] = &repaired.rescues[..] else { panic!("{repaired:?}") };
+    assert!(rescue.is_more_lost && rescue.parts_taken == 0, "{rescue:?}");
+    assert_eq!(rescue.from, path.join("blocks.db.aside-1"));
 }

@@ -7,7 +7,7 @@ use super::offline::{Verified, verify};
 use super::{DiskStore, StoreSettings, io};
 use crate::clock::Clock;
 use crate::store::StoreError;
-use crate::store::blocks::free_name;
+use crate::store::blocks::{Rescue, free_name};
 use crate::telemetry::Registry;
 
 /// Repairing is no time to expire anything.
@@ -20,6 +20,8 @@ pub struct Repaired {
     pub before: Verified,
     /// Files under their new names.
     pub set_aside: Vec<PathBuf>,
+    /// What could be taken over of databases that were set aside.
+    pub rescues: Vec<Rescue>,
     /// What is found now.
     pub after: Verified,
 }
@@ -28,7 +30,12 @@ pub struct Repaired {
 pub fn repair(path: &Path) -> Result<Repaired, StoreError> {
     let before = verify(path, |_, _| ())?;
     let asides = files_aside(path);
-    let settings = StoreSettings { is_threaded: false, retention_time: RETENTION_TIME, ..StoreSettings::new(path) };
+    let settings = StoreSettings {
+        must_write: true,
+        is_threaded: false,
+        retention_time: RETENTION_TIME,
+        ..StoreSettings::new(path)
+    };
     // Opening sets a hopeless database aside and takes over what can be read of it.
     let store = DiskStore::open(settings, Clock::system(), &Registry::new())?;
     if before.damage.iter().any(|damage| damage.starts_with("blocks.db")) {
@@ -47,6 +54,7 @@ pub fn repair(path: &Path) -> Result<Repaired, StoreError> {
     if !damaged_logs.is_empty() {
         store.rewrite_log()?;
     }
+    let rescues = store.shared.blocks.rescues();
     store.close()?;
     drop(store);
     for name in damaged_logs {
@@ -55,7 +63,7 @@ pub fn repair(path: &Path) -> Result<Repaired, StoreError> {
         std::fs::rename(&file, &aside).map_err(io("rename", &file))?;
     }
     let set_aside = files_aside(path).into_iter().filter(|file| !asides.contains(file)).collect();
-    Ok(Repaired { before, set_aside, after: verify(path, |_, _| ())? })
+    Ok(Repaired { before, set_aside, rescues, after: verify(path, |_, _| ())? })
 }
 
 impl DiskStore {

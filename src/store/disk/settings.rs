@@ -34,6 +34,9 @@ pub struct StoreSettings {
     pub memory_bytes_max: usize,
     /// The size of one log file.
     pub log_segment_bytes: u64,
+    /// Whether opening fails where the disk cannot be written, rather than going on in memory: for the commands, which say
+    /// themselves what went wrong.
+    pub must_write: bool,
     /// Whether threads of the store's own flush, compress and compact. Tests call
     /// [`DiskStore::maintain`](super::DiskStore::maintain) instead.
     pub is_threaded: bool,
@@ -45,6 +48,9 @@ impl StoreSettings {
     pub const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
     /// How long samples are kept by default.
     pub const RETENTION_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+    /// The least bound on size: three log files in use, three spare ones, one to be made and SQLite's journal are 8 MiB, and
+    /// blocks and the room to merge them must have as much.
+    pub const RETENTION_BYTES_MIN: u64 = 16 << 20;
     /// What one block spans by default.
     pub const BLOCK_SPAN: Duration = Duration::from_secs(2 * 3600);
     /// Prometheus's bound on clocks that run ahead.
@@ -72,6 +78,7 @@ impl StoreSettings {
             series_max: Self::SERIES_MAX,
             memory_bytes_max: Self::MEMORY_BYTES_MAX,
             log_segment_bytes: Self::LOG_SEGMENT_BYTES,
+            must_write: false,
             is_threaded: true,
         }
     }

@@ -47,6 +47,9 @@ impl DiskStore {
 /// server makes of it meanwhile is in the blocks then.
 pub fn copy_store(from: &Path, to: &Path) -> Result<Verified, StoreError> {
     check_is_store(from)?;
+    if is_inside(to, from) {
+        return Err(StoreError::CopyInside { path: from.to_owned(), to: to.to_owned() });
+    }
     if to.exists() {
         let source = io::Error::from(io::ErrorKind::AlreadyExists);
         return Err(StoreError::Io { action: "create", path: to.to_owned(), source });
@@ -54,6 +57,13 @@ pub fn copy_store(from: &Path, to: &Path) -> Result<Verified, StoreError> {
     let verified = make_whole(to, |unfinished| copy_files(from, unfinished))?;
     // Damage is told with the name that the copy has now.
     if verified.damage.is_empty() { Ok(verified) } else { verify(to, |_, _| ()) }
+}
+
+/// Whether a path, of which the end need not exist yet, lies in a folder.
+fn is_inside(path: &Path, folder: &Path) -> bool {
+    let (Ok(path), Ok(folder)) = (std::path::absolute(path), folder.canonicalize()) else { return false };
+    let existing = path.ancestors().find_map(|path| path.canonicalize().ok());
+    existing.is_some_and(|existing| existing.starts_with(folder))
 }
 
 /// Makes a folder under another name, so that whatever has the right one is whole.
