@@ -21,6 +21,9 @@ use crate::exposition::Format;
 use crate::model::Timestamp;
 use crate::store::{AppendReport, Batch, GroupId, Rejection, SeriesId};
 
+/// Bytes of a series' labels in the log.
+const NAMED_BYTES_MAX: usize = 300;
+
 /// Takes in the pages of one target.
 pub(super) struct Intake {
     shared: Shared,
@@ -32,6 +35,8 @@ pub(super) struct Intake {
     report: Report,
     digest: Digest,
     last_lost: Option<String>,
+    /// Whether the last page gave a series twice.
+    has_duplicates: bool,
 }
 
 impl Intake {
@@ -46,7 +51,18 @@ impl Intake {
         let settings = PageSettings::new(job);
         let rules = LabelRules::new(job, &state.target.labels);
         let report = Report::new(job, state.target.timeout);
-        Self { shared, state, cache, group, settings, rules, report, digest: empty_digest(), last_lost: None }
+        Self {
+            shared,
+            state,
+            cache,
+            group,
+            settings,
+            rules,
+            report,
+            digest: empty_digest(),
+            last_lost: None,
+            has_duplicates: false,
+        }
     }
 
     /// What the next loop goes on with.
@@ -76,7 +92,8 @@ impl Intake {
             body_bytes: body_bytes(&result, page),
         };
         let lost = self.append(scratch, at, format, page, &outcome, &counts);
-        self.log(&result, &lost);
+        let duplicate = self.duplicate(scratch, format, page, &lost);
+        self.log(&result, &lost, duplicate);
         self.note_metadata(&result, counts.metadata, format, page);
         self.note(at, &outcome, result);
         scratch.clear();
@@ -219,7 +236,7 @@ impl Intake {
     }
 
     /// A failure is logged when it begins, a loss when it changes: both can last for days.
-    fn log(&mut self, result: &Result<(), ScrapeError>, lost: &Rejections) {
+    fn log(&mut self, result: &Result<(), ScrapeError>, rejections: &Rejections, duplicate: Option<String>) {
         let target = &self.state.target;
         if let Err(error) = result {
             let text = error.to_string();
@@ -227,14 +244,27 @@ impl Intake {
                 tracing::warn!(url = target.url, labels = %target.labels, error = text, "scrape failed");
             }
         }
-        self.shared.metrics.reject(lost);
-        let lost = lost.text();
+        self.shared.metrics.reject(rejections);
+        let lost = rejections.text();
         if lost != self.last_lost
             && let Some(lost) = &lost
         {
-            tracing::warn!(url = target.url, labels = %target.labels, lost, "samples were not kept");
+            tracing::warn!(url = target.url, labels = %target.labels, lost, duplicate = duplicate.map(tracing::field::display), "samples were not kept");
         }
         self.last_lost = lost;
+        self.has_duplicates = rejections.has_duplicates();
+    }
+
+    /// One of the series that were given twice, when that begins: the page may have to be read again for it.
+    fn duplicate(&mut self, scratch: &mut Scratch, format: Format, page: &[u8], lost: &Rejections) -> Option<String> {
+        if self.has_duplicates || !lost.has_duplicates() {
+            return None;
+        }
+        let repeated = scratch.repeated.take();
+        let labels = repeated.or_else(|| self.reader(scratch).labels_of(format, page, lost.duplicate?))?;
+        let mut text = labels.to_string();
+        text.truncate(text.floor_char_boundary(NAMED_BYTES_MAX));
+        Some(text)
     }
 }
 
@@ -242,15 +272,15 @@ impl Intake {
 fn sort_out(batch: &Batch, report: &AppendReport, lost: &mut Rejections, is_last_try: bool) -> Vec<SeriesId> {
     let mut gone = Vec::new();
     for (position, rejection) in &report.rejected {
-        if *rejection != Rejection::UnknownSeries || is_last_try {
-            lost.add(*rejection);
-            continue;
-        }
         let id = match batch.samples.get(*position) {
             Some((id, _)) => Some(*id),
             None => batch.explicit.get(position - batch.samples.len()).map(|(id, ..)| *id),
         };
-        gone.extend(id);
+        if *rejection != Rejection::UnknownSeries || is_last_try {
+            lost.add(*rejection, id);
+        } else {
+            gone.extend(id);
+        }
     }
     gone
 }

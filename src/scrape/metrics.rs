@@ -1,7 +1,7 @@
 //! What scraping counts of itself.
 
 use crate::model::MetricType;
-use crate::store::Rejection;
+use crate::store::{Rejection, SeriesId};
 use crate::telemetry::{Counter, Registry};
 
 /// Why samples of good pages were not kept, in the words of the `reason` label.
@@ -42,7 +42,7 @@ impl ScrapeMetrics {
 
     /// Counts samples of one page.
     pub(super) fn reject(&self, rejections: &Rejections) {
-        for (counter, count) in self.rejected.iter().zip(rejections.0) {
+        for (counter, count) in self.rejected.iter().zip(rejections.counts) {
             counter.add(count);
         }
     }
@@ -50,11 +50,15 @@ impl ScrapeMetrics {
 
 /// What one scrape lost, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rejections([u64; REASONS.len()]);
+pub(super) struct Rejections {
+    counts: [u64; REASONS.len()],
+    /// The first series that the store was given two samples of.
+    pub(super) duplicate: Option<SeriesId>,
+}
 
 impl Rejections {
     /// Notes a sample that the store did not take.
-    pub(super) fn add(&mut self, rejection: Rejection) {
+    pub(super) fn add(&mut self, rejection: Rejection, series: Option<SeriesId>) {
         let reason = match rejection {
             Rejection::DuplicateTimestamp => 0,
             Rejection::OutOfOrder => 1,
@@ -63,22 +67,30 @@ impl Rejections {
             Rejection::UnknownSeries => 4,
             Rejection::Full => 5,
         };
-        self.0[reason] += 1;
+        self.counts[reason] += 1;
+        if rejection == Rejection::DuplicateTimestamp {
+            self.duplicate = self.duplicate.or(series);
+        }
     }
 
     /// Notes samples that a page gave twice.
     pub(super) fn add_duplicates(&mut self, count: usize) {
-        self.0[0] += count as u64;
+        self.counts[0] += count as u64;
     }
 
     /// Notes new series that the store had no room for.
     pub(super) fn add_refused(&mut self, count: usize) {
-        self.0[6] += count as u64;
+        self.counts[6] += count as u64;
+    }
+
+    /// Whether a series was given twice.
+    pub(super) fn has_duplicates(&self) -> bool {
+        self.counts[0] > 0
     }
 
     /// The reasons that occurred, as one text; `None` if nothing was lost.
     pub(super) fn text(&self) -> Option<String> {
-        let lost = REASONS.iter().zip(self.0).filter(|(_, count)| *count > 0);
+        let lost = REASONS.iter().zip(self.counts).filter(|(_, count)| *count > 0);
         let parts: Vec<String> = lost.map(|(reason, count)| format!("{reason}={count}")).collect();
         (!parts.is_empty()).then(|| parts.join(" "))
     }

@@ -68,6 +68,8 @@ pub(super) struct Scratch {
     spellings: Vec<u8>,
     spelled: Vec<(u32, MetricType)>,
     ended: Vec<SeriesId>,
+    /// The first series that the page gave twice.
+    pub(super) repeated: Option<Labels>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +97,7 @@ impl Scratch {
         self.spelled.shrink_to(FRESH_KEPT);
         self.ended.clear();
         self.ended.shrink_to(FRESH_KEPT);
+        self.repeated = None;
     }
 }
 
@@ -198,9 +201,28 @@ impl PageReader<'_> {
                     self.push(NO_ID, timestamp, series.value, Some(fresh));
                 }
             }
-            found => self.take_known(found, timestamp, series.value, counts),
+            found => {
+                let is_first = counts.duplicates == 0;
+                self.take_known(found, timestamp, series.value, counts);
+                if is_first && counts.duplicates > 0 {
+                    self.scratch.repeated = self.rules.apply(series.labels()).ok().flatten();
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The labels that a good page gives a series of the store: for the log, where it has given two samples of it.
+    pub(super) fn labels_of(&self, format: Format, page: &[u8], wanted: SeriesId) -> Option<Labels> {
+        let mut parser = Parser::new(format, page);
+        while let Ok(Some(entry)) = parser.next_entry() {
+            let Entry::Series(series) = entry else { continue };
+            let Ok(Some(labels)) = self.rules.apply(series.labels()) else { continue };
+            if self.store.series(self.group, &labels).is_ok_and(|id| id == wanted) {
+                return Some(labels);
+            }
+        }
+        None
     }
 
     /// The sample's own time, if it counts, and whether the end of its series is noticed.

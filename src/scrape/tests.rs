@@ -174,6 +174,56 @@ async fn duplicates_in_a_page() {
     .await;
 }
 
+/// What goes to the log.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A series that is given twice is named, whether the page does it or relabeling makes two of its series the same.
+#[tokio::test]
+async fn a_series_that_is_given_twice_is_named_once() {
+    let merging = JobSettings {
+        metric_relabel_rules: vec![rule("", "x", RelabelAction::LabelDrop, "", "")],
+        ..JobSettings::default()
+    };
+    let long: &'static str = format!("m{{y=\"{0}\"}} 1\nm{{y=\"{0}\"}} 2\n", "z".repeat(1000)).leak();
+    let plain = JobSettings::default();
+    for (job, pages, expected) in [
+        (&plain, &["a 1\nb 1\na 2\nb 2\n"; 3][..], "lost=\"duplicate=2\" duplicate={__name__=\"a\", job=\"j\"}"),
+        (&plain, &["a 1\n", "a 1\na 2\n"], "lost=\"duplicate=1\" duplicate={__name__=\"a\", job=\"j\"}"),
+        (
+            &merging,
+            &["a 1\nm{x=\"1\",y=\"2\"} 1\nm{x=\"2\",y=\"2\"} 1\n"; 2],
+            "lost=\"duplicate=1\" duplicate={__name__=\"m\", job=\"j\", y=\"2\"}",
+        ),
+        (&plain, &[long; 2], "lost=\"duplicate=1\" duplicate={__name__=\"m\", job=\"j\", y=\"zzz"),
+        (&plain, &["a 1\n", "b 1\n"], ""),
+    ] {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let mut scrape_loop = scrape_loop(Arc::new(MemoryStore::new()) as Arc<dyn Append>, job, pages);
+        for number in 0..pages.len() {
+            scrape_loop.scrape(Timestamp(1_000_000 + 15_000 * number as i64)).await;
+        }
+        let log = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("text");
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("samples were not kept")).collect();
+        assert_eq!(lines.len(), usize::from(!expected.is_empty()), "{log}");
+        assert!(lines.iter().all(|line| line.contains(expected) && line.len() < 800), "{expected}: {log}");
+    }
+}
+
 #[tokio::test]
 async fn explicit_timestamps() {
     let page = "a 1 1000000\nb 2 999000\nb 3 999500\n";
