@@ -333,7 +333,7 @@ impl Shared {
         let mut head = Head::new(settings.span_ms());
         head.set_cut(stored.until);
         let (mut reader, mut sink) = (Reader::default(), Replay::new(&mut head));
-        let segment_bytes = settings.log_segment_bytes;
+        let segment_bytes = settings.log_segment_bytes..=settings.log_segment_bytes_max();
         let (log, replayed) = Log::open(files.folder, segment_bytes, lineage, stored, &mut reader, &mut sink);
         metrics.corruptions.add(replayed.damaged);
         let durable = sink.mark_durable();

@@ -81,7 +81,8 @@ impl Shared {
     /// What the block database may use of the bound: the rest, and room for what is written next. A merged block
     /// stands beside those that it replaces until they are deleted.
     fn block_bytes_max(&self, bytes_max: u64) -> u64 {
-        let upcoming = self.blocks.merge_bytes(self.settings.span_ms()) + self.settings.log_segment_bytes;
+        let log_file = self.log.lock().expect("no holder of the lock panics").log.file_bytes();
+        let upcoming = self.blocks.merge_bytes(self.settings.span_ms()) + log_file;
         bytes_max.saturating_sub(self.other_bytes() + upcoming)
     }
 

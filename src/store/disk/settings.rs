@@ -32,7 +32,7 @@ pub struct StoreSettings {
     /// Bytes of samples in memory at most. Only a disk that takes nothing for hours lets them come
     /// to this; the oldest are dropped then, and counted.
     pub memory_bytes_max: usize,
-    /// The size of one log file.
+    /// The size of one log file. One whose first record takes more than an eighth of it is longer.
     pub log_segment_bytes: u64,
     /// Whether opening fails where the disk cannot be written, rather than going on in memory: for the commands, which say
     /// themselves what went wrong.
@@ -81,6 +81,11 @@ impl StoreSettings {
             must_write: false,
             is_threaded: true,
         }
+    }
+
+    /// How long a log file is at most, unless one flush needs more: several of them leave room within the bound on size.
+    pub(super) fn log_segment_bytes_max(&self) -> u64 {
+        self.retention_bytes.map_or(u64::MAX >> 1, |bytes| (bytes / 32).max(self.log_segment_bytes))
     }
 
     pub(super) fn span_ms(&self) -> i64 {

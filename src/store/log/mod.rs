@@ -29,6 +29,7 @@ pub(super) use folder::{DiskFolder, Folder, LogFile};
 pub(super) use replay::payloads;
 pub(super) use replay::{Replayed, count_records, read_entries};
 
+use std::ops::RangeInclusive;
 use std::sync::RwLock;
 
 use self::record::{ALIGNMENT, Header};
@@ -44,8 +45,9 @@ const CHECKPOINT_RECORDS: u32 = 256;
 const CHECKPOINT_RECORDS_MIN: u32 = 8;
 /// Payloads are split into records at about this size.
 const PAYLOAD_BYTES: usize = 1 << 20;
-/// A file has room for so many times what it begins with, at least.
-const SEGMENT_CHECKPOINTS_MIN: u64 = 4;
+/// A file has room for so many times what it begins with, at least: packing a checkpoint takes as long as packing the records
+/// of several minutes.
+const SEGMENT_CHECKPOINTS_MIN: u64 = 8;
 /// What a file is made longer than what it begins with, at most: that may be hours of samples of a disk that was away.
 const SEGMENT_BYTES_MORE_MAX: u64 = 16 << 20;
 /// Recycled files kept beyond what is in use; more are removed.
@@ -55,7 +57,8 @@ const SEGMENT_PREFIX: &str = "segment-";
 /// The log, open for writing.
 pub(super) struct Log {
     folder: Box<dyn Folder>,
-    segment_bytes: u64,
+    /// How long a file is usually, and at most: it is longer only where one flush needs more.
+    segment_bytes: RangeInclusive<u64>,
     lineage: u64,
     /// The sequence of the next record.
     next_sequence: u64,
@@ -64,7 +67,7 @@ pub(super) struct Log {
     made_bytes: u64,
     current: Option<Current>,
     closed: Vec<Segment>,
-    spare: Vec<String>,
+    spare: Vec<Segment>,
     scribe: Scribe,
     /// The sequence of the newest checkpoint.
     checkpoint: u64,
@@ -79,13 +82,13 @@ pub(super) struct Log {
 struct Current {
     segment: Segment,
     file: Box<dyn LogFile>,
-    len: u64,
     at: u64,
 }
 
 /// A file with records.
 struct Segment {
     name: String,
+    len: u64,
     newest: Timestamp,
     last_sequence: u64,
 }
@@ -107,13 +110,14 @@ impl Log {
     /// Opens the log and plays all records into `sink`, oldest first.
     pub fn open(
         folder: Box<dyn Folder>,
-        segment_bytes: u64,
+        segment_bytes: RangeInclusive<u64>,
         lineage: u64,
         stored: Stored,
         reader: &mut Reader,
         sink: &mut dyn ReplaySink,
     ) -> (Self, Replayed) {
-        let segment_bytes = segment_bytes.next_multiple_of(ALIGNMENT as u64);
+        let (usual, most) = segment_bytes.into_inner();
+        let segment_bytes = usual.next_multiple_of(ALIGNMENT as u64)..=most.next_multiple_of(ALIGNMENT as u64);
         let mut log = Self {
             folder,
             segment_bytes,
@@ -160,14 +164,28 @@ impl Log {
         let is_stored = |segment: &Segment| segment.newest < stored.until && segment.last_sequence <= stored.sequence;
         let (free, kept) = self.closed.drain(..).partition(is_stored);
         self.closed = kept;
-        self.spare.extend(free.into_iter().map(|segment: Segment| segment.name));
-        while self.spare.len() > SPARES_MAX
-            && let Some(name) = self.spare.pop()
-        {
-            if let Err(error) = self.folder.remove(&name) {
-                tracing::warn!(path = %self.folder.path(&name).display(), %error, "cannot remove a log file");
+        self.spare.extend(free);
+        self.trim_spares();
+    }
+
+    /// Removes spare files that are too many, or longer than files may be by now.
+    fn trim_spares(&mut self) {
+        let mut excess = self.spare.len().saturating_sub(SPARES_MAX);
+        self.spare.retain(|segment| {
+            let is_kept = segment.len <= *self.segment_bytes.end() && excess == 0;
+            if !is_kept {
+                excess = excess.saturating_sub(1);
+                if let Err(error) = self.folder.remove(&segment.name) {
+                    tracing::warn!(path = %self.folder.path(&segment.name).display(), %error, "cannot remove a log file");
+                }
             }
-        }
+            is_kept
+        });
+    }
+
+    /// Bytes of the file that is written.
+    pub fn file_bytes(&self) -> u64 {
+        self.current.as_ref().map_or(*self.segment_bytes.start(), |current| current.segment.len)
     }
 
     /// Whether all files are where they were: a folder may be removed or replaced while files in it are open.
@@ -203,6 +221,7 @@ impl Log {
             // First of all: what is written now lies behind what is there.
             self.find_late_files()?;
         }
+        self.trim_spares();
         let is_worth_while = self.scribe.is_outgrown() && self.since_checkpoint >= CHECKPOINT_RECORDS_MIN;
         let is_due = is_worth_while || self.since_checkpoint >= CHECKPOINT_RECORDS;
         if self.current.is_some() && !is_due {
@@ -223,7 +242,7 @@ impl Log {
 
     fn fits(&self, records: &[Vec<u8>]) -> bool {
         let len: usize = records.iter().map(Vec::len).sum();
-        self.current.as_ref().is_some_and(|current| current.at + len as u64 <= current.len)
+        self.current.as_ref().is_some_and(|current| current.at + len as u64 <= current.segment.len)
     }
 
     /// The records of one flush.
@@ -291,7 +310,8 @@ impl Log {
         self.abandon();
         // What grows does not outgrow each file anew.
         let enough = len.saturating_mul(SEGMENT_CHECKPOINTS_MIN).min(len + SEGMENT_BYTES_MORE_MAX);
-        while let Some(name) = self.spare.pop() {
+        let enough = enough.min(*self.segment_bytes.end()).max(len);
+        while let Some(Segment { name, .. }) = self.spare.pop() {
             let opened = self.folder.open(&name).and_then(|file| Ok((file.len()?, file)));
             match opened {
                 Ok((capacity, file)) if capacity >= enough => {
@@ -302,7 +322,7 @@ impl Log {
                 _ => drop(self.folder.remove(&name)),
             }
         }
-        let least = self.segment_bytes.max(len);
+        let least = len.max(*self.segment_bytes.start());
         let wanted = self.segment_bytes_for(len);
         if wanted > least && self.make_segment(wanted).is_ok() {
             return Ok(());
@@ -313,11 +333,12 @@ impl Log {
     /// How long a file should be that begins with `len` bytes, which are mostly its checkpoint: one that took most of
     /// the file would soon be followed by another one.
     fn segment_bytes_for(&self, len: u64) -> u64 {
-        if len.saturating_mul(SEGMENT_CHECKPOINTS_MIN) <= self.segment_bytes {
-            return self.segment_bytes;
+        let (usual, most) = self.segment_bytes.clone().into_inner();
+        if len.saturating_mul(SEGMENT_CHECKPOINTS_MIN) <= usual {
+            return usual;
         }
         let further = len.saturating_mul(2 * SEGMENT_CHECKPOINTS_MIN - 1);
-        len + further.min(SEGMENT_BYTES_MORE_MAX)
+        (len + further.min(SEGMENT_BYTES_MORE_MAX)).min(most)
     }
 
     fn make_segment(&mut self, capacity: u64) -> Result<(), StoreError> {
@@ -331,8 +352,8 @@ impl Log {
     }
 
     fn start(&mut self, name: String, file: Box<dyn LogFile>, len: u64) {
-        let segment = Segment { name, newest: Timestamp::MIN, last_sequence: 0 };
-        self.current = Some(Current { segment, file, len, at: 0 });
+        let segment = Segment { name, len, newest: Timestamp::MIN, last_sequence: 0 };
+        self.current = Some(Current { segment, file, at: 0 });
     }
 
     /// Writes no further to the current file. What it holds stays until blocks hold it.

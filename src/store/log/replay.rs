@@ -167,7 +167,7 @@ impl Log {
             let last_sequence = scan.last_sequence().unwrap_or(0);
             self.next_sequence = self.next_sequence.max(last_sequence + 1);
             if scan.records.iter().any(|found| found.header.lineage == self.lineage) {
-                own.push(Segment { name, newest: scan.newest(), last_sequence });
+                own.push(Segment { name, len: bytes.len() as u64, newest: scan.newest(), last_sequence });
             } else {
                 unread += 1;
             }
@@ -195,16 +195,17 @@ impl Log {
             self.next_file = self.next_file.max(number + 1);
             match self.read(&name) {
                 Ok(bytes) => {
-                    let scan = scan(&bytes);
+                    let (scan, len) = (scan(&bytes), bytes.len() as u64);
+                    let empty = |name| Segment { name, len, newest: Timestamp::MIN, last_sequence: 0 };
                     match (scan.records.first(), scan.ending) {
                         (Some(Found { header, .. }), _) => {
                             files.push(StartOf { sequence: header.sequence, name, lineage: header.lineage });
                         }
                         (None, Some(ending)) => {
                             self.report_ending(&name, &ending, true, replayed);
-                            self.closed.push(Segment { name, newest: Timestamp::MIN, last_sequence: 0 });
+                            self.closed.push(empty(name));
                         }
-                        (None, None) => self.spare.push(name),
+                        (None, None) => self.spare.push(empty(name)),
                     }
                 }
                 Err(error) => self.report_unreadable(&name, &error, replayed),
@@ -226,10 +227,10 @@ impl Log {
     ) {
         let (scan, is_last) = (scan(bytes), next_lineage.is_none());
         let last_sequence = scan.last_sequence().unwrap_or(0);
-        let segment = Segment { name, newest: scan.newest(), last_sequence };
+        let segment = Segment { name, len: bytes.len() as u64, newest: scan.newest(), last_sequence };
         self.next_sequence = self.next_sequence.max(last_sequence + 1);
         if segment.newest < stored.until && last_sequence <= stored.sequence && !is_last {
-            self.spare.push(segment.name);
+            self.spare.push(segment);
             return;
         }
         self.report_damage(&segment.name, &scan, bytes.len(), replayed);
@@ -246,7 +247,7 @@ impl Log {
             replayed.lineage = found.header.lineage;
         }
         let is_whole = scan.ending.is_none();
-        self.resume(segment, is_last && is_whole, scan.end as u64, bytes.len() as u64);
+        self.resume(segment, is_last && is_whole, scan.end as u64);
     }
 
     fn report_damage(&self, name: &str, scan: &Scan<'_>, len: usize, replayed: &mut Replayed) {
@@ -259,9 +260,10 @@ impl Log {
             );
             replayed.damaged += 1;
         }
-        if (len as u64) < self.segment_bytes {
+        let expected = *self.segment_bytes.start();
+        if (len as u64) < expected {
             tracing::error!(
-                path = %path.display(), len, expected = self.segment_bytes, last_read = scan.last_sequence(),
+                path = %path.display(), len, expected, last_read = scan.last_sequence(),
                 "a log file is cut off: what was behind its end is lost"
             );
             replayed.damaged += 1;
@@ -288,7 +290,7 @@ impl Log {
     }
 
     /// The newest file is written on from its end, if it has a clean one; the first new record is a checkpoint.
-    fn resume(&mut self, segment: Segment, goes_on: bool, at: u64, len: u64) {
+    fn resume(&mut self, segment: Segment, goes_on: bool, at: u64) {
         self.since_checkpoint = CHECKPOINT_RECORDS;
         match self.folder.open(&segment.name) {
             Ok(mut file) if goes_on => {
@@ -298,7 +300,7 @@ impl Log {
                     self.closed.push(segment);
                     return;
                 }
-                self.current = Some(Current { segment, file, len, at });
+                self.current = Some(Current { segment, file, at });
             }
             _ => self.closed.push(segment),
         }
