@@ -365,16 +365,20 @@ mod tests {
     fn mounts_are_parsed_filtered_and_shown_once() {
         let text = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
                     23 22 0:21 / /proc rw - proc proc rw\n\
-                    24 22 8:1 / /srv/my\\040data ro,noatime shared:1 master:2 - xfs /dev/sda1 rw\n\
+                    24 22 8:1 / /srv/my\\040\\134data ro,noatime shared:1 master:2 - xfs /dev/my\\040sd\\134a rw\n\
                     25 22 0:40 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw\n\
                     26 22 0:41 / /run rw - tmpfs tmpfs rw\n\
                     garbage\n";
         let shown: Vec<(String, String, bool)> = wanted_mounts(text, &host("/"))
             .into_iter()
-            .map(|mount| (mount.mount_point, mount.fs_type, mount.is_read_only))
+            .map(|mount| (mount.device + " at " + &mount.mount_point, mount.fs_type, mount.is_read_only))
             .collect();
-        let expected = [("/srv/my data", "xfs", true), ("/", "ext4", false), ("/run", "tmpfs", false)];
-        assert_eq!(shown, expected.map(|(point, kind, read_only)| (point.to_owned(), kind.to_owned(), read_only)));
+        let expected = [
+            ("/dev/my sd\\a at /srv/my \\data", "xfs", true),
+            ("/dev/vda at /", "ext4", false),
+            ("tmpfs at /run", "tmpfs", false),
+        ];
+        assert_eq!(shown, expected.map(|(place, kind, read_only)| (place.to_owned(), kind.to_owned(), read_only)));
     }
 
     #[test]
