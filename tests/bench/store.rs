@@ -4,7 +4,7 @@
 //!
 //! Stale markers included, with a flush every 30 s as in service. Reported: bytes per sample, everything
 //! counted, beside Prometheus and VictoriaMetrics with the same samples in the same run (see `store/peers.rs`);
-//! memory per series when the head is at its fullest; the time that appending, flushing, making blocks and
+//! memory per series when the head is at its fullest; what making blocks and merging them holds above that at most; the time that appending, flushing, making blocks and
 //! reading take; what the codec takes per sample.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench reports on stdout and times itself")]
 
@@ -12,6 +12,8 @@
 mod capture;
 #[path = "store/codec.rs"]
 mod codec;
+#[path = "store/held.rs"]
+mod held;
 #[path = "store/peers.rs"]
 mod peers;
 
@@ -54,6 +56,7 @@ fn play(targets: Vec<Target>) {
     let mut players: Vec<Player> = targets.into_iter().map(|target| Player::new(target, &store)).collect();
     let steps = players.iter().map(Player::steps).max().unwrap_or(0);
     let (mut appending, mut flushing, mut samples) = (Duration::ZERO, Duration::ZERO, 0);
+    let mut block_kib = 0;
     for step in 0..steps {
         clock.set(Timestamp(START + (step + 1) * STEP_MS));
         for player in &mut players {
@@ -72,7 +75,10 @@ fn play(targets: Vec<Target>) {
             flushing += began.elapsed();
         }
         if step % 20 == 19 {
-            timed("seal, and make blocks where due", || store.maintain().expect("the disk works"));
+            let held_kib = held::peak_of(|| {
+                timed("seal, and make blocks where due", || store.maintain().expect("the disk works"));
+            });
+            block_kib = block_kib.max(held_kib);
         }
         if step == SPAN_STEPS - 1 {
             let series = store.stats().series;
@@ -87,7 +93,10 @@ fn play(targets: Vec<Target>) {
         per_sample(flushing)
     );
     clock.set(Timestamp(START + steps * STEP_MS + 13 * 3_600_000));
-    timed("merge", || store.maintain().expect("the disk works"));
+    let merge_kib = held::peak_of(|| timed("merge", || store.maintain().expect("the disk works")));
+    println!(
+        "held above what was there before: making a block {block_kib} KiB at most, merging {merge_kib} KiB at most"
+    );
     show(&registry, &["block_bytes_per_sample", "log_written_bytes_total", "disk_bytes", "block_written"]);
     let began = Instant::now();
     let read = read_all(&store);
@@ -193,9 +202,10 @@ fn memory_of(series: usize) {
     drop(std::fs::write("/proc/self/clear_refs", "5"));
     let before = rss();
     let began = Instant::now();
-    store.maintain().expect("the disk works");
+    let held_kib = held::peak_of(|| store.maintain().expect("the disk works"));
     println!(
-        "made a block in {:?}, RSS then {} KiB, at most {} KiB above the {before} KiB before",
+        "made a block in {:?}, {held_kib} KiB at most above what was held before, RSS then {} KiB, at most {} KiB above the \
+         {before} KiB before",
         began.elapsed(),
         rss(),
         status("VmHWM").saturating_sub(before)

@@ -142,6 +142,8 @@ fn wrong_input_is_named() {
         let (code, said) = run_to_end(folder, &["store", "import", "store", "text.txt"]);
         assert!(code == 1 && said.contains(words), "{text:?}: {said}");
     }
+    let (code, said) = run_to_end(folder, &["store", "export", "nowhere", "--end", "x"]);
+    assert!(code == 1 && said.contains("--end: \"x\" is not a time"), "{said}");
     let (code, said) = run_to_end(folder, &["store", "import", "store", "/dev/null"]);
     assert!(code == 1 && said.contains("/dev/null: it is no regular file"), "{said}");
     for arguments in [["store", "verify", "nowhere"], ["store", "stats", "nowhere"], ["store", "export", "nowhere"]] {

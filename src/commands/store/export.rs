@@ -26,8 +26,11 @@ pub fn run(path: &Path, export: &Export) -> Result<bool, String> {
         .iter()
         .map(|text| parse_selector(text).map_err(|error| format!("--match={text}: {error}")))
         .collect();
-    let time = |text: &Option<String>, usual| text.as_deref().map_or(Ok(usual), time_of);
-    let range = TimeRange { start: time(&export.start, Timestamp::MIN)?, end: time(&export.end, Timestamp::MAX)? };
+    let time = |name: &str, text: &Option<String>, usual| {
+        text.as_deref().map_or(Ok(usual), |text| time_of(text).map_err(|error| format!("--{name}: {error}")))
+    };
+    let start = time("start", &export.start, Timestamp::MIN)?;
+    let range = TimeRange { start, end: time("end", &export.end, Timestamp::MAX)? };
     let store = super::open(path)?;
     let mut exporter = Exporter { store, sets: sets?, samples: 0, stale_markers: 0 };
     let written = match &export.output {

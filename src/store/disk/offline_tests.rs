@@ -7,8 +7,8 @@ use super::tests::{Found, START, copy_folder, open, read_all, scrape};
 use super::{DiskStore, OfflineStore, copy_store, repair, verify};
 use crate::clock::Clock;
 use crate::model::{TimeRange, Timestamp};
-use crate::store::Select;
 use crate::store::blocks::damage_first_row;
+use crate::store::{Select, StoreError};
 
 const HOUR: i64 = 3_600_000;
 
@@ -87,7 +87,10 @@ fn snapshots_and_backups_are_stores() {
     let backup = folder.path().join("backup");
     let verified = copy_store(&path, &backup).expect("the disk works");
     assert!(verified.damage.is_empty() && verified.notes.is_empty() && verified.records > 0, "{verified:?}");
-    assert!(copy_store(&path, &backup).is_err(), "what is there is not written over");
+    let Err(StoreError::Io { source, .. }) = copy_store(&path, &backup) else {
+        panic!("what is there is not written over")
+    };
+    assert!(source.to_string().contains("give a folder that does not"), "{source}");
     for inside in [path.clone(), path.join("backup"), path.join("log/../new/backup"), path.join("snapshots/mine")] {
         let error = copy_store(&path, &inside).expect_err("refused").to_string();
         assert!(error.contains("lies in the store"), "{error}");

@@ -51,7 +51,7 @@ pub fn copy_store(from: &Path, to: &Path) -> Result<Verified, StoreError> {
         return Err(StoreError::CopyInside { path: from.to_owned(), to: to.to_owned() });
     }
     if to.exists() {
-        let source = io::Error::from(io::ErrorKind::AlreadyExists);
+        let source = io::Error::new(io::ErrorKind::AlreadyExists, "it exists already; give a folder that does not");
         return Err(StoreError::Io { action: "create", path: to.to_owned(), source });
     }
     let verified = make_whole(to, |unfinished| copy_files(from, unfinished))?;
