@@ -290,3 +290,43 @@ async fn images_are_asked_for_once_and_sizes_beside_the_scrapes() {
         }
     }
 }
+
+/// Engines with too much, or with something else to say than containers. Each of these costs itself alone.
+#[tokio::test]
+async fn strange_engines_are_survived() {
+    let entry = |number: usize| format!(r#"{{"Id": "c{number}", "Names": ["/n{number:05}"], "State": "created"}}"#);
+    let many = format!("[{}]", (0..10_000).map(entry).collect::<Vec<_>>().join(","));
+    let cases: [(Option<&'static str>, Result<&str, &str>); 6] = [
+        (Some(many.leak()), Ok("name=\"n00499\",state=\"created\"} 1\n# HELP")),
+        (Some("[]"), Ok("outpost_docker_containers_left_out 0\n")),
+        (Some(r#"[{"Id": "x"}]"#), Ok("outpost_docker_containers_left_out 0\n")),
+        (Some(r#"{"message": "not today"}"#), Err("/containers/json?all=1 is not understood")),
+        (Some("\0\u{fffd}[["), Err("/containers/json?all=1 is not understood")),
+        (None, Err("/containers/json?all=1 gave 403 Forbidden: no")),
+    ];
+    for (list, expected) in cases {
+        let answers: Vec<(&str, &str)> = list.into_iter().map(|list| ("/containers/json?all=1", list)).collect();
+        let (docker_host, _) = engine(answers.leak()).await;
+        let settings = DockerCollectorSettings { docker_host, ..Default::default() };
+        let mut page = Vec::new();
+        let collected = DockerCollector::new(&settings, Clock::manual(Timestamp(0))).collect(&mut page).await;
+        let page = String::from_utf8(page).expect("text");
+        match (expected, collected) {
+            (Ok(words), Ok(())) => assert!(page.contains(words), "{words}: {page}"),
+            (Err(words), Err(error)) => assert!(error.to_string().contains(words), "{words}: {error}"),
+            (expected, other) => panic!("{other:?} instead of {expected:?}"),
+        }
+        assert!(list.is_none_or(|list| list.len() < 1000) || page.contains("containers_left_out 9500\n"), "{page}");
+    }
+}
+
+/// Time goes by itself while nothing else happens.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_says_nothing_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let docker_host = format!("tcp://{}", listener.local_addr().expect("bound"));
+    let settings = DockerCollectorSettings { docker_host, ..Default::default() };
+    let collector = DockerCollector::new(&settings, Clock::manual(Timestamp(0)));
+    let given_up = collector.collect(&mut Vec::new()).await.expect_err("it says nothing");
+    assert!(given_up.to_string().contains("timed out after 10s"), "{given_up}");
+}
