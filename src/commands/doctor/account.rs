@@ -34,19 +34,24 @@ impl Account {
         let passwd = host.root("/etc/passwd")?;
         let mut fields = passwd.lines().find(|line| line.split(':').next() == Some(SERVICE_USER))?.split(':').skip(2);
         let (id, group) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let drop_ins = host.texts_in("/etc/systemd/system/outpost.service.d");
+        // The packages' own unit, elsewhere, gives nothing.
+        let mut units = host.texts_in("/etc/systemd/system/outpost.service.d");
+        units.extend(host.root("/etc/systemd/system/outpost.service"));
         let words = |key: &str| -> Vec<String> {
-            let lines = drop_ins.iter().flat_map(|text| text.lines());
+            let lines = units.iter().flat_map(|text| text.lines());
             let values = lines.filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='));
             values.flat_map(|value| value.split_whitespace().map(str::to_owned)).collect()
         };
-        let id = if words("User").iter().any(|user| user == "root") { 0 } else { id };
+        let is_root = words("User").iter().any(|user| user == "root");
+        // Root has what the unit leaves it, others what it gives them.
+        let capabilities = words(if is_root { "CapabilityBoundingSet" } else { "AmbientCapabilities" });
+        let id = if is_root { 0 } else { id };
         let named = words("SupplementaryGroups");
         let is_in = |entry: &GroupEntry| {
             named.contains(&entry.name) || entry.members.iter().any(|member| member == SERVICE_USER)
         };
         let groups = group_entries(host).into_iter().filter(is_in).map(|entry| entry.id).collect();
-        Some(Self { id, group, groups, capabilities: words("AmbientCapabilities"), is_service: true })
+        Some(Self { id, group, groups, capabilities, is_service: true })
     }
 
     /// The service's, or that of whoever asks.
@@ -78,9 +83,9 @@ impl Account {
         [self.group].iter().chain(&self.groups).any(|group| (low..=high).contains(group))
     }
 
-    /// Whether it has a capability: root's service has only those that the unit leaves it, which nobody can tell from here.
+    /// Whether it has a capability.
     pub fn is_capable_of(&self, capability: &str) -> bool {
-        self.capabilities.iter().any(|held| held == capability) || (self.is_service && self.id == 0)
+        self.capabilities.iter().any(|held| held == capability)
     }
 
     /// The part of a path, or the path, that keeps it from being read by the modes; nothing where lists of access say more.

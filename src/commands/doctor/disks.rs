@@ -94,6 +94,8 @@ mod tests {
             "etc/systemd/system/outpost.service.d/disks.conf",
             "[Service]\nAmbientCapabilities=CAP_SYS_RAWIO CAP_SYS_ADMIN\n",
         );
+        let as_root = ("etc/systemd/system/outpost.service", "[Service]\nUser=root\nCapabilityBoundingSet=\n");
+        let rights = ("etc/systemd/system/outpost.service.d/x.conf", "CapabilityBoundingSet=CAP_SYS_RAWIO\n");
         let none = ("proc/self/status", "CapEff:\t0000000000000000\n");
         let root = ("proc/self/status", "CapEff:\t000001ffffffffff\n");
         for (files, smartctl, severity, what, mend) in [
@@ -110,6 +112,8 @@ mod tests {
                 "AmbientCapabilities=CAP_SYS_RAWIO",
             ),
             (&[none, passwd, drop_in], &good, Severity::Good, "with rights", ""),
+            (&[passwd, as_root], &good, Severity::Problem, "the service has no rights", "CapabilityBoundingSet="),
+            (&[passwd, as_root, rights], &good, Severity::Good, "with rights", ""),
         ] {
             let (_folder, host) = made(files);
             let settings = SmartCollectorSettings { smartctl: smartctl.to_owned(), ..Default::default() };
