@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use super::{Progress, described, disk};
+use super::{Progress, counted, described, disk};
 use crate::cli::Export;
 use crate::commands::{print_error, time_of};
 use crate::exposition::{EscapingScheme, Format, PageWriter, ResponseFormat};
@@ -114,10 +114,14 @@ impl Exporter {
     /// Says what was written; whether all could be read.
     fn tell(&self) -> bool {
         let Self { samples, stale_markers, .. } = self;
-        print_error(&format!("{samples} samples exported, {stale_markers} stale markers left out\n"));
+        let (samples, markers) = (counted(*samples, "sample"), counted(*stale_markers, "stale marker"));
+        print_error(&format!("{samples} exported, {markers} left out\n"));
         let damaged = self.store.store().corruptions();
         if damaged > 0 {
-            return super::fail(&format!("{damaged} pieces could not be read; `outpost store verify` names them"));
+            return super::fail(&format!(
+                "{} could not be read; `outpost store verify` names them",
+                counted(damaged, "piece")
+            ));
         }
         true
     }

@@ -43,7 +43,13 @@ fn verify(path: &Path) -> Result<bool, String> {
 
 fn summary(verified: &Verified) -> String {
     let Verified { blocks, segments, samples, records, .. } = verified;
-    format!("{blocks} blocks with {segments} segments and {samples} samples, {records} log records\n")
+    format!(
+        "{} with {} and {}, {}\n",
+        counted(*blocks, "block"),
+        counted(*segments, "segment"),
+        counted(*samples, "sample"),
+        counted(*records, "log record"),
+    )
 }
 
 /// Says what is damaged and what else was met; gives whether all is sound.
@@ -52,6 +58,7 @@ fn tell_damage(verified: &Verified, way_out: &str) -> bool {
     verified.damage.iter().for_each(|damage| print_error(&format!("damaged: {damage}\n")));
     match verified.damage.len() {
         0 => true,
+        1 => fail(&format!("1 piece is damaged; {way_out}")),
         pieces => fail(&format!("{pieces} pieces are damaged; {way_out}")),
     }
 }
@@ -81,11 +88,17 @@ fn loss(rescue: &Rescue) -> Option<String> {
     let Rescue { from, parts_taken, parts_lost, is_more_lost } = rescue;
     let lost = match (is_more_lost, parts_lost) {
         (false, 0) => return None,
+        (false, 1) => "1 part of a block is lost".to_owned(),
         (false, _) => format!("{parts_lost} parts of blocks are lost"),
         (true, 0) => "blocks are lost, nobody knows how many".to_owned(),
-        (true, _) => format!("{parts_lost} parts of blocks are lost, and nobody knows how many more"),
+        (true, lost) => format!("{} of blocks lost, and nobody knows how many more", counted(*lost as u64, "part")),
     };
     Some(format!("{lost}; {parts_taken} were taken over. All that is left of them is in {}", from.display()))
+}
+
+/// `1 block`, `2 blocks`.
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Opens a store to read it as it is.

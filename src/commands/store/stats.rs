@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Progress, described};
+use super::{Progress, counted, described};
 use crate::commands::print;
 use crate::model::format_rfc3339;
 use crate::store::{JobShare, Survey};
@@ -62,11 +62,6 @@ fn head(survey: &Survey, is_in_use: bool) -> String {
             count => format!("{count} series are"),
         },
     )
-}
-
-/// `1 block`, `2 blocks`.
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Days that blocks span.

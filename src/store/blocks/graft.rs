@@ -67,26 +67,20 @@ impl Grafted {
     /// The first page of a new database.
     fn first_page(&self, layout: Layout) -> io::Result<Vec<u8>> {
         let path = PathBuf::from(format!("{}.new", self.0.display()));
-        remove(&path);
+        schema::remove(&path);
         let made = Connection::open(&path).and_then(|mut connection| {
             schema::make(&mut connection, layout.can_shrink)?;
             if layout.is_copy { connection.execute_batch("VACUUM") } else { Ok(()) }
         });
         let mut page = vec![0; PAGE];
         let read = made.map_err(io::Error::other).and_then(|()| File::open(&path)?.read_exact(&mut page));
-        remove(&path);
+        schema::remove(&path);
         read.map(|()| page)
     }
 }
 
 impl Drop for Grafted {
     fn drop(&mut self) {
-        remove(&self.0);
+        schema::remove(&self.0);
     }
-}
-
-/// Removes a database that was made here.
-fn remove(path: &Path) {
-    let _ = std::fs::remove_file(path);
-    let _ = std::fs::remove_file(format!("{}-journal", path.display()));
 }

@@ -152,8 +152,7 @@ impl Blocks {
     pub fn start_over(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().expect("no holder of the lock panics");
         *writer = None;
-        let (connection, to) = schema::replace(&self.path)?;
-        let connection = self.rescue(&mut writer, connection, &to, "writing met damage")?;
+        let connection = self.replace(&mut writer, "writing met damage")?;
         self.retired.lock().expect("no holder of the lock panics").clear();
         self.kept_until.lock().expect("no holder of the lock panics").clear();
         self.list_from(connection)
@@ -166,25 +165,22 @@ impl Blocks {
         self.outlines.clear();
     }
 
-    /// Takes over what can be read of a file that was set aside, and goes on with the new one. Where that cannot be written
-    /// (a full disk) the file gets its name back, and all is as it was.
-    fn rescue<'a>(
-        &self,
-        writer: &'a mut Option<Connection>,
-        mut connection: Connection,
-        from: &Path,
-        reason: &str,
-    ) -> Result<&'a Connection, StoreError> {
-        let rescue = match rescue::take_over(from, &mut connection) {
-            Ok(rescue) => rescue,
-            Err(error) => {
-                drop(connection);
-                schema::put_back(&self.path, from)?;
-                return Err(database("take over what can be read of", from, &error));
-            }
-        };
+    /// Puts a new database in the place of one that cannot be used, with all that can be read of it. The old one is set
+    /// aside only once the new one is whole: until then, on a full disk for example, all is as it was.
+    fn replace<'a>(&self, writer: &'a mut Option<Connection>, reason: &str) -> Result<&'a Connection, StoreError> {
+        let remains = schema::remains_of(&self.path);
+        let refused = |reason: String| database("open", &self.path, &reason);
+        rescue::check_room(&self.path, remains).map_err(refused)?;
+        let mut connection = schema::make_beside(&self.path)?;
+        let taken = rescue::take_over(&self.path, remains, &mut connection);
+        drop(connection);
+        let mut rescue = taken.map_err(|reason| {
+            schema::give_up_beside(&self.path);
+            refused(reason)
+        })?;
+        rescue.from = schema::put_in_place(&self.path)?;
         self.damaged.inc();
-        let Rescue { parts_taken, parts_lost, is_more_lost, .. } = rescue;
+        let Rescue { from, parts_taken, parts_lost, is_more_lost } = &rescue;
         tracing::error!(
             path = %self.path.display(), to = %from.display(), reason, parts_taken, parts_lost, is_more_lost,
             "the block database is set aside; what can be read is in a new one"
@@ -192,7 +188,10 @@ impl Blocks {
         self.rescues.lock().expect("no holder of the lock panics").push(rescue);
         self.note_new_file();
         self.forget_readers();
-        Ok(writer.insert(connection))
+        match schema::open_writer(&self.path, false)? {
+            Opened::Usable(connection) => Ok(writer.insert(connection)),
+            Opened::Unusable(reason) => Err(refused(reason)),
+        }
     }
 
     /// What became of databases that were set aside since this one was opened.
@@ -403,10 +402,9 @@ impl Blocks {
             schema::forget_pages(&self.path);
         }
         if writer.is_none() {
-            let (connection, opened) = schema::open_writer(&self.path, trust == CHECK)?;
-            let connection = match opened {
-                Opened::Usable => writer.insert(connection),
-                Opened::SetAside { to, reason } => self.rescue(&mut writer, connection, &to, &reason)?,
+            let connection = match schema::open_writer(&self.path, trust == CHECK)? {
+                Opened::Usable(connection) => writer.insert(connection),
+                Opened::Unusable(reason) => self.replace(&mut writer, &reason)?,
             };
             self.note_file();
             self.list_from(connection)?;

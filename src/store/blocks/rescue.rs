@@ -4,6 +4,7 @@
 //! one. What cannot be read stays in the old file only, which is never deleted.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use foldhash::fast::FixedState;
@@ -11,6 +12,7 @@ use rusqlite::{Connection, params};
 
 use super::graft::{Grafted, Layout};
 use super::part::Directory;
+use super::schema::Remains;
 use super::{names, schema, set_meta};
 
 /// What could be taken over of a database that was set aside.
@@ -26,20 +28,62 @@ pub struct Rescue {
     pub is_more_lost: bool,
 }
 
-/// Copies blocks from the database at `from`. Fails where the new one cannot be written: then nothing is decided yet.
-pub(super) fn take_over(from: &Path, to: &mut Connection) -> rusqlite::Result<Rescue> {
-    let mut rescue = Rescue { from: from.to_owned(), is_more_lost: true, ..Rescue::default() };
-    let grafted = if is_readable(from) { None } else { grafted(from) };
+/// Room beyond what is copied: journals, and pages that come out fuller or emptier.
+const ROOM_MORE: u64 = 1 << 20;
+
+/// Whether the disk has room for taking over what the database at `path` holds; else why not. Where it has not, trying would
+/// fill it, again and again.
+pub(super) fn check_room(path: &Path, remains: Remains) -> Result<(), String> {
+    let copies = match remains {
+        Remains::Readable => 1,
+        Remains::Headless => 2,
+        Remains::Foreign => return Ok(()),
+    };
+    let len = std::fs::metadata(path).map_or(0, |data| if data.is_file() { data.len() } else { 0 });
+    let needed = len * copies + ROOM_MORE;
+    let state = rustix::fs::statvfs(path).map_err(|error| error.to_string())?;
+    let free = state.f_bavail.saturating_mul(state.f_frsize);
+    if free >= needed {
+        return Ok(());
+    }
+    Err(format!(
+        "it is damaged, and to take over what can be read of it takes {} MB of room; {} MB are free",
+        needed >> 20,
+        free >> 20
+    ))
+}
+
+/// Copies blocks from the database at `from`. Fails where the disk does not take it: then nothing is decided yet.
+pub(super) fn take_over(from: &Path, remains: Remains, to: &mut Connection) -> Result<Rescue, String> {
+    let mut rescue = Rescue { is_more_lost: true, ..Rescue::default() };
+    let grafted = match remains {
+        Remains::Readable => None,
+        Remains::Headless if from.is_file() => match grafted(from) {
+            Ok(grafted) => Some(grafted),
+            Err(error) if is_of_the_disk(&error) => return Err(error.to_string()),
+            Err(error) => {
+                tracing::warn!(path = %from.display(), %error, "the old block database cannot be copied");
+                None
+            }
+        },
+        Remains::Headless | Remains::Foreign => return Ok(rescue),
+    };
     let readable = grafted.as_ref().map_or(from, Grafted::path);
     match try_take_over(readable, to, &mut rescue) {
         Ok(()) => {}
-        Err(Failed::New(error)) => return Err(error),
+        Err(Failed::New(error)) => return Err(error.to_string()),
         Err(Failed::Old(error)) => {
             tracing::warn!(path = %from.display(), error, "nothing more can be read of the old block database");
             rescue.is_more_lost = true;
         }
     }
     Ok(rescue)
+}
+
+/// Whether a disk refuses what is written, rather than what is read: there it may be tried again.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | FileTooLarge)
 }
 
 /// Which of the two databases a step has failed with.
@@ -62,22 +106,24 @@ impl Failed {
 
 impl From<rusqlite::Error> for Failed {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Old(error.to_string())
+        match error.sqlite_error_code() {
+            // Memory is no matter of either.
+            Some(rusqlite::ErrorCode::OutOfMemory) => Self::New(error),
+            _ => Self::Old(error.to_string()),
+        }
     }
 }
 
-/// A copy of a damaged database that can be read further, if it can be made.
-fn grafted(from: &Path) -> Option<Grafted> {
-    let made = Grafted::new(from).and_then(|grafted| {
-        for layout in Layout::ALL {
-            grafted.graft(layout)?;
-            if fits(grafted.path()) {
-                break;
-            }
+/// A copy of a damaged database that can be read further, if anything can.
+fn grafted(from: &Path) -> io::Result<Grafted> {
+    let grafted = Grafted::new(from)?;
+    for layout in Layout::ALL {
+        grafted.graft(layout)?;
+        if fits(grafted.path()) {
+            break;
         }
-        Ok(grafted)
-    });
-    made.inspect_err(|error| tracing::warn!(path = %from.display(), %error, "its copy cannot be made")).ok()
+    }
+    Ok(grafted)
 }
 
 /// Whether blocks can be listed, and the first part makes sense with all that belongs to it.
@@ -96,13 +142,6 @@ fn fits(path: &Path) -> bool {
         Ok(are_listed && are_all && is_sound)
     });
     found.unwrap_or(false)
-}
-
-/// Whether a database can be read as it is: then it says what there is in it.
-fn is_readable(path: &Path) -> bool {
-    schema::open_damaged(path)
-        .and_then(|connection| schema::is_schema_sound(&connection))
-        .is_ok_and(|is_sound| is_sound)
 }
 
 struct Part {

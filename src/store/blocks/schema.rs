@@ -36,22 +36,18 @@ const MIGRATIONS: &[&str] = &["-- How far the log is in blocks: what replay may 
      -- Segments, one behind the other.
      CREATE TABLE data (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;"];
 
-/// What became of opening the file.
-#[derive(Debug, PartialEq, Eq)]
+/// What opening the file for writing leads to.
+#[derive(Debug)]
 pub(super) enum Opened {
     /// It was there, or made anew.
-    Usable,
-    /// It could not be used, was renamed, and a new one was made.
-    SetAside {
-        /// Its new name.
-        to: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Usable(Connection),
+    /// It cannot be used, for this reason.
+    Unusable(String),
 }
 
 /// Opens or makes the database, for writing. After a failed write all its pages are looked at.
-pub(super) fn open_writer(path: &Path, is_suspect: bool) -> Result<(Connection, Opened), StoreError> {
+pub(super) fn open_writer(path: &Path, is_suspect: bool) -> Result<Opened, StoreError> {
+    finish_replacing(path)?;
     let opened = try_open(path).and_then(|connection| {
         if is_suspect {
             check_pages(&connection)?;
@@ -59,13 +55,9 @@ pub(super) fn open_writer(path: &Path, is_suspect: bool) -> Result<(Connection, 
         Ok(connection)
     });
     match opened {
-        Ok(connection) => Ok((connection, Opened::Usable)),
+        Ok(connection) => Ok(Opened::Usable(connection)),
         Err(refusal @ (Refusal::Transient(_) | Refusal::ReadOnly)) => Err(database("open", path, &refusal)),
-        Err(Refusal::Unusable(reason)) => {
-            let to = set_aside(path)?;
-            let connection = open_new(path, &to)?;
-            Ok((connection, Opened::SetAside { to, reason }))
-        }
+        Err(Refusal::Unusable(reason)) => Ok(Opened::Unusable(reason)),
     }
 }
 
@@ -101,19 +93,66 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Sets the database aside while it is open, and makes a new one.
-pub(super) fn replace(path: &Path) -> Result<(Connection, PathBuf), StoreError> {
-    let to = set_aside(path)?;
-    let connection = open_new(path, &to)?;
-    Ok((connection, to))
+/// Makes a new database beside the one at `path`, which it is to replace.
+pub(super) fn make_beside(path: &Path) -> Result<Connection, StoreError> {
+    let beside = beside(path);
+    remove(&beside);
+    try_open(&beside).map_err(|refusal| database("create", &beside, &refusal))
 }
 
-/// Makes a database in the place of one that was set aside. Where the disk does not take it that one gets its name back.
-fn open_new(path: &Path, aside: &Path) -> Result<Connection, StoreError> {
-    try_open(path).or_else(|refusal| {
-        put_back(path, aside)?;
-        Err(database("create", path, &refusal))
-    })
+/// Sets the database at `path` aside and puts the one beside it, which is complete and closed, in its place. Gives the
+/// old one's new name. Killed in between, [`finish_replacing`] does the rest.
+pub(super) fn put_in_place(path: &Path) -> Result<PathBuf, StoreError> {
+    let beside = beside(path);
+    let failed = |source| StoreError::Io { action: "rename", path: beside.clone(), source };
+    // Closed, it has nothing more to say.
+    let _ = std::fs::remove_file(journal(&beside));
+    sync_folder_of(path).map_err(failed)?;
+    let aside = set_aside(path)?;
+    std::fs::rename(&beside, path).and_then(|()| sync_folder_of(path)).map_err(failed)?;
+    Ok(aside)
+}
+
+/// Removes a new database that could not be filled.
+pub(super) fn give_up_beside(path: &Path) {
+    remove(&beside(path));
+}
+
+/// After a kill: a new database whose old one was set aside already takes its place; one that was not finished goes.
+fn finish_replacing(path: &Path) -> Result<(), StoreError> {
+    let beside = beside(path);
+    if !beside.exists() {
+        return Ok(());
+    }
+    if path.symlink_metadata().is_err_and(|error| is_absence(&error)) {
+        let _ = std::fs::remove_file(journal(&beside));
+        return std::fs::rename(&beside, path).map_err(|source| StoreError::Io {
+            action: "rename",
+            path: beside,
+            source,
+        });
+    }
+    remove(&beside);
+    Ok(())
+}
+
+/// Where a database is made that is to replace another one.
+fn beside(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.new", path.display()))
+}
+
+fn journal(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}-journal", path.display()))
+}
+
+/// Removes a database that was made here and is of no more use.
+pub(super) fn remove(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    let _ = std::fs::remove_file(journal(path));
+}
+
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// Opens a damaged database as far as it goes.
@@ -128,6 +167,33 @@ pub(super) fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {
         return Err(rusqlite::Error::InvalidQuery);
     }
     Ok(connection)
+}
+
+/// What can be had of a database that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Remains {
+    /// It can be read as it is.
+    Readable,
+    /// Its first page is damaged.
+    Headless,
+    /// It is another program's, or a newer version's: nothing.
+    Foreign,
+}
+
+/// Looks at a database that cannot be used.
+pub(super) fn remains_of(path: &Path) -> Remains {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let looked_at = Connection::open_with_flags(path, flags).and_then(|connection| {
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+        let is_ours = number("application_id")? == APPLICATION_ID;
+        let is_known = number("user_version")? as usize <= MIGRATIONS.len();
+        Ok((is_schema_sound(&connection)?, is_ours && is_known))
+    });
+    match looked_at {
+        Ok((true, true)) => Remains::Readable,
+        Ok((false, false)) => Remains::Foreign,
+        _ => Remains::Headless,
+    }
 }
 
 /// How long one statement waits for a commit of the writer: a slow card takes seconds to sync.
@@ -150,35 +216,15 @@ pub(in crate::store) fn free_name(path: &Path) -> PathBuf {
 }
 
 /// Renames the database and its journal; nothing is ever deleted.
-pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let to = free_name(path);
     std::fs::rename(path, &to).map_err(|source| StoreError::Io { action: "rename", path: path.to_owned(), source })?;
-    let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
     // The journal belongs to the file: with the new one it would destroy it.
     if journal(path).exists() {
         let moved = std::fs::rename(journal(path), journal(&to));
         moved.map_err(|source| StoreError::Io { action: "rename", path: journal(path), source })?;
     }
     Ok(to)
-}
-
-/// Gives a database that was set aside its name back, in the place of a new one that holds nothing of its own.
-pub(super) fn put_back(path: &Path, from: &Path) -> Result<(), StoreError> {
-    let journal = |path: &Path| PathBuf::from(format!("{}-journal", path.display()));
-    let failed = |source| StoreError::Io { action: "give its name back to", path: from.to_owned(), source };
-    // The new one's journal has nothing to do with the old file.
-    let remove = |path: &Path| match std::fs::remove_file(path) {
-        Err(error) if !is_absence(&error) => Err(failed(error)),
-        _ => Ok(()),
-    };
-    remove(&journal(path))?;
-    if journal(from).exists() {
-        std::fs::rename(journal(from), journal(path)).map_err(failed)?;
-    }
-    if from.is_dir() {
-        remove(path)?;
-    }
-    std::fs::rename(from, path).map_err(failed)
 }
 
 enum Refusal {
@@ -311,23 +357,25 @@ fn check_length(connection: &Connection, path: &Path) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::blocks::Blocks;
+    use crate::telemetry::Registry;
 
     fn check(content: impl Fn(&Path), expected: &str) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("blocks.db");
         content(&path);
         let before = std::fs::read(&path).ok();
-        let (connection, opened) = open_writer(&path, false).expect("opening succeeds");
-        let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("readable");
-        assert_eq!(version as usize, MIGRATIONS.len());
-        match opened {
-            Opened::Usable => assert_eq!(expected, ""),
-            Opened::SetAside { to, reason } => {
-                assert!(!expected.is_empty() && reason.contains(expected), "{reason}");
-                assert!(to.exists());
-                assert_eq!(std::fs::read(to).ok(), before);
-            }
+        match open_writer(&path, false).expect("the disk works") {
+            Opened::Usable(_) => assert_eq!(expected, ""),
+            Opened::Unusable(reason) => assert!(!expected.is_empty() && reason.contains(expected), "{reason}"),
         }
+        let damaged = Registry::new().counter("damaged", "");
+        let (blocks, error) = Blocks::open(&path, damaged);
+        assert!(error.is_none(), "{error:?}");
+        let asides: Vec<_> = blocks.rescues().into_iter().map(|rescue| std::fs::read(rescue.from).ok()).collect();
+        assert_eq!(asides, if expected.is_empty() { vec![] } else { vec![before] });
+        assert!(is_schema_sound(&open_existing(&path).expect("it can be used")).expect("readable"));
+        assert!(!beside(&path).exists());
     }
 
     #[test]
@@ -345,7 +393,7 @@ mod tests {
         );
         check(
             |path| {
-                let (connection, _) = open_writer(path, false).expect("opening succeeds");
+                let connection = try_open(path).unwrap_or_else(|refusal| panic!("{refusal}"));
                 connection.pragma_update(None, "user_version", 99).expect("writable");
             },
             "format 99",
@@ -356,12 +404,35 @@ mod tests {
     fn a_cut_database_is_renamed() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("blocks.db");
-        drop(open_writer(&path, false).expect("opening succeeds"));
+        drop(open_writer(&path, false).expect("the disk works"));
         let bytes = std::fs::read(&path).expect("just written");
         for len in (512..bytes.len()).step_by(1536) {
             std::fs::write(&path, &bytes[..len]).expect("writable");
-            let (_, opened) = open_writer(&path, false).expect("opening succeeds");
-            assert!(matches!(opened, Opened::SetAside { .. }), "cut at {len}: {opened:?}");
+            let opened = open_writer(&path, false).expect("the disk works");
+            assert!(matches!(opened, Opened::Unusable(_)), "cut at {len}: {opened:?}");
         }
+    }
+
+    /// Killed at any step, a replacement is undone or done at the next opening.
+    #[test]
+    fn a_replacement_that_was_killed_is_finished_or_forgotten() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("blocks.db");
+        let names = || std::fs::read_dir(folder.path()).expect("readable").count();
+        let mark = |connection: &Connection, value: i64| crate::store::blocks::set_meta(connection, "mark", value);
+        let marked = |path: &Path| {
+            let Opened::Usable(connection) = open_writer(path, false).expect("the disk works") else {
+                panic!("unusable")
+            };
+            connection.query_row("SELECT value FROM meta", [], |row| row.get::<_, i64>(0)).expect("readable")
+        };
+        mark(&try_open(&path).unwrap_or_else(|refusal| panic!("{refusal}")), 1).expect("writable");
+        mark(&make_beside(&path).expect("the disk works"), 2).expect("writable");
+        // Before the old one was set aside.
+        assert_eq!((marked(&path), names()), (1, 2));
+        mark(&make_beside(&path).expect("the disk works"), 3).expect("writable");
+        let aside = set_aside(&path).expect("the disk works");
+        // And after that.
+        assert_eq!((marked(&path), marked(&aside)), (3, 1));
     }
 }

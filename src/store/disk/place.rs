@@ -20,14 +20,10 @@ impl Shared {
             side.durable = 0;
             self.write_head().forget_logged();
         }
-        let mut lost = None;
-        if !self.blocks.is_in_place() {
-            // Not while a block is made: its beginning would lie in another file than its end.
-            let compaction = if is_compacting { None } else { self.compaction.try_lock().ok() };
-            if is_compacting || compaction.is_some() {
-                lost = Some(self.leave_blocks(side));
-            }
-        }
+        // Not while a block is made: its beginning would lie in another file than its end.
+        let compaction = if is_compacting { None } else { self.compaction.try_lock().ok() };
+        let is_free = is_compacting || compaction.is_some();
+        let lost = (is_free && !self.blocks.is_in_place()).then(|| self.leave_blocks(side));
         if is_log_gone || lost.is_some() {
             self.note_replaced(&lost.unwrap_or_default());
         }
