@@ -79,11 +79,19 @@ pub struct HostConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Stats {
+    pub read: Option<String>,
     pub cpu_stats: Option<CpuStats>,
     pub memory_stats: Option<MemoryStats>,
     pub blkio_stats: Option<BlkioStats>,
     pub pids_stats: Option<PidsStats>,
     pub networks: Option<BTreeMap<String, Network>>,
+}
+
+impl Stats {
+    /// Of a container that has ended since it was listed the engine gives zeros, read in its year 1.
+    pub fn is_of_running(&self) -> bool {
+        self.read.as_deref().is_none_or(|read| unix_seconds(read).is_some())
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

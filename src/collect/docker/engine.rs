@@ -82,7 +82,8 @@ impl Engine {
         let inspected = self.get(&format!("/containers/{}/json", listed.id)).await.ok();
         let stats = match listed.state.as_deref() {
             Some("running" | "paused") => {
-                self.get(&format!("/containers/{}/stats?stream=false&one-shot=true", listed.id)).await.ok()
+                let stats = self.get(&format!("/containers/{}/stats?stream=false&one-shot=true", listed.id)).await;
+                stats.ok().filter(Stats::is_of_running)
             }
             _ => None,
         };

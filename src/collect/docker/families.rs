@@ -47,7 +47,11 @@ const MEMORY: [(&str, MetricType, &str, Value<Stats>); 8] = [
     ("container_memory_usage_bytes", Gauge, "Memory in use, caches included.", memory_usage),
     ("container_memory_working_set_bytes", Gauge, "Memory in use that cannot be reclaimed easily.", working_set),
     ("container_memory_max_usage_bytes", Gauge, "Most memory ever in use.", |stats| counted_memory(stats)?.max_usage),
-    ("container_memory_failcnt", Counter, "Times that the limit was hit.", |stats| counted_memory(stats)?.failcnt),
+    ("container_memory_failcnt", Counter, "Times that the limit was hit.", |stats| {
+        // The engine leaves out a 0, beside the greatest usage: control groups of version 2 have neither.
+        let memory = counted_memory(stats)?;
+        memory.failcnt.or(memory.max_usage.map(|_| 0.0))
+    }),
     ("container_memory_rss", Gauge, "Anonymous memory.", |stats| memory_field(stats, &["total_rss", "rss", "anon"])),
     ("container_memory_cache", Gauge, "Page cache.", |stats| memory_field(stats, &["total_cache", "cache", "file"])),
     ("container_memory_mapped_file", Gauge, "Mapped files.", |stats| {
@@ -116,7 +120,11 @@ pub fn write<'c>(
     let shortened: Vec<(&str, usize)> =
         shortened.map(|subject| (name_of(&subject.container.listed), subject.labels_left_out)).collect();
     let labels: usize = shortened.iter().map(|(_, count)| count).sum();
-    page.gauge("outpost_docker_labels_left_out", "Labels of containers beyond the bounds, not shown.", labels as f64);
+    page.gauge(
+        "outpost_docker_labels_left_out",
+        "Labels of containers beyond the bounds, or with the name of another one, not shown.",
+        labels as f64,
+    );
     let running: Vec<&Stats> = containers.iter().filter_map(|container| container.stats.as_ref()).collect();
     let counts_memory = (!running.is_empty()).then(|| running.into_iter().any(|stats| memory_usage(stats).is_some()));
     if let Some(counts) = counts_memory {
@@ -222,8 +230,10 @@ fn write_life(page: &mut Page<'_>, subjects: &[Subject<'_>], now: f64) {
         // Where nobody checks any more, in a container that is paused or has ended, the engine says unhealthy.
         let state = inspected(subject.container).and_then(|inspected| inspected.state.as_ref());
         let running = state.filter(|state| state.status.as_deref() == Some("running"));
-        if let Some(health) = running.and_then(|state| state.health.as_ref()).filter(|health| health.status != "none") {
-            sample(&mut family, subject, &[("health", &health.status)], 1.0);
+        // Without a check Docker says none, or nothing at all, and Podman says the empty word.
+        let health = running.and_then(|state| state.health.as_ref()).map(|health| health.status.as_str());
+        if let Some(health) = health.filter(|health| !matches!(*health, "" | "none")) {
+            sample(&mut family, subject, &[("health", health)], 1.0);
         }
     }
 }

@@ -84,7 +84,8 @@ impl DockerCollector {
             tracing::warn!(
                 container,
                 labels,
-                "labels of a container were left out: their number or length is beyond the bounds"
+                "labels of a container were left out: their number or length is beyond the bounds, or they become the name of \
+                 another one"
             );
         }
         logged.shortened = told.shortened.iter().map(|(container, _)| (*container).to_owned()).collect();

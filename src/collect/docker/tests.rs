@@ -195,6 +195,65 @@ fn health_and_exit_code_belong_to_a_state() {
 }
 
 #[test]
+fn hits_of_the_limit_are_zero_where_they_are_counted() {
+    for (memory, expected) in [
+        (r#"{"usage": 7, "max_usage": 9}"#, Some("0")),
+        (r#"{"usage": 7, "max_usage": 9, "failcnt": 2}"#, Some("2")),
+        (r#"{"usage": 7}"#, None),
+        ("{}", None),
+    ] {
+        let stats = serde_json::from_str(&format!(r#"{{"memory_stats": {memory}}}"#)).expect("valid");
+        let container = [Container { stats: Some(stats), ..bare(first_listed()) }];
+        let mut page = Vec::new();
+        families::write(&mut page, &container, &LabelChoice::default(), 0, 0.0);
+        let page = String::from_utf8(page).expect("text");
+        let line = page.lines().find(|line| line.starts_with("container_memory_failcnt{"));
+        assert_eq!(line.and_then(|line| line.rsplit(' ').next()), expected, "{memory}: {page}");
+    }
+}
+
+#[test]
+fn where_nobody_checks_no_health_is_told() {
+    for (status, is_told) in [("healthy", true), ("starting", true), ("none", false), ("", false)] {
+        let state = format!(r#"{{"State": {{"Status": "running", "Health": {{"Status": "{status}"}}}}}}"#);
+        let inspected = serde_json::from_str(&state).expect("valid");
+        let container = [Container { inspected: Some(inspected), ..bare(first_listed()) }];
+        let mut page = Vec::new();
+        families::write(&mut page, &container, &LabelChoice::default(), 0, 0.0);
+        let page = String::from_utf8(page).expect("text");
+        assert_eq!(page.contains("\ncontainer_health_status{"), is_told, "{status:?}: {page}");
+    }
+}
+
+/// It was running when the list was made.
+#[tokio::test]
+async fn a_container_that_ends_in_between_uses_nothing_rather_than_zero() {
+    const LIST: &str = r#"[{"Id": "ab", "Names": ["/web"], "State": "running"}]"#;
+    const STATS: &str = "/containers/ab/stats?stream=false&one-shot=true";
+    const ENDED: &str = r#"{"read": "0001-01-01T00:00:00Z", "pids_stats": {}, "memory_stats": {},
+        "cpu_stats": {"cpu_usage": {"total_usage": 0}}}"#;
+    const RUNNING: &str = r#"{"read": "2026-11-26T18:19:14.7Z", "memory_stats": {"usage": 7},
+        "cpu_stats": {"cpu_usage": {"total_usage": 0}}}"#;
+    type Answers = &'static [(&'static str, &'static str)];
+    let cases: [(Answers, bool); 2] = [
+        (&[("/containers/json?all=1", LIST), (STATS, ENDED)], false),
+        (&[("/containers/json?all=1", LIST), (STATS, RUNNING)], true),
+    ];
+    for (answers, is_running) in cases {
+        let (docker_host, _) = engine(answers).await;
+        let settings = DockerCollectorSettings { docker_host, ..Default::default() };
+        let mut page = Vec::new();
+        let collector = DockerCollector::new(&settings, Clock::manual(Timestamp(0)));
+        collector.collect(&mut page).await.expect("it answers");
+        let page = String::from_utf8(page).expect("text");
+        assert!(page.contains("\ncontainer_state{"), "{page}");
+        for family in ["container_last_seen", "container_cpu_usage_seconds_total", "outpost_docker_memory_counted"] {
+            assert_eq!(page.contains(&format!("# TYPE {family} ")), is_running, "{family}: {page}");
+        }
+    }
+}
+
+#[test]
 fn sizes_of_nothing_are_left_out_by_the_engine() {
     for (answer, expected) in [
         (r#"{"SizeRw": 10, "SizeRootFs": 1000}"#, [Some("10"), Some("1000")]),
