@@ -18,6 +18,8 @@ pub struct Account {
     /// Capabilities, as `CAP_NET_RAW`, by the unit's drop-ins or of this process.
     capabilities: Vec<String>,
     pub is_service: bool,
+    /// Whether `/tmp` and `/var/tmp` are other folders to it.
+    has_own_tmp: bool,
 }
 
 /// Bits of a mode.
@@ -34,24 +36,16 @@ impl Account {
         let passwd = host.root("/etc/passwd")?;
         let mut fields = passwd.lines().find(|line| line.split(':').next() == Some(SERVICE_USER))?.split(':').skip(2);
         let (id, group) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        // The packages' own unit, elsewhere, gives nothing.
-        let mut units = host.texts_in("/etc/systemd/system/outpost.service.d");
-        units.extend(host.root("/etc/systemd/system/outpost.service"));
-        let words = |key: &str| -> Vec<String> {
-            let lines = units.iter().flat_map(|text| text.lines());
-            let values = lines.filter_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='));
-            values.flat_map(|value| value.split_whitespace().map(str::to_owned)).collect()
-        };
-        let is_root = words("User").iter().any(|user| user == "root");
-        // Root has what the unit leaves it, others what it gives them.
-        let capabilities = words(if is_root { "CapabilityBoundingSet" } else { "AmbientCapabilities" });
+        let unit = Unit::read(host);
+        let is_root = unit.last("User").as_deref() == Some("root");
         let id = if is_root { 0 } else { id };
-        let named = words("SupplementaryGroups");
+        let named = unit.list("SupplementaryGroups").unwrap_or_default();
         let is_in = |entry: &GroupEntry| {
             named.contains(&entry.name) || entry.members.iter().any(|member| member == SERVICE_USER)
         };
         let groups = group_entries(host).into_iter().filter(is_in).map(|entry| entry.id).collect();
-        Some(Self { id, group, groups, capabilities, is_service: true })
+        let (capabilities, has_own_tmp) = (unit.capabilities(is_root), unit.is_on("PrivateTmp"));
+        Some(Self { id, group, groups, capabilities, is_service: true, has_own_tmp })
     }
 
     /// The service's, or that of whoever asks.
@@ -70,6 +64,7 @@ impl Account {
             groups: rustix::process::getgroups().unwrap_or_default().iter().map(|group| group.as_raw()).collect(),
             capabilities: held.map(|(_, name)| (*name).to_owned()).collect(),
             is_service: false,
+            has_own_tmp: false,
         }
     }
 
@@ -86,6 +81,11 @@ impl Account {
     /// Whether it has a capability.
     pub fn is_capable_of(&self, capability: &str) -> bool {
         self.capabilities.iter().any(|held| held == capability)
+    }
+
+    /// Whether a path leads it to another place than everybody else.
+    pub fn sees_another(&self, path: &Path) -> bool {
+        self.has_own_tmp && (path.starts_with("/tmp") || path.starts_with("/var/tmp"))
     }
 
     /// The part of a path, or the path, that keeps it from being read by the modes; nothing where lists of access say more.
@@ -113,6 +113,59 @@ impl Account {
 
 fn has_access_list(path: &Path) -> bool {
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 0][..]).is_ok_and(|length| length > 0)
+}
+
+/// The service's unit and its drop-ins, as texts in the order in which systemd reads them.
+struct Unit(Vec<String>);
+
+/// Where the unit is: the first one counts.
+const UNIT_FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// What counts of the packages' own unit where that is not to be seen, as from within a container.
+const PACKAGED_UNIT: &str = "CapabilityBoundingSet=\nPrivateUsers=yes\nPrivateTmp=yes\n";
+
+impl Unit {
+    fn read(host: &Host) -> Self {
+        let own = UNIT_FOLDERS.iter().find_map(|folder| host.root(&format!("{folder}/outpost.service")));
+        let mut texts = vec![own.unwrap_or_else(|| PACKAGED_UNIT.to_owned())];
+        texts.extend(host.texts_in("/etc/systemd/system/outpost.service.d"));
+        Self(texts)
+    }
+
+    fn values(&self, key: &str) -> impl Iterator<Item = &str> {
+        let lines = self.0.iter().flat_map(|text| text.lines());
+        lines.filter_map(move |line| Some(line.trim().strip_prefix(key)?.trim_start().strip_prefix('=')?.trim()))
+    }
+
+    /// The last value counts.
+    fn last(&self, key: &str) -> Option<String> {
+        self.values(key).last().map(str::to_owned)
+    }
+
+    /// Words add up, and nothing takes away what was there. `None` where the key is not there.
+    fn list(&self, key: &str) -> Option<Vec<String>> {
+        self.values(key).fold(None, |words, value| {
+            let before = words.filter(|_| !value.is_empty()).unwrap_or_default();
+            Some(before.into_iter().chain(value.split_whitespace().map(str::to_owned)).collect())
+        })
+    }
+
+    fn is_on(&self, key: &str) -> bool {
+        !matches!(self.last(key).as_deref(), None | Some("" | "no" | "false" | "off" | "0"))
+    }
+
+    /// Root has what the unit leaves it, others what it gives them. In users of its own neither holds for the machine's
+    /// disks and sockets.
+    fn capabilities(&self, is_root: bool) -> Vec<String> {
+        if self.is_on("PrivateUsers") {
+            return Vec::new();
+        }
+        let all = || CAPABILITIES.map(|(_, name)| name.to_owned()).to_vec();
+        match is_root {
+            true => self.list("CapabilityBoundingSet").unwrap_or_else(all),
+            false => self.list("AmbientCapabilities").unwrap_or_default(),
+        }
+    }
 }
 
 /// `docker:x:997:alice,bob`
@@ -173,5 +226,48 @@ mod tests {
             let account = Account::of_service(host).unwrap();
             assert_eq!(account.is_kept_from(&at("a/b/x.prom")), blocked.map(at), "{modes:?}");
         }
+    }
+
+    #[test]
+    fn what_the_unit_gives_is_told_as_systemd_reads_it() {
+        const OWN: &str = include_str!("../../../systemd/outpost.service");
+        let own = ("usr/lib/systemd/system/outpost.service", OWN);
+        let passwd = ("etc/passwd", "outpost:x:4000:4001::/:/bin/false\n");
+        let group = ("etc/group", "disk:x:6:\n");
+        let drop_in = |text: &'static str| ("etc/systemd/system/outpost.service.d/50-a.conf", text);
+        let later = |text: &'static str| ("etc/systemd/system/outpost.service.d/60-b.conf", text);
+        let unit = |text: &'static str| ("etc/systemd/system/outpost.service", text);
+        const GIVES: &str = "[Service]\nAmbientCapabilities=CAP_SYS_RAWIO\nSupplementaryGroups=disk\n";
+        // Whether it may ask the disks, is in their group, and has a /tmp of its own.
+        for (files, expected) in [
+            (&[own][..], [false, false, true]),
+            (&[], [false, false, true]),
+            // Of users of its own, the capability is none over the machine's.
+            (&[own, drop_in(GIVES)], [false, true, true]),
+            (&[drop_in(GIVES)], [false, true, true]),
+            (&[own, drop_in(GIVES), later("PrivateUsers=no\n")], [true, true, true]),
+            (&[own, later(GIVES), drop_in("PrivateUsers = false\nPrivateTmp=no")], [true, true, false]),
+            (
+                &[own, drop_in(GIVES), later("PrivateUsers=no\nAmbientCapabilities=\nSupplementaryGroups=")],
+                [false, false, true],
+            ),
+            (&[own, drop_in("User=root\nPrivateUsers=no\n")], [false, false, true]),
+            (&[own, drop_in("User=root\nPrivateUsers=no\nCapabilityBoundingSet=CAP_SYS_RAWIO")], [true, false, true]),
+            (&[own, drop_in("User=root\nPrivateUsers=no\n"), later("User=outpost")], [false, false, true]),
+            // A unit of one's own has nothing of the packages'.
+            (&[own, unit("[Service]\nUser=root\n")], [true, false, false]),
+            (&[own, unit(GIVES)], [true, true, false]),
+        ] {
+            let files: Vec<(&str, &str)> = files.iter().copied().chain([passwd, group]).collect();
+            let (_folder, host) = made(&files);
+            let account = Account::of_service(&host).unwrap();
+            let found = [
+                account.is_capable_of("CAP_SYS_RAWIO"),
+                account.is_in(6),
+                account.sees_another(Path::new("/var/tmp/x")),
+            ];
+            assert_eq!(found, expected, "{files:?}");
+        }
+        assert!(PACKAGED_UNIT.lines().all(|line| OWN.lines().any(|own| own == line)), "{PACKAGED_UNIT}");
     }
 }

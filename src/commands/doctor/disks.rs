@@ -92,7 +92,7 @@ mod tests {
         let passwd = ("etc/passwd", "outpost:x:4000:4001::/:/bin/false\n");
         let drop_in = (
             "etc/systemd/system/outpost.service.d/disks.conf",
-            "[Service]\nAmbientCapabilities=CAP_SYS_RAWIO CAP_SYS_ADMIN\n",
+            "[Service]\nPrivateUsers=no\nAmbientCapabilities=CAP_SYS_RAWIO CAP_SYS_ADMIN\n",
         );
         let as_root = ("etc/systemd/system/outpost.service", "[Service]\nUser=root\nCapabilityBoundingSet=\n");
         let rights = ("etc/systemd/system/outpost.service.d/x.conf", "CapabilityBoundingSet=CAP_SYS_RAWIO\n");

@@ -60,10 +60,13 @@ impl Host {
         names
     }
 
-    /// The texts of the files in a folder, whatever their names.
+    /// The texts of the files in a folder, in the order of their names, whatever these are.
     pub fn texts_in(&self, path: &str) -> Vec<String> {
         let folder = self.rootfs.join(path.trim_start_matches('/'));
-        fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| read(&entry.path())).collect()
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths.iter().filter_map(|path| read(path)).collect()
     }
 
     /// The mount that an absolute path lies on: the last one of the longest mount point above it.

@@ -89,7 +89,10 @@ mod tests {
     fn a_group_or_a_capability_is_needed() {
         let passwd = ("etc/passwd", "outpost:x:4000:4001::/:/bin/false\n");
         let group = ("etc/group", "ping:x:50:outpost\n");
-        let drop_in = ("etc/systemd/system/outpost.service.d/x.conf", "[Service]\nAmbientCapabilities=CAP_NET_RAW\n");
+        let unit = |text: &'static str| ("etc/systemd/system/outpost.service.d/x.conf", text);
+        let drop_in = unit("[Service]\nPrivateUsers=no\nAmbientCapabilities=CAP_NET_RAW\n");
+        // In users of its own it is a right over no socket of the machine's.
+        let private = unit("[Service]\nAmbientCapabilities=CAP_NET_RAW\n");
         let range = |text: &'static str| ("proc/sys/net/ipv4/ping_group_range", text);
         let root = ("proc/self/status", "CapEff:\t000001ffffffffff\n");
         for (files, severity) in [
@@ -98,6 +101,7 @@ mod tests {
             (&[range("0\t4000\n"), passwd], Severity::Problem),
             (&[range("0\t4000\n"), passwd, group], Severity::Good),
             (&[range("1\t0\n"), passwd, drop_in], Severity::Good),
+            (&[range("1\t0\n"), passwd, private], Severity::Problem),
             (&[range("1\t0\n"), root], Severity::Good),
             (&[range("1\t0\n")], Severity::Problem),
         ] {

@@ -31,6 +31,11 @@ fn of_pattern(account: &Account, pattern: &str) -> Vec<Finding> {
 fn of_folder(account: &Account, folder: &Path) -> Finding {
     let shown = folder.display();
     let why = "node_textfile_scrape_error is 1, and what scripts leave there is not shown";
+    if account.sees_another(folder) {
+        let what = format!("{shown} is another folder to the service, whose unit gives it a /tmp of its own");
+        let mend = "keep text files elsewhere, such as in /var/lib/prometheus/node-exporter, and name that folder";
+        return Finding::problem(SUBJECT, what, why, mend);
+    }
     if !folder.is_dir() {
         let mend = if folder.exists() {
             format!("name a folder in --collector.textfile.directory; ls -ld {shown}")
@@ -52,7 +57,10 @@ fn of_folder(account: &Account, folder: &Path) -> Finding {
             let mend = format!("sudo chmod o+{rights} {}", path.display());
             Finding::problem(SUBJECT, format!("{} cannot be read by {who}", path.display()), why, mend)
         }
-        None => Finding::good(SUBJECT, format!("{shown} can be read, with {count} files")),
+        None => {
+            let files = if count == 1 { "file" } else { "files" };
+            Finding::good(SUBJECT, format!("{shown} can be read, with {count} {files}"))
+        }
     }
 }
 
@@ -76,14 +84,19 @@ mod tests {
             std::fs::write(&path, "").unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         }
-        let (_folder, host) = made(&[("etc/passwd", "outpost:x:4000:4001::/:/bin/false\n")]);
+        let passwd = ("etc/passwd", "outpost:x:4000:4001::/:/bin/false\n");
+        let (_folder, host) = made(&[passwd]);
+        let found = of_pattern(&Account::of_service(&host).unwrap(), "/tmp");
+        assert!(found[0].severity == Severity::Problem && found[0].what.contains("another folder"), "{found:?}");
+        // The folder of this test may lie there too.
+        let (_folder, host) = made(&[passwd, ("etc/systemd/system/outpost.service", "")]);
         let account = Account::of_service(&host).unwrap();
         for (pattern, expected) in [
-            ("open", &[(Severity::Good, "with 1 files", "")][..]),
+            ("open", &[(Severity::Good, "with 1 file", "")][..]),
             ("none", &[(Severity::Problem, "none is no folder", "sudo mkdir -p ")]),
             ("open/x.prom", &[(Severity::Problem, "x.prom is no folder", "name a folder")]),
             ("half", &[(Severity::Problem, "y.prom cannot be read by the service's user", "sudo chmod o+r ")]),
-            ("*", &[(Severity::Problem, "y.prom cannot", "sudo chmod o+r "), (Severity::Good, "with 1 files", "")]),
+            ("*", &[(Severity::Problem, "y.prom cannot", "sudo chmod o+r "), (Severity::Good, "with 1 file", "")]),
         ] {
             let found = of_pattern(&account, &at(pattern));
             assert_eq!(found.len(), expected.len(), "{pattern}: {found:?}");
