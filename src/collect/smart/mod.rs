@@ -99,7 +99,8 @@ struct Disk {
     smartctl: Smartctl,
     /// The last answer, and when it came.
     last: Option<(Value, Timestamp)>,
-    is_asleep: bool,
+    /// Whether it slept at the last look; `None` before the first one, which may take long.
+    is_asleep: Option<bool>,
     /// Why the last poll gave nothing.
     failure: Option<String>,
 }
@@ -196,11 +197,13 @@ impl Poll {
         let mut asleep =
             page.family("outpost_smart_standby", MetricType::Gauge, "Whether the disk slept and was left asleep.");
         for (device, disk) in &self.disks {
-            asleep.sample(&[("device", device)], f64::from(u8::from(disk.is_asleep)));
+            if let Some(is_asleep) = disk.is_asleep {
+                asleep.sample(&[("device", device)], f64::from(u8::from(is_asleep)));
+            }
         }
         let mut success =
             page.family("outpost_smart_read_success", MetricType::Gauge, "Whether the last reading did not fail.");
-        for (device, disk) in &self.disks {
+        for (device, disk) in self.disks.iter().filter(|(_, disk)| disk.is_asleep.is_some()) {
             success.sample(&[("device", device)], f64::from(u8::from(disk.failure.is_none())));
         }
     }
@@ -209,7 +212,7 @@ impl Poll {
 impl Disk {
     fn learn(&mut self, label: &str, answer: Answer, now: Timestamp) {
         let before = self.failure.take();
-        self.is_asleep = answer == Answer::Asleep;
+        self.is_asleep = Some(answer == Answer::Asleep);
         match answer {
             Answer::Read(answer) => self.last = Some((answer, now)),
             Answer::Asleep => {}

@@ -129,6 +129,9 @@ async fn a_disk_that_falls_asleep_keeps_its_figures() {
         other => panic!("no page but {other:?}"),
     };
     poll.look_around(&sender).await;
+    // Nothing is said of a disk before it has been looked at.
+    let unread = String::from_utf8(poll.render()).expect("text");
+    assert!(unread.contains("\nsmartctl_devices 2\n") && !unread.contains("outpost_smart_"), "{unread}");
     poll.round(&sender).await;
     let first = page();
     for line in [
