@@ -197,12 +197,13 @@ impl Shared {
         // A clock that has fallen back must not keep blocks from being made.
         let now = self.clock.now().max(newest) - CUT_DELAY;
         let boundary = Timestamp(now.0.div_euclid(span_ms) * span_ms);
-        if self.read_head().cut() >= boundary {
+        let cut = self.read_head().cut();
+        if cut >= boundary {
             return Ok(());
         }
-        // What was imported is in blocks only.
+        // What was imported is in blocks only, and so will be what was late for the cut before.
         let since = self.blocks.newest().map_or(Timestamp::MIN, |newest| Timestamp(newest.0.saturating_add(1)));
-        let since = since.max(Timestamp(now.0.saturating_sub(KEPT_MS)));
+        let since = since.max(cut).max(Timestamp(now.0.saturating_sub(KEPT_MS)));
         while let Some(oldest) = self.oldest_unstored().filter(|oldest| *oldest < boundary) {
             let start = Timestamp(oldest.0.div_euclid(span_ms) * span_ms);
             self.cut_span(start, Timestamp(start.0 + span_ms), since)?;

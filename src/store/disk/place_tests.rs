@@ -141,6 +141,24 @@ fn the_last_half_hour_of_a_lost_block_is_written_anew() {
     assert!(recent() == before && has_all(&site.on_disk(), &before));
 }
 
+/// What memory keeps of a block that is there goes to no log, which would bring it to a block once more.
+#[test]
+fn a_new_log_has_nothing_that_blocks_have() {
+    let mut site = Site::new();
+    site.run(6 * 60 + 3 - site.steps);
+    site.store.maintain().expect("the disk works");
+    let path = site.folder.path().join("store");
+    std::fs::remove_dir_all(path.join("log")).expect("removable");
+    site.store.flush().expect("the disk works");
+    let copy = site.folder.path().join("copy");
+    copy_folder(&path, &copy);
+    let _ = std::fs::remove_dir_all(copy.join("tail"));
+    let store = open(&copy, &site.clock);
+    let (blocks, in_memory) = (store.shared.blocks.list(), store.shared.read_head().samples());
+    assert_eq!(in_memory, 2 * 3, "what has been scraped since the block");
+    assert_eq!(blocks.iter().map(|block| block.samples).sum::<u64>() + in_memory, 2 * site.steps as u64);
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_anew_is_a_failing_disk_until_it_can() {
     let mut site = Site::new();

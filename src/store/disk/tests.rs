@@ -81,8 +81,18 @@ enum Step {
         back_ms: i64,
         value: f64,
     },
+    /// A scrape of a group of its own that lies back: its clock, or this machine's, was wrong.
+    Late {
+        group: usize,
+        back_ms: i64,
+        values: Vec<(usize, f64)>,
+    },
     /// Time passes.
     Wait {
+        ms: i64,
+    },
+    /// The clock is set back.
+    SetBack {
         ms: i64,
     },
     Flush,
@@ -105,13 +115,16 @@ fn any_value() -> impl Strategy<Value = f64> {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let values = proptest::collection::vec((0usize..12, any_value()), 0..12);
+    let values = || proptest::collection::vec((0usize..12, any_value()), 0..12);
     prop_oneof![
-        20 => (0usize..3, prop_oneof![Just(0i64), Just(15_000), 1i64..60_000], values)
+        20 => (0usize..3, prop_oneof![Just(0i64), Just(15_000), 1i64..60_000], values())
             .prop_map(|(group, after_ms, values)| Step::Scrape { group, after_ms, values }),
+        3 => (3usize..6, prop_oneof![0i64..HOUR, 0i64..12 * HOUR], values())
+            .prop_map(|(group, back_ms, values)| Step::Late { group, back_ms, values }),
         4 => (0usize..3, 0usize..3, 0usize..14, prop_oneof![4 => 0i64..600_000, 1 => 0i64..12 * HOUR], any_value())
             .prop_map(|(through, group, series, back_ms, value)| Step::Explicit { through, group, series, back_ms, value }),
         2 => (0i64..3 * HOUR).prop_map(|ms| Step::Wait { ms }),
+        1 => (0i64..9 * HOUR).prop_map(|ms| Step::SetBack { ms }),
         2 => Just(Step::Flush),
         2 => Just(Step::Maintain),
         1 => Just(Step::Restart),
@@ -140,12 +153,9 @@ impl Pair {
         match step {
             Step::Scrape { group, after_ms, values } => {
                 self.pass(*after_ms);
-                let mut unique = values.clone();
-                unique.sort_by_key(|(series, _)| *series);
-                unique.dedup_by_key(|(series, _)| *series);
-                let taken = scrape(&*self.disk, *group, self.now, &unique);
-                assert_eq!(taken, scrape(&self.memory, *group, self.now, &unique), "{step:?}");
+                self.scrape(*group, self.now, values);
             }
+            Step::Late { group, back_ms, values } => self.scrape(*group, self.now - back_ms, values),
             Step::Explicit { through, group, series, back_ms, value } => {
                 let at = self.now - back_ms;
                 let outcomes = [&*self.disk as &dyn Append, &self.memory].map(|store| {
@@ -163,6 +173,7 @@ impl Pair {
                 assert_eq!(outcomes[0], outcomes[1], "{step:?}");
             }
             Step::Wait { ms } => self.pass(*ms),
+            Step::SetBack { ms } => self.pass(-ms),
             Step::Flush => self.disk.flush().expect("the disk works"),
             Step::Maintain => self.disk.maintain().expect("the disk works"),
             Step::Restart => {
@@ -181,6 +192,14 @@ impl Pair {
         }
     }
 
+    fn scrape(&self, group: usize, at: i64, values: &[(usize, f64)]) {
+        let mut unique = values.to_vec();
+        unique.sort_by_key(|(series, _)| *series);
+        unique.dedup_by_key(|(series, _)| *series);
+        let taken = scrape(&*self.disk, group, at, &unique);
+        assert_eq!(taken, scrape(&self.memory, group, at, &unique), "{group} {at} {values:?}");
+    }
+
     fn path(&self) -> std::path::PathBuf {
         self.folder.path().join(self.generation.to_string())
     }
@@ -197,6 +216,10 @@ impl Pair {
             TimeRange { start: Timestamp(middle), end: Timestamp(self.now) },
             TimeRange { start: Timestamp(START), end: Timestamp(middle) },
             TimeRange { start: Timestamp(self.now - 300_000), end: Timestamp(self.now) },
+            // What memory keeps, all of it or from its middle on.
+            TimeRange { start: Timestamp(self.now - HOUR / 2), end: Timestamp::MAX },
+            TimeRange { start: self.disk.shared.read_head().kept_since(), end: Timestamp::MAX },
+            TimeRange { start: Timestamp(self.now - 3 * HOUR), end: Timestamp(self.now - HOUR / 3) },
         ] {
             for matchers in [
                 vec![],
@@ -315,6 +338,34 @@ fn half_an_hour_up_to_now_needs_no_blocks() {
     assert_eq!(head.time_span().map(|(oldest, _)| oldest), head.oldest_unstored(), "what was kept is given up in time");
     assert_eq!(blocks.iter().map(|block| block.samples).sum::<u64>() + head.samples(), samples as u64);
     drop(head);
+    pair.compare();
+}
+
+/// A clock that ran ahead while a block was made, and was set back: what is scraped from then on is all late, for hours, and
+/// goes to several blocks at once in the end.
+#[test]
+fn what_is_late_for_several_blocks_goes_to_all_of_them() {
+    let mut pair = Pair::new();
+    pair.apply(&Step::Scrape { group: 0, after_ms: 0, values: vec![(0, 1.0)] });
+    for step in [Step::Wait { ms: 9 * HOUR }, Step::Maintain, Step::SetBack { ms: 9 * HOUR }] {
+        pair.apply(&step);
+    }
+    let mut samples = 1;
+    while pair.now < START + 11 * HOUR {
+        pair.apply(&Step::Scrape { group: 0, after_ms: 60_000, values: vec![(0, samples as f64), (1, 2.0)] });
+        pair.apply(&Step::Explicit { through: 0, group: 1, series: 12, back_ms: 1, value: samples as f64 });
+        samples += 3;
+        if pair.now % HOUR == 0 {
+            pair.apply(&Step::Maintain);
+        }
+    }
+    pair.compare();
+    pair.apply(&Step::Wait { ms: 2 * HOUR });
+    pair.apply(&Step::Maintain);
+    pair.compare();
+    let stored: u64 = pair.disk.shared.blocks.list().iter().map(|block| block.samples).sum();
+    assert_eq!((pair.disk.shared.read_head().samples(), stored), (0, samples as u64));
+    pair.apply(&Step::Kill);
     pair.compare();
 }
 

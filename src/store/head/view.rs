@@ -104,12 +104,18 @@ impl Head {
     /// on it has all there is.
     pub fn finish_cut(&mut self, set: CutSet, since: Timestamp) {
         self.held = None;
-        (self.cut, self.cut_sequence) = (self.cut.max(set.until), set.sequence);
         for (id, view) in set.strays {
             if let Some(stray) = self.strays.get_mut(&id) {
                 stray.note_stored(view);
             }
         }
+        if set.until < self.cut {
+            // All of it was late, and what lies between it and the cut may be late too, and in no block yet.
+            self.kept_since = self.kept_since.max(set.until);
+            self.forget_older(set.until, set.until, set.sequence);
+            return;
+        }
+        (self.cut, self.cut_sequence) = (set.until, set.sequence);
         self.kept_since = Timestamp::MIN;
         self.release(since);
     }
@@ -117,12 +123,16 @@ impl Head {
     /// Forgets what blocks have too and what is older than `since`.
     pub fn release(&mut self, since: Timestamp) {
         let since = since.min(self.cut);
-        if self.kept_since >= since {
-            return;
+        if self.kept_since < since {
+            self.kept_since = since;
+            self.forget_older(since, self.cut, self.cut_sequence);
         }
-        self.kept_since = since;
-        let (cut, cut_sequence, mut removed) = (self.cut, self.cut_sequence, 0);
-        let is_over = |last: Timestamp, sequence: u64| last < since && last < cut && sequence <= cut_sequence;
+    }
+
+    /// Forgets what is older than `since`, of what is older than `until` and was appended up to `sequence`.
+    fn forget_older(&mut self, since: Timestamp, until: Timestamp, sequence: u64) {
+        let mut removed = 0;
+        let is_over = |last: Timestamp, appended: u64| last < since && last < until && appended <= sequence;
         for group in &mut self.groups {
             group.frames.retain(|frame| {
                 let is_over = is_over(frame.last(), frame.sequence);
@@ -154,11 +164,12 @@ impl Head {
         self.cut = self.cut.max(cut);
     }
 
-    /// What was appended after `sequence`, and the strays that wait for the log.
+    /// What was appended after `sequence` and blocks do not have, and the strays that wait for the log.
     pub fn unlogged(&mut self, sequence: u64) -> Unlogged {
+        let is_due = |last: Timestamp, appended: u64| appended > sequence && !self.is_stored(last, appended);
         let groups = self.groups.iter().enumerate().map(|(id, group)| {
-            let frames = group.frames.iter().filter(|frame| frame.sequence > sequence).cloned().collect();
-            let rows = group.rows.iter().filter(|row| row.sequence > sequence).cloned().collect();
+            let frames = group.frames.iter().filter(|frame| is_due(frame.last(), frame.sequence)).cloned().collect();
+            let rows = group.rows.iter().filter(|row| is_due(row.timestamp, row.sequence)).cloned().collect();
             (GroupId(id as u32), GroupView { frames, rows })
         });
         let groups = groups.filter(|(_, view)| !view.is_empty()).collect();
