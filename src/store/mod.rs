@@ -18,6 +18,7 @@ mod memory;
 #[cfg(test)]
 mod mutation;
 mod packed;
+mod squeeze;
 
 pub use blocks::{JobShare, Rescue};
 #[cfg(fuzzing)]

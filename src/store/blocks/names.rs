@@ -10,12 +10,12 @@ use foldhash::fast::FixedState;
 
 use crate::codec::{CodecError, read_signed, read_unsigned, write_signed, write_unsigned};
 use crate::model::Labels;
+use crate::store::squeeze::squeeze;
 
 /// Label sets one behind the other, front-coded.
 const FORMAT_TEXT: u8 = 1;
 /// First labels (metric names), further labels, and which go together.
 const FORMAT_TABLES: u8 = 2;
-const COMPRESS_LEVEL: i32 = 9;
 const TEXT_BYTES_MAX: u64 = 1 << 28;
 /// What front-coded entries may come to: a million series with 60 bytes each of their own.
 const TABLE_BYTES_MAX: usize = 1 << 26;
@@ -40,7 +40,7 @@ pub(super) fn encode(series: &[Labels]) -> std::io::Result<Vec<u8>> {
     let mut packed = vec![FORMAT_TABLES];
     write_unsigned(&mut packed, series.len() as u64);
     write_unsigned(&mut packed, text.len() as u64);
-    packed.extend_from_slice(&zstd::bulk::compress(&text, COMPRESS_LEVEL)?);
+    packed.extend_from_slice(&squeeze(&text)?);
     let checksum = crc32fast::hash(&packed);
     packed.extend_from_slice(&checksum.to_le_bytes());
     Ok(packed)

@@ -1,9 +1,7 @@
 //! One record: a header, a compressed payload, a checksum over both, padded to whole pages.
 
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::CParameter;
-
 use crate::model::Timestamp;
+use crate::store::squeeze::squeeze;
 
 /// Records begin at multiples of this: the page and the flash block that a write costs anyway.
 pub(super) const ALIGNMENT: usize = 4096;
@@ -15,14 +13,9 @@ pub(super) const LEN_AT: usize = 36;
 const FLAG_CHECKPOINT: u32 = 1;
 /// Payloads are cut at about a megabyte; this is what a reader allocates at most.
 const PAYLOAD_BYTES_MAX: u32 = 1 << 28;
-/// zstd's level for checkpoints, of which there are a few a day: against level 1 it takes a tenth off them.
-const CHECKPOINT_LEVEL: i32 = 9;
-/// Bounds on what that takes of memory, half a megabyte for five: they cost a thousandth at 5,000 series and three
-/// hundredths at 50,000. What glibc's malloc once had of the system it seldom gives back.
-const CHECKPOINT_TABLES: [CParameter; 3] =
-    [CParameter::WindowLog(18), CParameter::HashLog(16), CParameter::ChainLog(16)];
-/// The same for other records. They are mostly differences that no level makes smaller: level 9 takes two hundredths
-/// off them, in five times the processor time.
+/// zstd's level for all records but checkpoints, of which there are a few a day, and which [`squeeze`] makes a tenth
+/// smaller. The others are mostly differences that no level makes smaller: level 9 takes two hundredths off them, in five
+/// times the processor time.
 const COMPRESS_LEVEL: i32 = 1;
 
 /// What a record's header says.
@@ -49,13 +42,7 @@ impl Header {
 
 /// Builds a whole record, padding included.
 pub(super) fn encode(header: &Header, payload: &[u8]) -> std::io::Result<Vec<u8>> {
-    let packed = if header.is_checkpoint {
-        let mut packer = Compressor::new(CHECKPOINT_LEVEL)?;
-        CHECKPOINT_TABLES.iter().try_for_each(|parameter| packer.set_parameter(*parameter))?;
-        packer.compress(payload)?
-    } else {
-        zstd::bulk::compress(payload, COMPRESS_LEVEL)?
-    };
+    let packed = if header.is_checkpoint { squeeze(payload)? } else { zstd::bulk::compress(payload, COMPRESS_LEVEL)? };
     let mut record = Vec::with_capacity((HEADER_LEN + packed.len()).next_multiple_of(ALIGNMENT));
     record.extend_from_slice(&MAGIC);
     record.extend_from_slice(&[0; 4]);
