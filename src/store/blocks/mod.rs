@@ -44,7 +44,7 @@ pub fn read_untrusted_names(bytes: &[u8]) {
 }
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -74,6 +74,8 @@ pub(super) struct Blocks {
     /// How far the connection is still to be trusted: [`TRUSTED`] and what follows it.
     trust: AtomicU8,
     rescues: Mutex<Vec<Rescue>>,
+    /// The database has been replaced, and [`Self::take_replaced`] has not told it yet.
+    is_replaced: AtomicBool,
     /// Damaged segments, directories and name lists met so far.
     pub damaged: Counter,
 }
@@ -131,6 +133,7 @@ impl Blocks {
             kept_until: Mutex::default(),
             trust: AtomicU8::new(TRUSTED),
             rescues: Mutex::default(),
+            is_replaced: AtomicBool::default(),
             damaged,
         };
         let error = blocks.ensure_open().and_then(|()| blocks.delete_unfinished()).err();
@@ -186,12 +189,18 @@ impl Blocks {
             "the block database is set aside; what can be read is in a new one"
         );
         self.rescues.lock().expect("no holder of the lock panics").push(rescue);
+        self.is_replaced.store(true, Ordering::Relaxed);
         self.note_new_file();
         self.forget_readers();
         match schema::open_writer(&self.path, false)? {
             Opened::Usable(connection) => Ok(writer.insert(connection)),
             Opened::Unusable(reason) => Err(refused(reason)),
         }
+    }
+
+    /// Whether the database has been replaced since this was asked last: what blocks had may be lost.
+    pub fn take_replaced(&self) -> bool {
+        self.is_replaced.swap(false, Ordering::Relaxed)
     }
 
     /// What became of databases that were set aside since this one was opened.
@@ -234,6 +243,7 @@ impl Blocks {
             kept_until: Mutex::default(),
             trust: AtomicU8::new(TRUSTED),
             rescues: Mutex::default(),
+            is_replaced: AtomicBool::default(),
             damaged,
         };
         blocks.reload()?;
@@ -481,6 +491,14 @@ impl Drop for Reading<'_> {
 /// Sets a number in `meta`.
 fn set_meta(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<usize> {
     connection.execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)", params![name, value])
+}
+
+#[cfg(test)]
+impl Blocks {
+    /// As after an error of the device.
+    pub fn distrust(&self) {
+        self.trust.store(CHECK, Ordering::Relaxed);
+    }
 }
 
 /// Turns a bit in the first row of segments, as a failing card does.

@@ -126,6 +126,11 @@ fn finish_replacing(path: &Path) -> Result<(), StoreError> {
     }
     if path.symlink_metadata().is_err_and(|error| is_absence(&error)) {
         let _ = std::fs::remove_file(journal(&beside));
+        // The old one's, which had not followed it yet, would destroy the new one.
+        if journal(path).exists() {
+            let (from, to) = (journal(path), free_name(&journal(path)));
+            std::fs::rename(&from, to).map_err(|source| StoreError::Io { action: "rename", path: from, source })?;
+        }
         return std::fs::rename(&beside, path).map_err(|source| StoreError::Io {
             action: "rename",
             path: beside,
@@ -432,7 +437,9 @@ mod tests {
         assert_eq!((marked(&path), names()), (1, 2));
         mark(&make_beside(&path).expect("the disk works"), 3).expect("writable");
         let aside = set_aside(&path).expect("the disk works");
-        // And after that.
+        // And after that, or before the journal had followed.
+        std::fs::write(journal(&path), "the old one's").expect("writable");
         assert_eq!((marked(&path), marked(&aside)), (3, 1));
+        assert_eq!(std::fs::read(format!("{}.aside-1", journal(&path).display())).expect("kept"), b"the old one's");
     }
 }

@@ -163,8 +163,7 @@ impl Shared {
             // What the head holds goes to the new file at the next attempt.
             self.changes.note_removal();
             self.blocks.start_over()?;
-            self.write_head().forget_stored();
-            self.changes.note_removal();
+            self.note_lost_blocks();
         }
         self.metrics.note_blocks(noted, self.clock.now());
         outcome
@@ -173,6 +172,7 @@ impl Shared {
     fn try_compact(&self) -> Result<(), StoreError> {
         self.ensure_in_place(&mut self.log.lock().expect("no holder of the lock panics"), true)?;
         self.blocks.ensure_open()?;
+        self.note_lost_blocks();
         // First of all room: a full disk then has some.
         self.expire()?;
         self.blocks.delete_retired()?;
@@ -188,6 +188,14 @@ impl Shared {
             self.expire()?;
         }
         Ok(())
+    }
+
+    /// What blocks may have lost, and memory has, goes to blocks once more.
+    fn note_lost_blocks(&self) {
+        if self.blocks.take_replaced() {
+            self.write_head().forget_stored();
+            self.changes.note_removal();
+        }
     }
 
     /// Makes blocks of all spans that have ended, oldest first.

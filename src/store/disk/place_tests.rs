@@ -141,6 +141,25 @@ fn the_last_half_hour_of_a_lost_block_is_written_anew() {
     assert!(recent() == before && has_all(&site.on_disk(), &before));
 }
 
+/// The same where the device fails, and its answer turns out to be a damaged database.
+#[test]
+fn the_last_half_hour_of_a_damaged_database_is_written_anew() {
+    let mut site = Site::new();
+    site.run(6 * 60 + 3 - site.steps);
+    site.store.maintain().expect("the disk works");
+    let range = TimeRange { start: site.clock.now() - Duration::from_secs(35 * 60), end: Timestamp::MAX };
+    let before = read_all(&*site.store, &[], range);
+    let path = site.folder.path().join("store/blocks.db");
+    let bytes = std::fs::read(&path).expect("readable");
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("writable");
+    site.store.shared.blocks.distrust();
+    site.store.maintain().expect("the disk works");
+    // Memory gives it up.
+    site.clock.set(site.clock.now() + Duration::from_secs(3600));
+    site.store.maintain().expect("the disk works");
+    assert!(count(&before) == 2 * 36 && read_all(&*site.store, &[], range) == before);
+}
+
 /// What memory keeps of a block that is there goes to no log, which would bring it to a block once more.
 #[test]
 fn a_new_log_has_nothing_that_blocks_have() {
