@@ -51,6 +51,13 @@ tapestats.ignored-devices regex
 textfile.directory texts
 vmstat.fields regex";
 
+/// Collectors of node_exporter 1.11 that are not here. To switch one off asks for nothing that is not so.
+const ABSENT: &str = "bcachefs buddyinfo cgroups cpu_vulnerabilities drbd drm ksmd lnstat logind meminfo_numa mountstats network_route \
+                      ntp pcidevice perf qdisc runit slabinfo supervisord swap sysctl tcpstat xfrm zoneinfo";
+
+/// Switches whose being off is all that there is here.
+const ALWAYS_OFF: [&str; 5] = ["arp.netlink", "cpu.info", "netclass.netlink", "netdev.address-info", "netdev.netlink"];
+
 /// Flags as they were written, known and valid.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeFlags(Vec<String>);
@@ -155,6 +162,9 @@ impl Flags {
             self.chosen.insert(name.to_owned(), is_on);
             return Ok(());
         }
+        if !is_on && value.is_none() && (is_absent(name) || ALWAYS_OFF.contains(&name)) {
+            return Ok(());
+        }
         match (kind_of(name), value, is_on) {
             (Some("regex"), Some(value), true) => {
                 let pattern = SearchRegex::new(value).map_err(|error| format!("{flag:?}: {error}"))?;
@@ -196,8 +206,17 @@ fn kind_of(name: &str) -> Option<&'static str> {
     KNOWN.lines().filter_map(|line| line.split_once(' ')).find(|(known, _)| *known == name).map(|(_, kind)| kind)
 }
 
+fn is_absent(collector: &str) -> bool {
+    ABSENT.split(' ').any(|absent| absent == collector)
+}
+
 fn unknown(flag: &str, name: &str) -> String {
     let collector = name.split('.').next().unwrap_or(name);
+    if is_absent(collector) {
+        return format!(
+            "{flag:?} cannot be taken: there is no {collector} here, unlike in node_exporter; leave the flag out"
+        );
+    }
     let has_collector = SUBSYSTEMS.iter().any(|(known, ..)| *known == collector);
     let of_collector = |known: &str| known.split('.').next() == Some(collector);
     let flags: Vec<&str> =
@@ -224,9 +243,13 @@ mod tests {
 
     #[test]
     fn flags_that_cannot_be_taken_say_why() {
-        let cases: [(&[&str], &str); 10] = [
+        let cases: [(&[&str], &str); 14] = [
             (&["--web.listen-address=:9100"], "paths have keys of their own"),
             (&["--collector.nosuch"], "names no collector; known are arp, bcache,"),
+            (&["--no-collector.nosuch"], "names no collector; known are arp, bcache,"),
+            (&["--collector.ntp"], "there is no ntp here, unlike in node_exporter; leave the flag out"),
+            (&["--collector.ntp.server=a"], "there is no ntp here, unlike in node_exporter; leave the flag out"),
+            (&["--collector.netdev.netlink"], "known for netdev are netdev.device-exclude, netdev.device-include"),
             (&["--collector.netdev.nosuch=x"], "known for netdev are netdev.device-exclude, netdev.device-include"),
             (&["--collector.loadavg.nosuch"], "has no further flags"),
             (&["--collector.netdev.device-exclude"], "needs a value"),
@@ -246,6 +269,17 @@ mod tests {
             let refused = parse(flags).expect_err("refused");
             assert!(refused.contains(expected), "{flags:?}: {refused}");
         }
+    }
+
+    #[test]
+    fn what_is_not_here_may_be_switched_off() {
+        for flag in ["--no-collector.bcachefs", "--no-collector.zoneinfo", "--no-collector.netdev.netlink"] {
+            let flags = parse(&[flag]).expect(flag);
+            assert_eq!(flags.as_slice(), [flag]);
+            assert!(Flags::new(&flags).runs("netdev", Usually::Runs), "{flag}");
+        }
+        let ours = |name: &str| SUBSYSTEMS.iter().any(|(known, ..)| *known == name);
+        assert!(!ABSENT.split(' ').any(ours) && !ALWAYS_OFF.iter().any(|name| kind_of(name).is_some()));
     }
 
     #[test]
