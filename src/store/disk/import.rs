@@ -108,4 +108,25 @@ mod tests {
         assert_eq!(found[5].1[1], (START - day + 15_007, 1f64.to_bits()));
         assert_eq!(read_all(&*store, &[Matcher::equal("__name__", "metric_0")], TimeRange::ALL).len(), 1);
     }
+
+    /// Memory has all that is newer than a block that was just made, save what was imported.
+    #[test]
+    fn what_is_imported_beyond_the_next_block_is_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let span = 2 * 3_600_000;
+        let clock = Clock::manual(Timestamp(START + span));
+        let store = open(folder.path(), &clock);
+        store
+            .import_block(Timestamp(START + span), Timestamp(START + 2 * span), &[group(span, 20)], ("import:1", 1))
+            .expect("the disk works");
+        for before_ms in [60_000, 0] {
+            scrape(&*store, 0, START + span - before_ms, &[(0, 1.0)]);
+        }
+        clock.set(Timestamp(START + span + 61_000));
+        store.maintain().expect("the disk works");
+        assert_eq!(store.shared.blocks.list().len(), 2);
+        let range = TimeRange { start: Timestamp(START + span), end: Timestamp::MAX };
+        let found = read_all(&*store, &[Matcher::equal("__name__", "imported")], range);
+        assert_eq!(found.iter().map(|(_, samples)| samples.len()).collect::<Vec<_>>(), [20; 6]);
+    }
 }

@@ -116,8 +116,8 @@ impl Head {
             return;
         }
         (self.cut, self.cut_sequence) = (set.until, set.sequence);
-        self.kept_since = Timestamp::MIN;
-        self.release(since);
+        self.kept_since = since;
+        self.forget_older(since, self.cut, self.cut_sequence);
     }
 
     /// Forgets what blocks have too and what is older than `since`.
