@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{DiskStore, StoreSettings};
+use super::{DiskStore, ImportGroup, StoreSettings};
 use crate::clock::Clock;
 use crate::model::{Labels, MatchOp, Matcher, TimeRange, Timestamp, stale_marker};
 use crate::store::{Append, Batch, MemoryStore, ReadOptions, Rejection, Samples, Select, StoreError};
@@ -87,6 +87,11 @@ enum Step {
         back_ms: i64,
         values: Vec<(usize, f64)>,
     },
+    /// A series of its own comes straight into a block: one sample a minute.
+    Import {
+        back_ms: i64,
+        count: i64,
+    },
     /// Time passes.
     Wait {
         ms: i64,
@@ -123,6 +128,7 @@ fn any_step() -> impl Strategy<Value = Step> {
             .prop_map(|(group, back_ms, values)| Step::Late { group, back_ms, values }),
         4 => (0usize..3, 0usize..3, 0usize..14, prop_oneof![4 => 0i64..600_000, 1 => 0i64..12 * HOUR], any_value())
             .prop_map(|(through, group, series, back_ms, value)| Step::Explicit { through, group, series, back_ms, value }),
+        1 => (-600_000..12 * HOUR, 1i64..60).prop_map(|(back_ms, count)| Step::Import { back_ms, count }),
         2 => (0i64..3 * HOUR).prop_map(|ms| Step::Wait { ms }),
         1 => (0i64..9 * HOUR).prop_map(|ms| Step::SetBack { ms }),
         2 => Just(Step::Flush),
@@ -135,6 +141,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 struct Pair {
     folder: tempfile::TempDir,
     generation: u32,
+    imports: usize,
     clock: Clock,
     now: i64,
     disk: Arc<DiskStore>,
@@ -146,7 +153,7 @@ impl Pair {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let clock = Clock::manual(Timestamp(START));
         let disk = open(&folder.path().join("0"), &clock);
-        Self { folder, generation: 0, clock, now: START, disk, memory: MemoryStore::new() }
+        Self { folder, generation: 0, imports: 0, clock, now: START, disk, memory: MemoryStore::new() }
     }
 
     fn apply(&mut self, step: &Step) {
@@ -172,6 +179,7 @@ impl Pair {
                 });
                 assert_eq!(outcomes[0], outcomes[1], "{step:?}");
             }
+            Step::Import { back_ms, count } => self.import(self.now - back_ms, *count),
             Step::Wait { ms } => self.pass(*ms),
             Step::SetBack { ms } => self.pass(-ms),
             Step::Flush => self.disk.flush().expect("the disk works"),
@@ -198,6 +206,21 @@ impl Pair {
         unique.dedup_by_key(|(series, _)| *series);
         let taken = scrape(&*self.disk, group, at, &unique);
         assert_eq!(taken, scrape(&self.memory, group, at, &unique), "{group} {at} {values:?}");
+    }
+
+    fn import(&mut self, until: i64, count: i64) {
+        self.imports += 1;
+        let labels = labels(7, self.imports);
+        let mut samples = Samples::default();
+        (0..count).rev().for_each(|minute| samples.push(Timestamp(until - minute * 60_000), minute as f64));
+        let group = self.memory.group("imported").expect("groups are not bounded");
+        let series = self.memory.series(group, &labels).expect("room");
+        let explicit =
+            samples.timestamps.iter().zip(&samples.values).map(|(at, value)| (series, *at, *value)).collect();
+        self.memory.append(&Batch { group, timestamp: Timestamp(until), samples: Vec::new(), explicit });
+        let imported = ImportGroup { key: "imported".to_owned(), series: vec![(labels, samples)] };
+        let (start, end) = (Timestamp(until - count * 60_000), Timestamp(until + 1));
+        self.disk.import_block(start, end, &[imported], ("import", 1)).expect("the disk works");
     }
 
     fn path(&self) -> std::path::PathBuf {
