@@ -379,6 +379,42 @@ async fn strange_engines_are_survived() {
     }
 }
 
+/// As Docker 20.10 does once a second: usage is told to all who have asked.
+#[tokio::test]
+async fn fifty_containers_are_asked_for_at_once() {
+    const COUNT: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+    let docker_host = format!("tcp://{}", listener.local_addr().expect("bound"));
+    let all = Arc::new(tokio::sync::Barrier::new(COUNT));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let all = Arc::clone(&all);
+            tokio::spawn(async move {
+                let mut request = String::new();
+                let mut reader = BufReader::new(&mut stream);
+                while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).await.is_ok_and(|len| len > 0) {}
+                let entry =
+                    |number: usize| format!(r#"{{"Id": "c{number}", "Names": ["/c{number}"], "State": "running"}}"#);
+                let body = if request.contains("/containers/json") {
+                    format!("[{}]", (0..COUNT).map(entry).collect::<Vec<_>>().join(","))
+                } else if request.contains("/stats") {
+                    all.wait().await;
+                    r#"{"read": "2026-11-26T19:00:00Z", "pids_stats": {"current": 7}}"#.to_owned()
+                } else {
+                    "{}".to_owned()
+                };
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            });
+        }
+    });
+    let settings = DockerCollectorSettings { docker_host, ..Default::default() };
+    let mut page = Vec::new();
+    DockerCollector::new(&settings, Clock::manual(Timestamp(0))).collect(&mut page).await.expect("it answers");
+    let page = String::from_utf8(page).expect("text");
+    assert_eq!(page.lines().filter(|line| line.starts_with("container_threads{")).count(), COUNT, "{page}");
+}
+
 /// Time goes by itself while nothing else happens.
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_says_nothing_is_given_up() {
