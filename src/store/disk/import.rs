@@ -48,6 +48,7 @@ impl DiskStore {
             }
         }
         writer.note(note.0, note.1);
+        self.shared.write_head().note_imported();
         let bytes = writer.finish(&[], None)?;
         self.shared.note_block_written(bytes);
         Ok(bytes)
@@ -86,6 +87,21 @@ mod tests {
             (Labels::from_pairs([("__name__", "imported"), ("index", &index.to_string())]), samples)
         });
         ImportGroup { key: "import".to_owned(), series: series.collect() }
+    }
+
+    #[test]
+    fn what_is_imported_after_a_block_was_made_is_read_at_once() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let clock = Clock::manual(Timestamp(START));
+        let store = open(folder.path(), &clock);
+        scrape(&*store, 0, START - 1, &[(0, 1.0)]);
+        clock.set(Timestamp(START + 60_000));
+        store.maintain().expect("the disk works");
+        assert_eq!(store.shared.blocks.list().len(), 1);
+        let until = Timestamp(START + 7_200_000);
+        store.import_block(Timestamp(START), until, &[group(60_000, 1)], ("import:1", 1)).expect("the disk works");
+        let recent = TimeRange { start: Timestamp(START + 30_000), end: until };
+        assert_eq!(read_all(&*store, &[], recent).len(), 6);
     }
 
     #[test]

@@ -159,6 +159,11 @@ impl Head {
         self.strays.values_mut().for_each(Stray::forget_stored);
     }
 
+    /// What is imported is in blocks only, whatever its time: they are read until the next cut.
+    pub fn note_imported(&mut self) {
+        self.kept_since = Timestamp::MAX;
+    }
+
     /// Starts from a cut that an earlier run made.
     pub fn set_cut(&mut self, cut: Timestamp) {
         self.cut = self.cut.max(cut);
