@@ -212,13 +212,19 @@ fn a_data_folder_that_is_removed_under_a_server_is_made_anew() {
     assert_eq!(query_value(&server.address, &scraped), Ok(before));
 }
 
+/// A folder with a `store` that holds a text of samples and nothing else.
+fn imported() -> tempfile::TempDir {
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("history.txt"), history()).unwrap();
+    outpost(folder.path(), &["store", "import", "store", "history.txt"]);
+    folder
+}
+
 /// A store whose block database holds nothing that can be read.
 #[test]
 fn what_repair_cannot_bring_back_is_told() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = imported();
     let folder = folder.path();
-    std::fs::write(folder.join("history.txt"), history()).unwrap();
-    outpost(folder, &["store", "import", "store", "history.txt"]);
     std::fs::write(folder.join("store/blocks.db"), vec![7; 65536]).unwrap();
     let (code, said) = run_to_end(folder, &["store", "stats", "store"]);
     assert!(code == 1 && said.contains("`outpost store repair`"), "{said}");
@@ -237,10 +243,8 @@ fn what_repair_cannot_bring_back_is_told() {
 /// An export that fails leaves no file, and one whose file is there already leaves that.
 #[test]
 fn an_export_that_fails_leaves_nothing() {
-    let folder = tempfile::TempDir::new().unwrap();
+    let folder = imported();
     let folder = folder.path();
-    std::fs::write(folder.join("history.txt"), history()).unwrap();
-    outpost(folder, &["store", "import", "store", "history.txt"]);
     let export = format!(
         "trap '' XFSZ; ulimit -f 8; exec {} store export store --output export.txt",
         env!("CARGO_BIN_EXE_outpost")

@@ -22,9 +22,9 @@ const COMPACT_INTERVAL: Duration = Duration::from_secs(20);
 const COMPACT_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// A span is closed this long after its end: slow scrapes still make it.
 const CUT_DELAY: Duration = Duration::from_secs(60);
-/// So long memory keeps what blocks have too: windows of half an hour that end now, as rules have them, never need blocks. It
-/// holds less then than when the span ended.
-pub(super) const KEPT_MS: i64 = 35 * 60 * 1000;
+/// So long memory keeps what a block made by this run has too: windows of half an hour that end now, as rules have them, need
+/// no blocks then. A frame goes as a whole: of targets scraped every minute all of the last span stays for that time.
+const KEPT_MS: i64 = 35 * 60 * 1000;
 /// Unpacked segments kept while a block is made.
 const CUT_CACHE_BYTES: usize = 2 << 20;
 /// The flush thread.

@@ -83,7 +83,7 @@ impl StoreSettings {
         }
     }
 
-    /// How long a log file is at most, unless one flush needs more: several of them leave room within the bound on size.
+    /// How long a log file is made at most, unless one flush needs more: several of them leave room within the bound on size.
     pub(super) fn log_segment_bytes_max(&self) -> u64 {
         self.retention_bytes.map_or(u64::MAX >> 1, |bytes| (bytes / 32).max(self.log_segment_bytes))
     }

@@ -45,8 +45,7 @@ const CHECKPOINT_RECORDS: u32 = 256;
 const CHECKPOINT_RECORDS_MIN: u32 = 8;
 /// Payloads are split into records at about this size.
 const PAYLOAD_BYTES: usize = 1 << 20;
-/// A file has room for so many times what it begins with, at least: packing a checkpoint takes as long as packing the records
-/// of several minutes.
+/// A file has room for so many times what it begins with, at least: that is mostly a checkpoint, which each file has anew.
 const SEGMENT_CHECKPOINTS_MIN: u64 = 8;
 /// What a file is made longer than what it begins with, at most: that may be hours of samples of a disk that was away.
 const SEGMENT_BYTES_MORE_MAX: u64 = 16 << 20;
