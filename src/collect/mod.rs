@@ -16,7 +16,7 @@ mod smart;
 
 pub use answers::{Stranger, page_of_answer};
 pub use docker::{CONTAINERS_MAX, DockerCollector};
-pub use node::{NodeCollector, NodeFlags};
+pub use node::{NodeCollector, NodeFlags, RELATIVE_FOLDER};
 pub use nut::{NutCollector, host_and_port as nut_host_and_port};
 pub use own::OwnCollector;
 pub use settings::{

@@ -7,6 +7,7 @@ use super::Config;
 use super::discovery::check_address;
 use crate::client::{ClientSettings, SecretSource};
 use crate::collect::probe::{Module, ProberSettings};
+use crate::collect::{CollectorSettings, NodeCollectorSettings};
 use crate::discovery::{DiscoverySettings, TargetGroup, read_target_file};
 use crate::glob::glob;
 use crate::model::{LabelsBuilder, RelabelRule, relabel};
@@ -60,10 +61,24 @@ fn check_job(job: &JobSettings, findings: &mut Findings) {
             }
             discovery
         }
+        JobSource::Collector(CollectorSettings::Node(node)) => return check_folders(node, &place, findings),
         JobSource::Collector(_) => return,
     };
     for source in discovery {
         check_discovery(source, &place, findings, |group| check_group(job, group));
+    }
+}
+
+/// Folders may come later, with a mount or a container's volumes: that one is not there is told.
+fn check_folders(node: &NodeCollectorSettings, place: &str, findings: &mut Findings) {
+    let text_folders =
+        node.flags.text_folders().map(|folder| ("flags: --collector.textfile.directory", Path::new(folder)));
+    let roots = [("procfs", &*node.procfs), ("sysfs", &*node.sysfs), ("rootfs", &*node.rootfs)];
+    for (key, folder) in roots.into_iter().chain(text_folders) {
+        let found = glob(folder).unwrap_or_default();
+        if !folder.is_dir() && !found.iter().any(|found| found.is_dir()) {
+            findings.warnings.push(format!("{place}: {key}: there is no folder {}", folder.display()));
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! The keys of a job with a built-in collector.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::paths::Folder;
 use super::{client, discovery};
 use crate::collect::{
     CollectorSettings, DockerCollectorSettings, NodeCollectorSettings, NodeFlags, NutCollectorSettings,
-    SmartCollectorSettings, nut_host_and_port,
+    RELATIVE_FOLDER, SmartCollectorSettings, nut_host_and_port,
 };
 use crate::glob::NamePattern;
 use crate::model::SearchRegex;
@@ -42,7 +43,7 @@ pub fn read(section: &Section<'_>, name: &str, folder: &Folder) -> CollectorSett
 
 fn node(section: &Section<'_>) -> NodeCollectorSettings {
     let usual = NodeCollectorSettings::default();
-    let path = |key, usual| section.text(key).map_or(usual, Into::into);
+    let path = |key, usual| section.text(key).map_or(usual, |path| root(section, key, path));
     NodeCollectorSettings {
         procfs: path("procfs", usual.procfs),
         sysfs: path("sysfs", usual.sysfs),
@@ -51,9 +52,18 @@ fn node(section: &Section<'_>) -> NodeCollectorSettings {
     }
 }
 
+fn root(section: &Section<'_>, key: &'static str, path: String) -> PathBuf {
+    if !path.starts_with('/') {
+        section.problem(key, format!("{path:?} {RELATIVE_FOLDER}"));
+    }
+    path.into()
+}
+
 fn node_flags(section: &Section<'_>) -> NodeFlags {
-    NodeFlags::parse(section.get("flags").map(|flags| flags.texts()).unwrap_or_default()).unwrap_or_else(|message| {
-        section.problem("flags", message);
+    let written = section.items("flags").into_iter().filter_map(|item| Some((item.text()?, item)));
+    let (flags, items): (Vec<String>, Vec<Field<'_>>) = written.unzip();
+    NodeFlags::parse(flags).unwrap_or_else(|mistakes| {
+        mistakes.into_iter().for_each(|(index, message)| items[index].problem(message));
         NodeFlags::default()
     })
 }
@@ -127,10 +137,20 @@ fn nut(section: &Section<'_>, folder: &Folder) -> NutCollectorSettings {
     if nut_host_and_port(&server).is_none() {
         section.problem("nut_server", format!("{server:?} is no address; write HOST or HOST:PORT, and `ups: NAME`"));
     }
+    let ups = section.text("ups");
+    if let Some(ups) = ups.as_ref().filter(|ups| !is_ups_name(ups)) {
+        let message = format!("{ups:?} is no name of a power supply; `upsc -l` shows them, and one job asks for one");
+        section.problem("ups", message);
+    }
     NutCollectorSettings {
         server,
-        ups: section.text("ups").filter(|ups| !ups.is_empty()),
+        ups,
         user: client::read_basic_auth(section, folder),
         variables: section.get("variables").map(|variables| variables.texts()).unwrap_or_default(),
     }
+}
+
+/// Letters, digits, `_`, `-` and `.`: the head of a section of ups.conf, and before the `@` of `upsc`.
+fn is_ups_name(name: &str) -> bool {
+    name.chars().all(|char| char.is_alphanumeric() || "_-.".contains(char))
 }

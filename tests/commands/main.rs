@@ -56,6 +56,15 @@ fn checks_say_what_is_wrong_and_exit_with_1() {
             ],
         },
         Case {
+            arguments: &["check", "config", "commands/files/folders.yml"],
+            input: "",
+            exit_code: 0,
+            words: &[
+                "WARNING: commands/files/folders.yml: job \"node\": procfs: there is no folder /no/such/proc\n",
+                "job \"node\": flags: --collector.textfile.directory: there is no folder /no/such/*/texts\n  SUCCESS",
+            ],
+        },
+        Case {
             arguments: &["check", "config", "missing.yml"],
             input: "",
             exit_code: 1,

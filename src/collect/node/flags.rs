@@ -48,12 +48,16 @@ systemd.enable-task-metrics switch
 systemd.unit-exclude whole
 systemd.unit-include whole
 tapestats.ignored-devices regex
-textfile.directory texts
+textfile.directory folders
 vmstat.fields regex";
 
 /// Collectors of node_exporter 1.11 that are not here. To switch one off asks for nothing that is not so.
 const ABSENT: &str = "bcachefs buddyinfo cgroups cpu_vulnerabilities drbd drm ksmd lnstat logind meminfo_numa mountstats network_route \
                       ntp pcidevice perf qdisc runit slabinfo supervisord swap sysctl tcpstat xfrm zoneinfo";
+
+/// What is wrong with a folder that does not begin at the root.
+pub const RELATIVE_FOLDER: &str =
+    "names a folder from wherever outpost is started; write its whole path, from the first `/` on";
 
 /// Switches whose being off is all that there is here.
 const ALWAYS_OFF: [&str; 5] = ["arp.netlink", "cpu.info", "netclass.netlink", "netdev.address-info", "netdev.netlink"];
@@ -68,14 +72,17 @@ impl NodeFlags {
         self.0.iter().filter_map(|flag| flag.strip_prefix("--collector.textfile.directory="))
     }
 
-    /// Checks flags. The error names the flag and the way out.
-    pub fn parse(flags: Vec<String>) -> Result<Self, String> {
+    /// Checks flags. Each mistake comes with the flag's position, and names the flag and the way out.
+    pub fn parse(flags: Vec<String>) -> Result<Self, Vec<(usize, String)>> {
         let mut parsed = Flags::default();
-        for flag in &flags {
-            parsed.set(flag)?;
+        let mut mistakes: Vec<(usize, String)> = Vec::new();
+        for (index, flag) in flags.iter().enumerate() {
+            let checked = parsed.set(flag).and_then(|()| parsed.check_pairs());
+            // A pair of flags is told once, with the second one.
+            let news = checked.err().filter(|message| mistakes.iter().all(|(_, known)| known != message));
+            mistakes.extend(news.map(|message| (index, message)));
         }
-        parsed.check_pairs()?;
-        Ok(Self(flags))
+        if mistakes.is_empty() { Ok(Self(flags)) } else { Err(mistakes) }
     }
 
     /// The flags as they were written.
@@ -177,7 +184,10 @@ impl Flags {
             }
             (Some("switch"), None, _) => drop(self.switches.insert(name.to_owned(), is_on)),
             (Some("text"), Some(value), true) => drop(self.texts.insert(name.to_owned(), vec![value.to_owned()])),
-            (Some("texts"), Some(value), true) => {
+            (Some("folders"), Some(value), true) => {
+                if !value.starts_with('/') {
+                    return Err(format!("{flag:?} {RELATIVE_FOLDER}"));
+                }
                 self.texts.entry(name.to_owned()).or_default().push(value.to_owned());
             }
             (Some("switch"), Some(_), _) => {
@@ -237,13 +247,13 @@ fn unknown(flag: &str, name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parse(flags: &[&str]) -> Result<NodeFlags, String> {
+    fn parse(flags: &[&str]) -> Result<NodeFlags, Vec<(usize, String)>> {
         NodeFlags::parse(flags.iter().map(|flag| (*flag).to_owned()).collect())
     }
 
     #[test]
     fn flags_that_cannot_be_taken_say_why() {
-        let cases: [(&[&str], &str); 14] = [
+        let cases: [(&[&str], &str); 15] = [
             (&["--web.listen-address=:9100"], "paths have keys of their own"),
             (&["--collector.nosuch"], "names no collector; known are arp, bcache,"),
             (&["--no-collector.nosuch"], "names no collector; known are arp, bcache,"),
@@ -254,6 +264,7 @@ mod tests {
             (&["--collector.loadavg.nosuch"], "has no further flags"),
             (&["--collector.netdev.device-exclude"], "needs a value"),
             (&["--no-collector.cpu.guest=1"], "takes no value"),
+            (&["--collector.textfile.directory=text/files"], "write its whole path"),
             (&["--collector.netdev.device-exclude=("], "--collector.netdev.device-exclude=("),
             (&["--collector.netdev.device-exclude=a", "--collector.netdev.device-include=b"], "exclude each other"),
             (
@@ -267,8 +278,13 @@ mod tests {
         ];
         for (flags, expected) in cases {
             let refused = parse(flags).expect_err("refused");
-            assert!(refused.contains(expected), "{flags:?}: {refused}");
+            let [(index, message)] = &refused[..] else { panic!("{flags:?}: {refused:?}") };
+            assert!(message.contains(expected) && *index == flags.len() - 1, "{flags:?}: {refused:?}");
         }
+        let flags =
+            ["--a", "--collector.arp.device-exclude=a", "--collector.arp.device-include=b", "--collector.cpu=1"];
+        let indices: Vec<usize> = parse(&flags).expect_err("refused").into_iter().map(|(index, _)| index).collect();
+        assert_eq!(indices, [0, 2, 3], "each mistake once, at its flag");
     }
 
     #[test]

@@ -78,7 +78,7 @@ use super::page::Page;
 use super::{CollectError, CollectFuture, Collector, NodeCollectorSettings};
 use crate::clock::Clock;
 use crate::model::MetricType;
-pub use flags::NodeFlags;
+pub use flags::{NodeFlags, RELATIVE_FOLDER};
 use host::{Host, NodeError};
 
 /// Whether a subsystem is read without being asked for.
