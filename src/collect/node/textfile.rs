@@ -11,8 +11,8 @@ use super::super::page::Page;
 use super::host::{Host, NodeError, names, read_bytes};
 use crate::exposition::{Entry, Format, Parser};
 use crate::glob::glob;
-use crate::model::METRIC_NAME;
 use crate::model::MetricType::Gauge;
+use crate::model::{METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 
 /// What a file may hold at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -92,17 +92,30 @@ fn check(text: &str, is_utf8: bool) -> Result<(), String> {
                 if !is_utf8 && spelling.contains(char::REPLACEMENT_CHARACTER) {
                     return Err(format!("{spelling} is not UTF-8"));
                 }
-                let name = series.labels().find(|(label, _)| label == METRIC_NAME).map(|(_, name)| name);
-                if let Some(name) = name.filter(|name| !settled.contains(&**name)) {
-                    settled.insert(name.into_owned());
+                let mut labels = HashSet::new();
+                for (label, value) in series.labels() {
+                    if labels.contains(&label) {
+                        return Err(format!("{spelling} has the label {label:?} twice"));
+                    }
+                    labels.insert(label.clone());
+                    if label == METRIC_NAME {
+                        check_name(&value)?;
+                        if !settled.contains(&*value) {
+                            settled.insert(value.into_owned());
+                        }
+                    } else if !is_legacy_label_name(&label) {
+                        return Err(format!("{label:?} is no name of a label: only letters, digits and `_`"));
+                    }
                 }
             }
             Ok(Some(Entry::Help { name, .. })) => {
+                check_name(&name)?;
                 if let Some(name) = helped.replace(name.into_owned()) {
                     return Err(format!("a second HELP of {name}"));
                 }
             }
             Ok(Some(Entry::Type { name, .. })) => {
+                check_name(&name)?;
                 if let Some(name) = settled.replace(name.into_owned()) {
                     return Err(format!("TYPE of {name} is given twice or behind its samples"));
                 }
@@ -111,6 +124,14 @@ fn check(text: &str, is_utf8: bool) -> Result<(), String> {
             Ok(None) => return Ok(()),
             Err(error) => return Err(error.to_string()),
         }
+    }
+}
+
+/// Also in quotes, names have no further characters.
+fn check_name(name: &str) -> Result<(), String> {
+    match is_legacy_metric_name(name) {
+        true => Ok(()),
+        false => Err(format!("{name:?} is no name of a metric: only letters, digits, `_` and `:`")),
     }
 }
 
@@ -162,6 +183,21 @@ mod tests {
             let has_error = page.contains("\nnode_textfile_scrape_error 1\n");
             assert_eq!((page.starts_with(&*text), has_error), (expected, !expected), "{text:?}: {page}");
         }
+    }
+
+    /// The table's verdicts are node_exporter 1.11's.
+    #[test]
+    fn files_are_taken_as_by_node_exporter() {
+        let table = include_str!("../../../tests/fixtures/textfile/verdicts.txt");
+        let mut differences = String::new();
+        for line in table.lines().filter(|line| !line.starts_with("# ")) {
+            let (verdict, file) = line.split_once(' ').expect("a verdict and a file");
+            let checked = check(&file.replace('␊', "\n").replace('␉', "\t"), true);
+            if checked.is_ok() != ["good", "taken"].contains(&verdict) {
+                differences.push_str(&format!("{line}: {checked:?}\n"));
+            }
+        }
+        assert!(differences.is_empty(), "{differences}");
     }
 
     #[test]
