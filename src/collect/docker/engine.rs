@@ -58,9 +58,14 @@ impl Engine {
         Ok(Self { client: client.map_err(failed)?, base: Url::parse(&base).map_err(failed)?, host: Arc::clone(&host) })
     }
 
+    /// All containers as the engine lists them.
+    pub async fn list(&self) -> Result<Vec<Listed>, CollectError> {
+        self.get("/containers/json?all=1").await
+    }
+
     /// All containers, by name, and how many were left out for their number.
     pub async fn containers(&self) -> Result<(Vec<Container>, usize), CollectError> {
-        let mut listed: Vec<Listed> = self.get("/containers/json?all=1").await?;
+        let mut listed = self.list().await?;
         crate::model::sort_by(&mut listed, |left, right| (&left.names, &left.id).cmp(&(&right.names, &right.id)));
         let left_out = listed.len().saturating_sub(CONTAINERS_MAX);
         listed.truncate(CONTAINERS_MAX);

@@ -77,6 +77,11 @@ impl DockerCollector {
         }
     }
 
+    /// How many containers the engine has: the first thing that a collection asks.
+    pub async fn count(&self) -> Result<usize, CollectError> {
+        Ok(self.engine.as_ref().map_err(Clone::clone)?.list().await?.len())
+    }
+
     /// Names a container once, for as long as labels of it are left out; says once that memory is not counted.
     fn log(&self, told: &Told<'_>) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);

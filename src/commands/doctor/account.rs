@@ -1,5 +1,6 @@
 //! The account that the service runs as, and what its unit was given beside the packages' own.
 
+use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -160,11 +161,46 @@ impl Unit {
         if self.is_on("PrivateUsers") {
             return Vec::new();
         }
-        let all = || CAPABILITIES.map(|(_, name)| name.to_owned()).to_vec();
-        match is_root {
-            true => self.list("CapabilityBoundingSet").unwrap_or_else(all),
-            false => self.list("AmbientCapabilities").unwrap_or_default(),
-        }
+        let (key, usual) = if is_root { ("CapabilityBoundingSet", true) } else { ("AmbientCapabilities", false) };
+        let set = CapabilitySet::read(self.values(key), usual);
+        CAPABILITIES.iter().map(|(_, name)| (*name).to_owned()).filter(|name| set.has(name)).collect()
+    }
+}
+
+/// Capabilities by name, as the lines of a unit add them up.
+#[derive(PartialEq)]
+struct CapabilitySet {
+    /// Whether the names are those that are missing.
+    is_inverted: bool,
+    names: BTreeSet<String>,
+}
+
+impl CapabilitySet {
+    /// Lines add to those before, with a `~` take away from them. An empty one, and the first one that says more than what
+    /// holds without it, replace all (systemd, config_parse_capability_set).
+    fn read<'a>(lines: impl Iterator<Item = &'a str>, usual: bool) -> Self {
+        let usual = || Self { is_inverted: usual, names: BTreeSet::new() };
+        lines.fold(usual(), |before, line| {
+            let (is_inverted, words) = line.strip_prefix('~').map_or((false, line), |words| (true, words));
+            let names: BTreeSet<String> = words.split_whitespace().map(str::to_uppercase).collect();
+            if names.is_empty() || before == usual() {
+                Self { is_inverted, names }
+            } else {
+                before.merge(is_inverted, names)
+            }
+        })
+    }
+
+    fn merge(self, takes_away: bool, names: BTreeSet<String>) -> Self {
+        let names = match self.is_inverted == takes_away {
+            true => &self.names | &names,
+            false => &self.names - &names,
+        };
+        Self { names, ..self }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.contains(name) != self.is_inverted
     }
 }
 
@@ -229,6 +265,37 @@ mod tests {
     }
 
     #[test]
+    fn sets_of_capabilities_add_up() {
+        for (usual, lines, expected) in [
+            (true, &[][..], true),
+            (true, &[""], false),
+            (true, &["CAP_NET_RAW"], true),
+            (true, &["CAP_KILL"], false),
+            (true, &["~CAP_NET_RAW"], false),
+            (true, &["~CAP_KILL CAP_CHOWN"], true),
+            (true, &["~cap_kill cap_net_raw"], false),
+            (true, &["~CAP_KILL", "~CAP_NET_RAW"], false),
+            (true, &["~CAP_KILL", "CAP_NET_RAW"], true),
+            (true, &["~CAP_NET_RAW", "CAP_NET_RAW CAP_KILL"], true),
+            (true, &["CAP_KILL CAP_NET_RAW", "~CAP_NET_RAW"], false),
+            (true, &["CAP_KILL", "~CAP_NET_RAW"], false),
+            (true, &["CAP_KILL", "CAP_NET_RAW"], true),
+            (true, &["CAP_NET_RAW", ""], false),
+            (true, &["", "~"], true),
+            (true, &["CAP_KILL", "~"], true),
+            (true, &["~", "CAP_KILL"], false),
+            (false, &[], false),
+            (false, &["CAP_NET_RAW"], true),
+            (false, &["~CAP_KILL"], true),
+            (false, &["CAP_NET_RAW CAP_KILL", "~CAP_NET_RAW"], false),
+            (false, &["CAP_NET_RAW", "~CAP_NET_RAW", "~CAP_KILL"], true),
+        ] {
+            let set = CapabilitySet::read(lines.iter().copied(), usual);
+            assert_eq!(set.has("CAP_NET_RAW"), expected, "{usual} {lines:?}");
+        }
+    }
+
+    #[test]
     fn what_the_unit_gives_is_told_as_systemd_reads_it() {
         const OWN: &str = include_str!("../../../systemd/outpost.service");
         let own = ("usr/lib/systemd/system/outpost.service", OWN);
@@ -253,9 +320,14 @@ mod tests {
             ),
             (&[own, drop_in("User=root\nPrivateUsers=no\n")], [false, false, true]),
             (&[own, drop_in("User=root\nPrivateUsers=no\nCapabilityBoundingSet=CAP_SYS_RAWIO")], [true, false, true]),
+            // From the own unit's empty set there is nothing to take away.
+            (&[own, drop_in("User=root\nPrivateUsers=no\nCapabilityBoundingSet=~CAP_NET_RAW")], [false, false, true]),
+            (&[own, drop_in("User=root\nPrivateUsers=no\nCapabilityBoundingSet=~")], [true, false, true]),
             (&[own, drop_in("User=root\nPrivateUsers=no\n"), later("User=outpost")], [false, false, true]),
             // A unit of one's own has nothing of the packages'.
             (&[own, unit("[Service]\nUser=root\n")], [true, false, false]),
+            (&[unit("[Service]\nUser=root\nCapabilityBoundingSet=~CAP_NET_RAW\n")], [true, false, false]),
+            (&[unit("[Service]\nUser=root\nCapabilityBoundingSet=~CAP_SYS_RAWIO\n")], [false, false, false]),
             (&[own, unit(GIVES)], [true, true, false]),
         ] {
             let files: Vec<(&str, &str)> = files.iter().copied().chain([passwd, group]).collect();

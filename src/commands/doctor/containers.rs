@@ -4,42 +4,69 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use super::account::{Account, SERVICE_USER, group_name};
 use super::host::Host;
-use crate::collect::CollectorSettings;
+use super::within;
+use crate::clock::Clock;
+use crate::collect::{CollectError, CollectorSettings, DockerCollector, DockerCollectorSettings};
 use crate::commands::finding::Finding;
 use crate::config::Config;
 use crate::scrape::JobSource;
 
+const SUBJECT: &str = "engine";
+const WHY: &str = "the docker job is down: no containers are shown";
+/// An engine in the local network that takes longer does not answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// All findings; nothing where the configuration asks for no containers.
 pub fn look(host: &Host, config: Option<&Config>) -> Vec<Finding> {
-    let sockets = sockets(config);
-    let is_asked = config.is_none_or(|config| config.jobs.iter().any(|job| is_docker(&job.source)));
-    let mut findings: Vec<Finding> = sockets.iter().map(|socket| of_socket(host, Path::new(socket))).collect();
-    if is_asked {
+    let engines = engines(config);
+    let mut findings: Vec<Finding> = engines.iter().map(|settings| of_engine(host, settings)).collect();
+    if !engines.is_empty() {
         findings.push(of_memory(host));
     }
     findings
 }
 
-fn is_docker(source: &JobSource) -> bool {
-    matches!(source, JobSource::Collector(CollectorSettings::Docker(_)))
-}
-
-/// The local sockets that jobs read; without a configuration the usual one.
-fn sockets(config: Option<&Config>) -> Vec<String> {
-    let Some(config) = config else { return vec!["/var/run/docker.sock".to_owned()] };
-    let hosts = config.jobs.iter().filter_map(|job| match &job.source {
-        JobSource::Collector(CollectorSettings::Docker(settings)) => settings.docker_host.strip_prefix("unix://"),
+/// The engines that jobs read; without a configuration the usual one.
+fn engines(config: Option<&Config>) -> Vec<DockerCollectorSettings> {
+    let Some(config) = config else { return vec![DockerCollectorSettings::default()] };
+    let settings = config.jobs.iter().filter_map(|job| match &job.source {
+        JobSource::Collector(CollectorSettings::Docker(settings)) => Some((**settings).clone()),
         _ => None,
     });
-    hosts.map(str::to_owned).collect()
+    settings.collect()
+}
+
+fn of_engine(host: &Host, settings: &DockerCollectorSettings) -> Finding {
+    match settings.docker_host.strip_prefix("unix://") {
+        Some(path) => of_socket(host, Path::new(path)),
+        None => of_address(settings),
+    }
+}
+
+/// An engine, or a proxy before one, that is spoken to over the network: asked as the job does.
+fn of_address(settings: &DockerCollectorSettings) -> Finding {
+    let collector = DockerCollector::new(settings, Clock::system());
+    let asked = within(ANSWER_TIMEOUT, collector.count())
+        .unwrap_or_else(|reason| Err(CollectError::Engine { host: settings.docker_host.clone(), reason }));
+    match asked {
+        Ok(count) => Finding::good(SUBJECT, format!("{} answers, with {count} containers", settings.docker_host)),
+        Err(error) => {
+            let url = settings.docker_host.replacen("tcp://", "http://", 1);
+            let mend = format!(
+                "curl {}/containers/json asks it by hand; a proxy has to allow GET of /containers and /images; TLS wants \
+                 https:// and tls_config in the job",
+                url.trim_end_matches('/')
+            );
+            Finding::problem(SUBJECT, error.to_string(), WHY, mend)
+        }
+    }
 }
 
 fn of_socket(host: &Host, path: &Path) -> Finding {
-    const SUBJECT: &str = "engine";
-    const WHY: &str = "the docker job is down: no containers are shown";
     let shown = path.display();
     let error = match UnixStream::connect(path) {
         Ok(_) => return of_service_user(host, path),
@@ -69,7 +96,6 @@ fn of_socket(host: &Host, path: &Path) -> Finding {
 
 /// The socket answers whoever asks now, who may be root: what counts is the account of the service.
 fn of_service_user(host: &Host, path: &Path) -> Finding {
-    const SUBJECT: &str = "engine";
     let good = Finding::good(SUBJECT, format!("{} answers", path.display()));
     let Ok(metadata) = std::fs::metadata(path) else { return good };
     let Some(user) = Account::of_service(host) else { return good };
@@ -136,6 +162,8 @@ fn of_memory(host: &Host) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
 
     use super::super::host::tests::made;
@@ -184,6 +212,47 @@ mod tests {
         let drop_in =
             ("etc/systemd/system/outpost.service.d/override.conf", "[Service]\nSupplementaryGroups=engine video\n");
         assert_eq!(with(&[passwd, ("etc/group", &group("")), drop_in]).severity, Severity::Good);
+    }
+
+    #[test]
+    fn an_engine_at_an_address_is_asked() {
+        let server = |status: &'static str, body: &'static str| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let length = body.len();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                assert!(
+                    lines
+                        .by_ref()
+                        .take_while(|line| !line.is_empty())
+                        .any(|line| line.starts_with("GET /containers/json"))
+                );
+                let answer =
+                    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                let _ = stream.write_all(answer.as_bytes());
+            });
+            address.to_string()
+        };
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let (_folder, host) = made(&[]);
+        for (address, severity, what) in [
+            (server("200 OK", r#"[{"Id":"a"},{"Id":"b"}]"#), Severity::Good, "answers, with 2 containers"),
+            (
+                server("403 Forbidden", "not allowed"),
+                Severity::Problem,
+                "/containers/json?all=1 gave 403 Forbidden: not allowed",
+            ),
+            (server("200 OK", "<html>"), Severity::Problem, "/containers/json?all=1 is not understood"),
+            (closed, Severity::Problem, "refused"),
+        ] {
+            let settings = DockerCollectorSettings { docker_host: format!("tcp://{address}/"), ..Default::default() };
+            let found = of_engine(&host, &settings);
+            assert!(found.severity == severity && found.what.contains(what), "{found:?}");
+            let mend = format!("curl http://{address}/containers/json ");
+            assert_eq!(found.mend.starts_with(&mend), severity == Severity::Problem, "{found:?}");
+        }
     }
 
     #[test]

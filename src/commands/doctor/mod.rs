@@ -16,6 +16,8 @@ mod storage;
 mod text_files;
 mod ups;
 
+use std::time::Duration;
+
 use super::finding::{self, Finding};
 use super::print;
 use crate::cli::Doctor;
@@ -50,4 +52,12 @@ fn look(doctor: &Doctor) -> Vec<Finding> {
     }
     findings.extend(listener::look(options));
     findings
+}
+
+/// Waits for something that is spoken to over the network. The error says what kept it.
+fn within<T>(timeout: Duration, asked: impl Future<Output = T>) -> Result<T, String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let answer = runtime.block_on(async { tokio::time::timeout(timeout, asked).await });
+    answer.map_err(|_| format!("no answer in {} s", timeout.as_secs()))
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::within;
 use crate::collect::{
     CollectError, Collector, CollectorSettings, NutCollector, NutCollectorSettings, nut_host_and_port,
 };
@@ -38,13 +39,10 @@ fn of_job(settings: &NutCollectorSettings) -> Finding {
 
 /// Reads it as the job does.
 fn ask(settings: &NutCollectorSettings) -> Result<(), String> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let collector = NutCollector::new(settings.clone());
     let mut page = Vec::new();
-    let asked = runtime.block_on(async { tokio::time::timeout(ANSWER_TIMEOUT, collector.collect(&mut page)).await });
-    let seconds = ANSWER_TIMEOUT.as_secs();
-    let silent = |_| CollectError::Nut { server: settings.server.clone(), reason: format!("no answer in {seconds} s") };
+    let silent = |reason| CollectError::Nut { server: settings.server.clone(), reason };
+    let asked = within(ANSWER_TIMEOUT, collector.collect(&mut page));
     asked.map_err(silent).and_then(|collected| collected).map_err(|error| error.to_string())
 }
 
