@@ -329,13 +329,13 @@ fn runtime_info(
     let working_directory = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
     let (start_time, hostname, storage_retention) = (clock.now(), host_name(), screen::retention(options));
     Box::new(move || {
-        let (reload_succeeded, last_config_time) = reload_state.last();
+        let last = reload_state.last();
         RuntimeInfo {
             start_time,
             working_directory: working_directory.clone(),
             hostname: hostname.clone(),
-            reload_succeeded,
-            last_config_time: Some(last_config_time),
+            reload_failing_since: last.failing_since,
+            last_config_time: Some(last.loaded_at),
             corruptions: store.corruptions(),
             threads: std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count() as u64),
             cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),

@@ -12,7 +12,16 @@ use crate::telemetry::{Gauge, Registry};
 pub struct ReloadState {
     succeeded: Gauge,
     succeeded_at: Gauge,
-    last: Mutex<(bool, Timestamp)>,
+    last: Mutex<Last>,
+}
+
+/// The last attempts.
+#[derive(Clone, Copy)]
+pub struct Last {
+    /// When a configuration was last loaded.
+    pub loaded_at: Timestamp,
+    /// Since when none has been, if the last attempt failed.
+    pub failing_since: Option<Timestamp>,
 }
 
 impl ReloadState {
@@ -27,7 +36,7 @@ impl ReloadState {
                 "outpost_config_last_reload_success_timestamp_seconds",
                 "When the configuration was last loaded, as Unix time.",
             ),
-            last: Mutex::new((true, now)),
+            last: Mutex::new(Last { loaded_at: now, failing_since: None }),
         };
         state.note(true, now);
         state
@@ -37,15 +46,16 @@ impl ReloadState {
     pub fn note(&self, succeeded: bool, now: Timestamp) {
         self.succeeded.set(f64::from(u8::from(succeeded)));
         let mut last = self.last.lock().expect("no holder of the lock panics");
-        last.0 = succeeded;
         if succeeded {
             self.succeeded_at.set(now.seconds());
-            last.1 = now;
+            *last = Last { loaded_at: now, failing_since: None };
+        } else {
+            last.failing_since.get_or_insert(now);
         }
     }
 
-    /// Whether the last attempt succeeded, and when one last did.
-    pub fn last(&self) -> (bool, Timestamp) {
+    /// How the last attempts went.
+    pub fn last(&self) -> Last {
         *self.last.lock().expect("no holder of the lock panics")
     }
 }

@@ -2,6 +2,7 @@
 //! Sources: prometheus 3.5 model/textparse/interface.go, scrape/scrape.go, config/config.go.
 
 use super::EscapingScheme;
+use super::media_type::parse_media_type;
 
 /// A format in which a page of metrics may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +67,7 @@ impl Format {
     /// parameters must be well formed but do not matter: one parser reads all versions.
     pub fn from_content_type(content_type: &str, fallback: Option<Self>) -> Result<DetectedFormat, ContentTypeError> {
         let error = match parse_media_type(content_type) {
-            Ok((media_type, version)) => match Self::from_media_type(&media_type, version.as_deref()) {
+            Ok(found) => match Self::from_media_type(&found.name, found.parameter("version")) {
                 Some(format) => return Ok(DetectedFormat { format, warning: None }),
                 None => ContentTypeError::Unsupported(content_type.to_owned()),
             },
@@ -130,86 +131,6 @@ pub fn accept_header(formats: &[Format], escaping: EscapingScheme) -> String {
     }
     header.push_str(&format!("*/*;q=0.{}", WEIGHT_MAX - formats.len().min(WEIGHT_MAX - 1)));
     header
-}
-
-/// Media type (in lower case) and its `version`, with the strictness of Go's mime.ParseMediaType.
-fn parse_media_type(header: &str) -> Result<(String, Option<String>), &'static str> {
-    let (media_type, mut rest) = header.split_once(';').map_or((header, ""), |(first, rest)| (first, rest));
-    let media_type = media_type.trim().to_ascii_lowercase();
-    check_media_type(&media_type)?;
-    let mut names: Vec<String> = Vec::new();
-    let mut version = None;
-    loop {
-        rest = rest.trim_start();
-        if rest.is_empty() {
-            return Ok((media_type, version));
-        }
-        let (name, value, after) = take_parameter(rest).ok_or("mime: invalid media parameter")?;
-        if names.contains(&name) {
-            return Err("mime: duplicate parameter name");
-        }
-        if name == "version" {
-            version = Some(value);
-        }
-        names.push(name);
-        rest = after.trim_start();
-        if !rest.is_empty() {
-            rest = rest.strip_prefix(';').ok_or("mime: invalid media parameter")?;
-        }
-    }
-}
-
-fn check_media_type(media_type: &str) -> Result<(), &'static str> {
-    let (kind, subtype) = media_type.split_once('/').map_or((media_type, None), |(kind, sub)| (kind, Some(sub)));
-    if kind.is_empty() {
-        return Err("mime: no media type");
-    }
-    if !kind.bytes().all(is_token) {
-        return Err("mime: unexpected content after media subtype");
-    }
-    match subtype {
-        None => Ok(()),
-        Some("") => Err("mime: expected token after slash"),
-        Some(subtype) if subtype.bytes().all(is_token) => Ok(()),
-        Some(_) => Err("mime: unexpected content after media subtype"),
-    }
-}
-
-/// `name=token` or `name="quoted"`: name in lower case, value, and what follows.
-fn take_parameter(text: &str) -> Option<(String, String, &str)> {
-    let name_len = text.bytes().take_while(|byte| is_token(*byte)).count();
-    let (name, rest) = text.split_at(name_len);
-    let rest = rest.trim_start().strip_prefix('=')?.trim_start();
-    if name.is_empty() {
-        return None;
-    }
-    let (value, rest) = match rest.strip_prefix('"') {
-        Some(quoted) => take_quoted(quoted)?,
-        None => {
-            let (value, rest) = rest.split_at(rest.bytes().take_while(|byte| is_token(*byte)).count());
-            (value.to_owned(), rest)
-        }
-    };
-    (!value.is_empty()).then(|| (name.to_ascii_lowercase(), value, rest))
-}
-
-fn take_quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '"' => return Some((value, &text[at + 1..])),
-            '\\' => value.push(chars.next()?.1),
-            '\r' | '\n' => return None,
-            _ => value.push(char),
-        }
-    }
-    None
-}
-
-/// Characters of a token (RFC 7230).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod entry;
 mod escape;
 mod format;
 mod labels;
+mod media_type;
 mod native;
 
 // Reading.
@@ -36,6 +37,7 @@ pub use entry::{Entry, Exemplar, ParseError, Series};
 pub use escape::{EscapingScheme, escape_label_name, escape_metric_name, escape_name};
 pub use format::{ContentTypeError, DetectedFormat, Format, accept_header};
 pub use labels::LabelIter;
+pub use media_type::{MediaType, parse_media_type};
 pub use native::{NativeHistogram, NativeHistogramError};
 pub use negotiate::{ResponseFormat, negotiate, negotiate_including_openmetrics};
 pub use openmetrics::OpenMetricsParser;

@@ -1,10 +1,11 @@
-//! `/-/healthy`, `/-/ready`, `/-/reload`, `/-/quit` and `/metrics`.
+//! `/-/healthy`, `/-/ready`, `/-/reload`, `/-/quit`, `/version` and `/metrics`.
 
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::{mpsc, oneshot};
 
-use super::api::{Api, Lifecycle, Readiness};
+use super::api::{Api, Lifecycle, Readiness, push_build};
+use super::json::Json;
 use super::reply::Reply;
 
 /// The text format that the own metrics are written in.
@@ -63,6 +64,14 @@ pub(super) fn quit(api: &Api) -> Reply {
         Ok(()) => Reply::text(StatusCode::OK, "Requesting termination... Goodbye!"),
         Err(reply) => reply,
     }
+}
+
+/// `/version`: the data of `/api/v1/status/buildinfo`, as text.
+pub(super) fn version(api: &Api) -> Reply {
+    let mut json = Json::new();
+    push_build(&mut json, &api.build);
+    let text = String::from_utf8_lossy(&json.into_bytes()).into_owned();
+    Reply::text(StatusCode::OK, text + "\n")
 }
 
 /// `/metrics`

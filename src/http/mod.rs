@@ -14,6 +14,7 @@ mod connection;
 mod framing;
 mod json;
 mod made;
+mod multipart;
 mod params;
 mod reply;
 mod request_metrics;

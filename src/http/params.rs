@@ -1,5 +1,7 @@
 //! The parameters of a request: the query string and an urlencoded form, read as Go's net/http does.
 
+use std::ops::Range;
+
 use super::api::ApiError;
 use super::time::{parse_length, parse_time};
 use crate::model::Timestamp;
@@ -7,21 +9,38 @@ use crate::model::Timestamp;
 /// The most parameters that one request may carry.
 pub(super) const PARAMS_MAX: usize = 10_000;
 
-/// Name and value pairs, those of the body before those of the URL.
+/// What came with a request beside its URL.
+#[derive(Debug, Default)]
+pub(super) enum Form {
+    #[default]
+    None,
+    /// `application/x-www-form-urlencoded`
+    Encoded(Vec<u8>),
+    /// `multipart/form-data`, read.
+    Fields(Vec<(String, String)>),
+}
+
+/// Name and value pairs. Those of an encoded form stand before those of the URL, those of fields behind them.
 #[derive(Debug, Default)]
 pub(super) struct Params {
     pairs: Vec<(String, String)>,
-    in_body: usize,
+    of_url: Range<usize>,
     error: Option<String>,
 }
 
 impl Params {
     /// Reads both places. A malformed pair is left out and remembered: only some endpoints mind.
-    pub(super) fn parse(query: &str, form: &[u8]) -> Self {
+    pub(super) fn parse(query: &str, form: Form) -> Self {
         let mut params = Self::default();
-        params.read(&String::from_utf8_lossy(form));
-        params.in_body = params.pairs.len();
+        if let Form::Encoded(form) = &form {
+            params.read(&String::from_utf8_lossy(form));
+        }
+        let start = params.pairs.len();
         params.read(query);
+        params.of_url = start..params.pairs.len();
+        if let Form::Fields(fields) = form {
+            params.pairs.extend(fields);
+        }
         params
     }
 
@@ -32,7 +51,7 @@ impl Params {
 
     /// The first value of `name` in the URL, or the empty string: what some endpoints look at alone.
     pub(super) fn in_url(&self, name: &str) -> &str {
-        first(&self.pairs[self.in_body..], name)
+        first(&self.pairs[self.of_url.clone()], name)
     }
 
     /// All values of `name`.
@@ -97,7 +116,8 @@ impl Params {
         }
     }
 
-    fn fail(&mut self, reason: String) {
+    /// Remembers a mistake, unless there was one before.
+    pub(super) fn fail(&mut self, reason: String) {
         self.error.get_or_insert(reason);
     }
 }
@@ -160,13 +180,23 @@ mod tests {
 
     #[test]
     fn body_comes_before_url() {
-        let params = Params::parse("q=url&m[]=1&x=%C3%A9", b"q=body&m%5B%5D=a+b%2B&m[]=2");
+        let form = Form::Encoded(b"q=body&m%5B%5D=a+b%2B&m[]=2".to_vec());
+        let params = Params::parse("q=url&m[]=1&x=%C3%A9", form);
         assert_eq!(params.get("q"), "body");
         assert_eq!(params.in_url("q"), "url");
         assert_eq!(params.all("m[]").collect::<Vec<_>>(), ["a b+", "2", "1"]);
         assert_eq!(params.get("x"), "é");
         assert_eq!(params.get("absent"), "");
         assert!(params.check().is_ok());
+    }
+
+    #[test]
+    fn fields_come_behind_url() {
+        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let params =
+            Params::parse("q=url&m=1", Form::Fields(vec![field("q", "field"), field("m", "2"), field("x", "3")]));
+        assert_eq!((params.get("q"), params.get("x"), params.in_url("x")), ("url", "3", ""));
+        assert_eq!(params.all("m").collect::<Vec<_>>(), ["1", "2"]);
     }
 
     #[test]
@@ -178,7 +208,7 @@ mod tests {
             ("a=%+1", "invalid URL escape \"% 1\""),
             ("a;b=c", "invalid semicolon separator in query"),
         ] {
-            let params = Params::parse(&format!("{query}&q=1"), b"");
+            let params = Params::parse(&format!("{query}&q=1"), Form::None);
             assert_eq!(params.get("q"), "1", "{query}");
             let error = params.check().expect_err(query);
             assert_eq!(error.message(), format!("error parsing form values: {reason}"));
@@ -187,7 +217,7 @@ mod tests {
 
     #[test]
     fn parameters_are_counted() {
-        let params = Params::parse(&"a=1&".repeat(PARAMS_MAX + 5), b"");
+        let params = Params::parse(&"a=1&".repeat(PARAMS_MAX + 5), Form::None);
         assert_eq!(params.all("a").count(), PARAMS_MAX);
         assert!(params.check().is_err());
     }
@@ -195,7 +225,7 @@ mod tests {
     #[test]
     fn limits() {
         let of = |text: &str| {
-            Params::parse(&format!("limit={text}"), b"").limit().map_err(|error| error.message().to_owned())
+            Params::parse(&format!("limit={text}"), Form::None).limit().map_err(|error| error.message().to_owned())
         };
         assert_eq!(of(""), Ok(None));
         assert_eq!(of("0"), Ok(None));

@@ -14,23 +14,25 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
+use crate::exposition::parse_media_type;
 use crate::federation::ConnectionFacts;
 
 use super::access::{self, Refusal};
 use super::api::{Api, ApiEndpoint, Gate};
 use super::connection::Course;
 use super::federate::{self, Press};
-use super::params::{Params, decode_percent};
+use super::params::{Form, Params, decode_percent};
 use super::reply::{Encoding, Reply, ReplyBody};
 use super::request_metrics::RequestMetrics;
 use super::settings::{BODY_BYTES_MAX, BODY_TIME_MAX, ServerSettings};
 use super::web::{Admission, Web};
-use super::{lifecycle, page};
+use super::{lifecycle, multipart, page};
 
 /// Everything that can be asked for.
 enum Endpoint {
     Api(ApiEndpoint),
     Federate,
+    Version,
     Metrics,
     Healthy,
     Ready,
@@ -47,6 +49,7 @@ impl Endpoint {
             [""] => Self::Page,
             ["metrics"] => Self::Metrics,
             ["federate"] => Self::Federate,
+            ["version"] => Self::Version,
             ["-", "healthy"] => Self::Healthy,
             ["-", "ready"] => Self::Ready,
             ["-", "reload"] => Self::Reload,
@@ -61,6 +64,7 @@ impl Endpoint {
         match self {
             Self::Api(endpoint) => endpoint.name(),
             Self::Federate => "/federate",
+            Self::Version => "/version",
             Self::Metrics => "/metrics",
             Self::Healthy => "/-/healthy",
             Self::Ready => "/-/ready",
@@ -76,6 +80,7 @@ impl Endpoint {
             Self::Api(endpoint) => endpoint.allowed(),
             Self::Federate => "GET, OPTIONS, POST",
             Self::Healthy | Self::Ready | Self::Page | Self::Metrics => "GET, HEAD, OPTIONS",
+            Self::Version => "GET, OPTIONS",
             Self::Reload | Self::Quit => "GET, OPTIONS, POST, PUT",
         }
     }
@@ -192,6 +197,7 @@ impl Router {
                 let facts = ConnectionFacts { is_relayed: federate::is_relayed(parts), ..facts };
                 federate::answer(&self.api, &self.press, &params, &parts.headers, facts).await
             }
+            Endpoint::Version => lifecycle::version(&self.api),
             Endpoint::Metrics => lifecycle::metrics(&self.api),
             Endpoint::Healthy => lifecycle::healthy(&self.api),
             Endpoint::Ready => lifecycle::ready(),
@@ -277,14 +283,26 @@ fn too_many_failures() -> Reply {
 
 /// The parameters of the URL and of a posted form.
 async fn read_params(parts: &Parts, body: Incoming) -> Result<Params, Reply> {
-    let form = if has_form(parts) { read_body(body).await? } else { Vec::new() };
-    Ok(Params::parse(parts.uri.query().unwrap_or(""), &form))
-}
-
-fn has_form(parts: &Parts) -> bool {
-    let content_type = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let media_type = content_type.split(';').next().unwrap_or("").trim();
-    access::is_changing(&parts.method) && media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    let content_type = parts.headers.get(CONTENT_TYPE).filter(|_| access::is_changing(&parts.method));
+    let content_type = content_type.map(|value| value.to_str().unwrap_or(""));
+    let media_type = content_type.map(parse_media_type);
+    // A form counts also where what stands behind its type is malformed.
+    let name = content_type.and_then(|value| value.split(';').next()).unwrap_or("").trim();
+    let form = if name.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Form::Encoded(read_body(body).await?)
+    } else if let Some(Ok(media_type)) = &media_type
+        && media_type.name == "multipart/form-data"
+        && let Some(boundary) = media_type.parameter("boundary")
+    {
+        multipart::fields(&read_body(body).await?, boundary).map_or(Form::None, Form::Fields)
+    } else {
+        Form::None
+    };
+    let mut params = Params::parse(parts.uri.query().unwrap_or(""), form);
+    if let Some(Err(reason)) = media_type {
+        params.fail(reason.to_owned());
+    }
+    Ok(params)
 }
 
 async fn read_body(body: Incoming) -> Result<Vec<u8>, Reply> {

@@ -127,6 +127,10 @@ impl<'a> Lexer<'a> {
                 }
                 b'\\' if quote != b'`' => drop(bytes.next()),
                 b'\n' if quote != b'`' => break,
+                // What was no UTF-8 has become this character, which Prometheus takes for the same.
+                0xEF if self.text[index..].starts_with(char::REPLACEMENT_CHARACTER) => {
+                    return Err(self.error(start, "invalid UTF-8 rune; write \\ufffd for the character U+FFFD"));
+                }
                 _ => {}
             }
         }

@@ -651,6 +651,7 @@ mod tests {
         let cases = [
             ("", "1:1: parse error: no expression found in input"),
             ("a\n + é", "2:4: parse error: unexpected character: 'é'"),
+            ("a{b=\"x\u{fffd}\"}", "1:5: parse error: invalid UTF-8 rune; write \\ufffd for the character U+FFFD"),
             ("sum(x", "1:6: parse error: unclosed left parenthesis; expected \")\""),
             ("foo{a=b}", "1:7: parse error: unexpected identifier \"b\"; expected a quoted string in label matching"),
             (

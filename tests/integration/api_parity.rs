@@ -272,6 +272,16 @@ fn parse_table(table: &str, base: i64) -> Vec<Case> {
                 case.ask.headers.push(("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
                 case.ask.body = Some(fill(rest, base).into_bytes());
             }
+            "multipart" => {
+                let content_type = "multipart/form-data; boundary=here".to_owned();
+                case.ask.headers.push(("Content-Type".to_owned(), content_type));
+                let part = |pair: &str| {
+                    let (name, value) = pair.split_once('=').unwrap_or_else(|| panic!("no field: {line}"));
+                    format!("--here\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                };
+                let parts: String = fill(rest, base).split('&').map(part).collect();
+                case.ask.body = Some(format!("{parts}--here--\r\n").into_bytes());
+            }
             "body" => case.ask.body = Some(rest.as_bytes().to_vec()),
             "ignore" => case.rules.push(Rule::Ignore(value())),
             "any header" => case.rules.push(Rule::AnyHeader(value())),

@@ -66,12 +66,16 @@ fn a_reload_takes_a_good_file_and_refuses_a_bad_one() {
     });
     let targets = get_json(&outpost.address, "/api/v1/targets").unwrap();
     assert_eq!(targets["data"]["activeTargets"].as_array().unwrap().len(), 1, "the old set runs on: {targets}");
+    let notices = get_json(&outpost.address, "/api/v1/notifications").unwrap();
+    assert_eq!(notices["data"][0]["text"], "Configuration reload has failed.", "{notices}");
 
     std::fs::write(&file, config_for(&second.address)).unwrap();
     outpost.process.signal("HUP");
     eventually(PATIENCE, "the second target", || query_value(&outpost.address, "second"));
     eventually(PATIENCE, "the first target has ended", || query_value(&outpost.address, "absent(first)"));
     assert_eq!(query_own(&outpost, "outpost_config_last_reload_successful"), Ok(1.0));
+    let notices = get_json(&outpost.address, "/api/v1/notifications").unwrap();
+    assert_eq!(notices["data"].as_array().map(Vec::len), Some(0), "{notices}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) enum ErrorKind {
     Internal,
     /// Too much is asked at a time.
     Unavailable,
+    /// What is asked for is not here.
+    NotFound,
 }
 
 impl ErrorKind {
@@ -31,6 +33,7 @@ impl ErrorKind {
             Self::Canceled => "canceled",
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
+            Self::NotFound => "not_found",
         }
     }
 
@@ -42,6 +45,7 @@ impl ErrorKind {
             // nginx's "client closed request", which Prometheus uses too.
             Self::Canceled => StatusCode::from_u16(499).expect("499 is within the range of status codes"),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotFound => StatusCode::NOT_FOUND,
         }
     }
 }

@@ -109,8 +109,8 @@ pub struct RuntimeInfo {
     pub working_directory: String,
     /// The host's name.
     pub hostname: String,
-    /// Whether the last reload was good.
-    pub reload_succeeded: bool,
+    /// Since when reloads have failed, if the last one did.
+    pub reload_failing_since: Option<Timestamp>,
     /// When a configuration was last loaded.
     pub last_config_time: Option<Timestamp>,
     /// Damaged pieces of the store found since the start.

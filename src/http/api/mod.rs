@@ -22,6 +22,7 @@ pub use handles::{
 
 pub(super) use error::{ApiError, ErrorKind};
 pub(super) use gate::{Gate, Ticket};
+pub(super) use status::push_build;
 
 use answer::Answer;
 
@@ -52,6 +53,9 @@ pub(super) enum ApiEndpoint {
     RuntimeInfo,
     BuildInfo,
     Tsdb,
+    WalReplay,
+    Notifications,
+    LiveNotifications,
     Resync,
     Snapshot,
     DeleteSeries,
@@ -82,6 +86,9 @@ impl ApiEndpoint {
             ["status", "runtimeinfo"] => Self::RuntimeInfo,
             ["status", "buildinfo"] => Self::BuildInfo,
             ["status", "tsdb"] => Self::Tsdb,
+            ["status", "walreplay"] => Self::WalReplay,
+            ["notifications"] => Self::Notifications,
+            ["notifications", "live"] => Self::LiveNotifications,
             ["status", "resync"] => Self::Resync,
             ["admin", "tsdb", "snapshot"] => Self::Snapshot,
             ["admin", "tsdb", "delete_series"] => Self::DeleteSeries,
@@ -129,6 +136,9 @@ impl ApiEndpoint {
             Self::RuntimeInfo => "/api/v1/status/runtimeinfo",
             Self::BuildInfo => "/api/v1/status/buildinfo",
             Self::Tsdb => "/api/v1/status/tsdb",
+            Self::WalReplay => "/api/v1/status/walreplay",
+            Self::Notifications => "/api/v1/notifications",
+            Self::LiveNotifications => "/api/v1/notifications/live",
             Self::Resync => "/api/v1/status/resync",
             Self::Snapshot => "/api/v1/admin/tsdb/snapshot",
             Self::DeleteSeries => "/api/v1/admin/tsdb/delete_series",
@@ -168,6 +178,9 @@ impl ApiEndpoint {
             Self::RuntimeInfo => Ok(status::runtime_info(api)),
             Self::BuildInfo => Ok(status::build_info(api)),
             Self::Tsdb => status::tsdb(api, params),
+            Self::WalReplay => Ok(status::wal_replay()),
+            Self::Notifications => Ok(status::notifications(api)),
+            Self::LiveNotifications => Err(status::live_notifications()),
             Self::Resync => Ok(status::resync(api)),
             Self::Snapshot => admin::snapshot(api, params).await,
             Self::DeleteSeries => admin::delete_series(api),

@@ -8,8 +8,8 @@ use crate::http::params::Params;
 use crate::model::Timestamp;
 
 use super::answer::Answer;
-use super::error::ApiError;
-use super::handles::Api;
+use super::error::{ApiError, ErrorKind};
+use super::handles::{Api, BuildInfo};
 
 /// Entries per list of `status/tsdb`, unless `limit` says fewer.
 const ENTRIES_DEFAULT: usize = 10;
@@ -46,7 +46,7 @@ pub(super) fn runtime_info(api: &Api) -> Answer {
             json.key("CWD").string(&info.working_directory);
             json.key("hostname").string(&info.hostname);
             json.key("serverTime").date(Some(api.clock.now()));
-            json.key("reloadConfigSuccess").bool(info.reload_succeeded);
+            json.key("reloadConfigSuccess").bool(info.reload_failing_since.is_none());
             json.key("lastConfigTime").date(info.last_config_time);
             json.key("corruptionCount").integer(info.corruptions);
             json.key("goroutineCount").integer(info.threads);
@@ -61,17 +61,50 @@ pub(super) fn runtime_info(api: &Api) -> Answer {
 
 /// `/api/v1/status/buildinfo`
 pub(super) fn build_info(api: &Api) -> Answer {
-    let build = &api.build;
+    Answer::data(|json| push_build(json, &api.build))
+}
+
+/// The build as an object; `/version` gives it alone.
+pub(crate) fn push_build(json: &mut Json, build: &BuildInfo) {
+    json.object(|json| {
+        json.key("version").string(&build.version);
+        json.key("revision").string(&build.revision);
+        json.key("branch").string(&build.branch);
+        json.key("buildUser").string(&build.build_user);
+        json.key("buildDate").string(&build.build_date);
+        json.key("goVersion").string(&build.compiler);
+    });
+}
+
+/// `/api/v1/status/walreplay`: how far a start has read the log. Here whoever gets an answer finds it read.
+pub(super) fn wal_replay() -> Answer {
     Answer::data(|json| {
         json.object(|json| {
-            json.key("version").string(&build.version);
-            json.key("revision").string(&build.revision);
-            json.key("branch").string(&build.branch);
-            json.key("buildUser").string(&build.build_user);
-            json.key("buildDate").string(&build.build_date);
-            json.key("goVersion").string(&build.compiler);
+            for key in ["min", "max", "current"] {
+                json.key(key).integer(0);
+            }
         });
     })
+}
+
+/// `/api/v1/notifications`: what Prometheus shows on its pages. Of its three notices the one that outlasts a start.
+pub(super) fn notifications(api: &Api) -> Answer {
+    let failing_since = (api.runtime)().reload_failing_since;
+    Answer::data(|json| {
+        json.list(failing_since.as_slice(), |json, since| {
+            json.object(|json| {
+                json.key("text").string("Configuration reload has failed.");
+                json.key("date").date(Some(*since));
+                json.key("active").bool(true);
+            });
+        });
+    })
+}
+
+/// `/api/v1/notifications/live`
+pub(super) fn live_notifications() -> ApiError {
+    let way_out = "ask /api/v1/notifications now and then, or alert on outpost_config_last_reload_successful == 0";
+    ApiError::new(ErrorKind::NotFound, format!("there is no stream of notifications here; {way_out}"))
 }
 
 /// `/api/v1/status/tsdb`

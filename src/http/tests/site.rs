@@ -81,7 +81,12 @@ impl Site {
             config,
             flags: BTreeMap::from([("web.page-title".to_owned(), "a <b>".to_owned())]),
             build: BuildInfo { version: "0.1.0".to_owned(), ..BuildInfo::default() },
-            runtime: Box::new(|| RuntimeInfo { hostname: "pi".to_owned(), cpus: 4, ..RuntimeInfo::default() }),
+            runtime: Box::new(|| RuntimeInfo {
+                hostname: "pi".to_owned(),
+                cpus: 4,
+                reload_failing_since: Some(Timestamp(1_795_380_000_000)),
+                ..RuntimeInfo::default()
+            }),
             health: Box::new(|| Health { problems: vec!["the disk is <full>".to_owned()] }),
             readiness,
             lifecycle: with_lifecycle.then_some(Lifecycle { reload, quit }),
