@@ -60,7 +60,7 @@ fn group(field: &Field<'_>, file: &str, settings: &RuleSettings, names: &mut Has
     } else if !names.insert(name.clone()) {
         section.problem("name", format!("group {name:?} is repeated in the same file; names must be unique within it"));
     }
-    let limit = section.get("limit").and_then(|limit| integer(&limit)).unwrap_or(0);
+    let limit = section.get("limit").and_then(|limit| limit.integer()).unwrap_or(0);
     let labels = labels(section.get("labels"), &format!("group {name:?}"));
     // An interval of 0 stands for the global one, an offset of 0 for itself.
     let interval = section.duration("interval").unwrap_or(settings.evaluation_interval);
@@ -175,16 +175,4 @@ fn labels(field: Option<Field<'_>>, context: &str) -> LabelTexts {
 fn given<'d>(list: Option<Field<'d>>) -> Vec<Field<'d>> {
     let items = list.map(|field| field.items()).unwrap_or_default();
     items.into_iter().filter(|item| !item.is_null()).collect()
-}
-
-fn integer(field: &Field<'_>) -> Option<i64> {
-    if field.is_null() {
-        return None;
-    }
-    let text = field.text()?;
-    let number = text.replace('_', "").parse().ok();
-    if number.is_none() {
-        field.problem(format!("a whole number is needed here, found {text:?}"));
-    }
-    number
 }

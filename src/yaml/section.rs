@@ -157,10 +157,33 @@ impl<'d> Field<'d> {
         match &self.node.value {
             Value::Null => Some(0),
             Value::Scalar { text, plain: true } => {
-                parse_unsigned(text).or_else(|| self.expected("a whole number from 0"))
+                parse_unsigned(text).or_else(|| self.cut_off(text)).or_else(|| self.expected("a whole number from 0"))
             }
             _ => self.expected("a whole number from 0, without quotes"),
         }
+    }
+
+    /// A whole number, which may be negative; null is 0.
+    pub fn integer(&self) -> Option<i64> {
+        const WANTED: &str = "a whole number, without quotes";
+        let negative = match &self.node.value {
+            Value::Scalar { text, plain: true } => text.strip_prefix('-'),
+            _ => None,
+        };
+        match negative {
+            Some(digits) => {
+                let number = parse_unsigned(digits).and_then(|number| i64::try_from(number).ok());
+                number.map(|number| -number).or_else(|| self.expected(WANTED))
+            }
+            None => i64::try_from(self.unsigned()?).ok().or_else(|| self.expected(WANTED)),
+        }
+    }
+
+    /// What Prometheus makes of a number with a fraction, or of one that is too large.
+    fn cut_off(&self, text: &str) -> Option<u64> {
+        let number = parse_number(text).filter(|number| *number >= 0.0 && *number <= u64::MAX as f64)? as u64;
+        self.warning(format!("{text} counts as {number}; write a whole number"));
+        Some(number)
     }
 
     /// A number; null is 0.
@@ -168,7 +191,7 @@ impl<'d> Field<'d> {
         match &self.node.value {
             Value::Null => Some(0.0),
             Value::Scalar { text, plain: true } => {
-                text.parse::<f64>().ok().or_else(|| self.expected("a number, without quotes"))
+                parse_number(text).or_else(|| self.expected("a number, without quotes"))
             }
             _ => self.expected("a number, without quotes"),
         }
@@ -282,6 +305,11 @@ impl<'d> Section<'d> {
         self.get(key)?.text().filter(|text| !text.is_empty())
     }
 
+    /// A text that is written and may be empty.
+    pub fn written_text(&self, key: &'static str) -> Option<String> {
+        self.get(key).filter(|field| !field.is_null())?.text()
+    }
+
     /// A boolean.
     pub fn boolean(&self, key: &'static str) -> Option<bool> {
         self.get(key)?.boolean()
@@ -315,6 +343,18 @@ impl<'d> Section<'d> {
     /// The report that this section adds to.
     pub fn report(&self) -> &'d Report {
         self.field.report
+    }
+
+    /// Knows these keys where they hold nothing: null or an empty list.
+    pub fn pass_empty(&self, keys: &[&'static str]) {
+        let is_empty = |entry: &&Entry| match &entry.node.value {
+            Value::Null => true,
+            Value::List(items) => items.is_empty(),
+            _ => false,
+        };
+        for entry in self.entries.iter().filter(is_empty) {
+            self.known.borrow_mut().extend(keys.iter().filter(|key| **key == entry.key));
+        }
     }
 
     /// Names every key that was never asked for. `foreign` gives, for keys that others know, what to say.
@@ -362,6 +402,24 @@ fn edit_distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
+/// A float as YAML 1.1 writes it, or a whole number.
+fn parse_number(text: &str) -> Option<f64> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let number = match unsigned {
+        ".inf" | ".Inf" | ".INF" => f64::INFINITY,
+        ".nan" | ".NaN" | ".NAN" if unsigned == text => f64::NAN,
+        _ if unsigned.starts_with(['+', '-', '_']) => return None,
+        _ if unsigned.bytes().all(|byte| byte.is_ascii_digit() || b"._eE+-".contains(&byte)) => {
+            unsigned.replace('_', "").parse().ok()?
+        }
+        _ => parse_unsigned(unsigned)? as f64,
+    };
+    Some(sign * number)
+}
+
 /// Decimal, `0x…`, `0o…`, `0b…` and octal with a leading zero, with `_` between digits, and whole floats (`1e3`).
 fn parse_unsigned(text: &str) -> Option<u64> {
     let digits = text.strip_prefix('+').unwrap_or(text).replace('_', "");
@@ -401,7 +459,8 @@ mod tests {
 
     #[test]
     fn reads_yaml_1_1_scalars() {
-        let node = parse("[yes, Off, y, 'yes', 0x10, 1_000, 017, '5', 1e3, -1, 1h30m, ~]").expect("valid");
+        let node = parse("[yes, Off, y, 'yes', 0x10, 1_000, 017, '5', 1e3, -1, 1h30m, ~, 1.5, 18446744073709551616]")
+            .expect("valid");
         let report = Report::new("f.yml");
         let items = report.root(&node).items();
         let booleans: Vec<Option<bool>> = items[..4].iter().map(Field::boolean).collect();
@@ -411,6 +470,42 @@ mod tests {
         assert_eq!(items[10].duration(), Some(Duration::from_secs(5400)));
         assert_eq!((items[11].text(), items[11].boolean()), (Some(String::new()), Some(false)));
         assert_eq!(report.problem_count(), 3);
+        let wholes: Vec<Option<i64>> = items[4..10].iter().map(Field::integer).collect();
+        assert_eq!(wholes, [Some(16), Some(1000), Some(15), None, Some(1000), Some(-1)]);
+        assert_eq!((items[12].unsigned(), items[13].unsigned()), (Some(1), Some(u64::MAX)));
+        assert_eq!(report.into_parts().1.len(), 2, "what is cut off is told");
+    }
+
+    #[test]
+    fn numbers_are_those_of_yaml_1_1() {
+        for (text, expected) in [
+            ("1", Some(1.0)),
+            ("-1.5e3", Some(-1500.0)),
+            ("+.5", Some(0.5)),
+            ("1_000.5", Some(1000.5)),
+            ("0x10", Some(16.0)),
+            (".inf", Some(f64::INFINITY)),
+            ("-.INF", Some(f64::NEG_INFINITY)),
+            ("inf", None),
+            ("NaN", None),
+            ("-.nan", None),
+            ("infinity", None),
+            ("1e", None),
+            ("--1", None),
+            (".", None),
+        ] {
+            assert_eq!(parse_number(text), expected, "{text}");
+        }
+        assert!(parse_number(".nan").is_some_and(f64::is_nan));
+    }
+
+    #[test]
+    fn foreign_keys_may_hold_nothing() {
+        let found = problems("foreign: []\nother:\nthird: {}\nfourth: [1]\n", |section| {
+            section.pass_empty(&["foreign", "other", "third", "fourth"]);
+        });
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].starts_with("f.yml:3:1: third") && found[1].starts_with("f.yml:4:1: fourth"), "{found:?}");
     }
 
     #[test]

@@ -196,6 +196,8 @@ mod tests {
                 "# TYPE a histogram\na_bucket{le=\"x\"} 1\n",
                 "line 2: expected a float as the value of label \"le\", found \"x\"",
             ),
+            ("# TYPE a histogram\na_count -0.5\n", "line 2: negative count for histogram \"a\""),
+            ("# TYPE a histogram\na_bucket{le=\"1\"} -1\n", "line 2: negative bucket population for histogram \"a\""),
         ];
         for (page, expected) in cases {
             assert_eq!(check(page.as_bytes()).map_err(|error| error.to_string()), Err(expected.to_owned()), "{page:?}");

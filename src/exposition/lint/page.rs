@@ -196,9 +196,10 @@ impl Reader<'_> {
             return Err(self.cursor.error("the metric has no name"));
         }
         self.cursor.skip_blanks();
-        self.read_value_and_timestamp()?;
+        let value = self.read_value_and_timestamp()?;
         let family = self.families.family(&name);
         let is_point = take_part_label(family, &mut labels, &start)?;
+        check_population(family, &name, value, &start)?;
         family.add(labels, is_point);
         Ok(())
     }
@@ -259,18 +260,18 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn read_value_and_timestamp(&mut self) -> Result<(), ParseError> {
+    fn read_value_and_timestamp(&mut self) -> Result<f64, ParseError> {
         let mut token = || self.cursor.take_while(|byte| !is_blank(byte) && byte != b'\n');
         let value = token();
         if self.cursor.peek().is_none() {
             return Err(self.unexpected_end());
         }
-        if parse_value(value).is_none() {
+        let Some(value) = parse_value(value) else {
             let value = String::from_utf8_lossy(value);
             return Err(self.cursor.error(format!("expected a float as the value, found {value:?}")));
-        }
+        };
         if self.cursor.peek() == Some(b'\n') {
-            return Ok(());
+            return Ok(value);
         }
         self.cursor.skip_blanks();
         let timestamp = String::from_utf8_lossy(self.cursor.take_while(|byte| !is_blank(byte) && byte != b'\n'));
@@ -282,7 +283,7 @@ impl Reader<'_> {
         if !rest.is_empty() {
             return Err(here.error(format!("spurious text after the timestamp: {rest:?}")));
         }
-        Ok(())
+        Ok(value)
     }
 }
 
@@ -297,7 +298,7 @@ fn set_type(family: &mut Family, word: &[u8], start: &Cursor<'_>) -> Result<(), 
         "gauge" => MetricType::Gauge,
         "summary" => MetricType::Summary,
         "histogram" => MetricType::Histogram,
-        "gauge_histogram" => MetricType::GaugeHistogram,
+        "gauge_histogram" | "gaugehistogram" => MetricType::GaugeHistogram,
         "untyped" => MetricType::Unknown,
         _ => return Err(start.error(format!("unknown metric type {word:?}"))),
     });
@@ -317,6 +318,20 @@ fn take_part_label(
         return Err(start.error(format!("expected a float as the value of label {part:?}, found {value:?}")));
     }
     Ok(true)
+}
+
+/// What a histogram counts is not negative.
+fn check_population(family: &Family, name: &str, value: f64, start: &Cursor<'_>) -> Result<(), ParseError> {
+    let is_histogram = matches!(family.metric_type(), MetricType::Histogram | MetricType::GaugeHistogram);
+    let what = match name.strip_prefix(&family.name) {
+        Some("_count") => "count",
+        Some("_bucket") => "bucket population",
+        _ => return Ok(()),
+    };
+    if is_histogram && value < 0.0 {
+        return Err(start.error(format!("negative {what} for histogram {:?}", family.name)));
+    }
+    Ok(())
 }
 
 /// Only `\\`, `\n` and `\"` are known here; a scrape takes others as they are.

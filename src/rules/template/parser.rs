@@ -253,7 +253,9 @@ impl Parser<'_> {
                 Kind::Declare | Kind::Assign => {
                     self.take_after_space();
                     let is_assignment = next.kind == Kind::Assign;
-                    self.declare(&names, is_assignment, token.range.start)?;
+                    // Also what is only assigned is known from here on: whether there is such a variable is looked at
+                    // when the template is used, as in Go.
+                    self.variables.extend(names.iter().cloned());
                     return Ok((names, is_assignment));
                 }
                 Kind::Sign if self.is_sign(&next, ",") => {
@@ -268,18 +270,6 @@ impl Parser<'_> {
         // No declaration: the variable is the first operand.
         self.next = start;
         Ok((Vec::new(), false))
-    }
-
-    fn declare(&mut self, names: &[String], is_assignment: bool, position: usize) -> Parsed<()> {
-        for name in names {
-            if is_assignment && !self.variables.contains(name) {
-                return Err((position, format!("undefined variable {name:?}")));
-            }
-            if !is_assignment {
-                self.variables.push(name.clone());
-            }
-        }
-        Ok(())
     }
 
     /// Operands separated by blanks, up to `|` or the end of the pipeline.

@@ -364,6 +364,7 @@ const FAILURES: &[(&str, &str)] = &[
         "1:204 <nil>: nil is not a command",
     ),
     (r#"{{ (printf "%s" "x").y }}"#, r#"1:128 <"x">: can't evaluate field y in type string"#),
+    ("x {{ $x = 1 }}", "1:122 <1>: undefined variable: $x"),
     ("{{ .Labels.job.x }}", "1:122 <.Labels.job.x>: can't evaluate field x in type string"),
     (
         r#"{{ eq $labels.job "a" "node" }} {{ and (eq 1 1) (ne 1 2) (lt 1.5 2.5) }} {{ gt 1 2.0 }}"#,
