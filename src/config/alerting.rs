@@ -20,7 +20,7 @@ pub fn read(field: &Field<'_>, folder: &Folder) -> NotifySettings {
 
 fn alertmanager(field: &Field<'_>, folder: &Folder) -> AlertmanagerSettings {
     let section = field.section();
-    if let Some(version) = section.text("api_version").filter(|version| version != "v2") {
+    if let Some(version) = section.written_text("api_version").filter(|version| version != "v2") {
         section.problem("api_version", format!("Alertmanager's only API is v2, not {version:?}; remove the key"));
     }
     let relabel_rules = relabel::read(&section, "relabel_configs");
@@ -33,6 +33,7 @@ fn alertmanager(field: &Field<'_>, folder: &Folder) -> AlertmanagerSettings {
         relabel_rules,
         alert_relabel_rules: relabel::read(&section, "alert_relabel_configs"),
     };
+    section.pass_empty(&unsupported::FOREIGN_DISCOVERIES);
     section.finish(unsupported::alertmanager);
     settings
 }

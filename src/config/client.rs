@@ -175,14 +175,13 @@ pub fn tls(field: &Field<'_>, folder: &Folder) -> TlsSettings {
         min_version: tls_version(&section, "min_version"),
         max_version: tls_version(&section, "max_version"),
     };
-    match (&settings.cert, &settings.key) {
-        (Some(_), None) if !section.has("key_ref") => {
-            section.problem("cert_file", "a client certificate needs its key: set `key_file` or `key`");
-        }
-        (None, Some(_)) if !section.has("cert_ref") => {
-            section.problem("key_file", "a client key needs its certificate: set `cert_file` or `cert`");
-        }
-        _ => {}
+    let has_cert = settings.cert.is_some() || section.text("cert_ref").is_some();
+    let has_key = settings.key.is_some() || section.text("key_ref").is_some();
+    if has_cert && !has_key {
+        section.problem("cert_file", "a client certificate needs its key: set `key_file` or `key`");
+    }
+    if has_key && !has_cert {
+        section.problem("key_file", "a client key needs its certificate: set `cert_file` or `cert`");
     }
     let (min, max) = (settings.min_version, settings.max_version);
     if min.is_some_and(|min| min < TlsVersion::Tls12) {
@@ -200,7 +199,7 @@ pub fn tls(field: &Field<'_>, folder: &Folder) -> TlsSettings {
 }
 
 fn tls_version(section: &Section<'_>, key: &'static str) -> Option<TlsVersion> {
-    match section.text(key)?.as_str() {
+    match section.written_text(key)?.as_str() {
         "TLS10" => Some(TlsVersion::Tls10),
         "TLS11" => Some(TlsVersion::Tls11),
         "TLS12" => Some(TlsVersion::Tls12),
@@ -247,8 +246,14 @@ fn check_proxy(section: &Section<'_>, proxy: &ProxySettings) {
 }
 
 fn check_proxy_url(section: &Section<'_>, text: &str) {
+    if let Some(reason) = url::refusal(text) {
+        return section.problem("proxy_url", format!("is not a URL ({reason}); write for example http://proxy:3128"));
+    }
     match url::split(text).map(|parts| parts.scheme.to_ascii_lowercase()).as_deref() {
-        None => section.problem("proxy_url", "is not a URL; write for example http://proxy:3128"),
+        None => section.warning(
+            "proxy_url",
+            "is no address of a proxy: every request will fail; write for example http://proxy:3128",
+        ),
         Some("http" | "https" | "socks5" | "socks5h") => {}
         Some(scheme) => section.warning(
             "proxy_url",

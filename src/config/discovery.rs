@@ -157,7 +157,7 @@ fn dns(section: &Section<'_>) -> DnsSettings {
 }
 
 fn record_type(section: &Section<'_>) -> DnsRecordType {
-    match section.text("type").map(|text| text.to_ascii_uppercase()).as_deref() {
+    match section.written_text("type").map(|text| text.to_ascii_uppercase()).as_deref() {
         None | Some("SRV") => DnsRecordType::Srv,
         Some("A") => DnsRecordType::A,
         Some("AAAA") => DnsRecordType::Aaaa,

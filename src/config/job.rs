@@ -30,6 +30,7 @@ pub fn read(field: &Field<'_>, defaults: &JobSettings, folder: &Folder) -> Optio
     unsupported::read_histogram_conversion(&section);
     unsupported::read_native_bounds(&section);
     unsupported::read_log_files(&section);
+    section.pass_empty(&unsupported::FOREIGN_DISCOVERIES);
     section.finish(unsupported::job);
     Some(job)
 }
@@ -117,8 +118,8 @@ pub fn name_escaping(section: &Section<'_>) -> Option<NameEscaping> {
 }
 
 fn body_size(section: &Section<'_>) -> Option<u64> {
-    let field = section.get("body_size_limit")?;
-    let text = field.text().filter(|text| !text.is_empty())?;
+    let field = section.get("body_size_limit").filter(|field| !field.is_null())?;
+    let text = field.text()?;
     if text.starts_with('-') {
         field.warning("a negative size means no limit");
     }

@@ -1,4 +1,4 @@
-//! Sizes in bytes: `512MB`, `1GiB`, `0`. All units are powers of 1024 and written in capitals, as in Prometheus.
+//! Sizes in bytes: `512MB`, `1GiB`, `1GB512MB`, `0`. All units are powers of 1024 and written in capitals, as in Prometheus.
 
 /// Unit and its bytes; the longer spelling first.
 const UNITS: [(&str, u64); 13] = [
@@ -32,14 +32,28 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
     if digits == "0" {
         return Ok(0);
     }
-    let number_len = digits.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(error)?;
-    let (number, unit) = digits.split_at(number_len);
-    let (_, unit_bytes) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
+    let (mut sum, mut rest) = (0_u64, digits);
+    loop {
+        let (bytes, after) = take_size(rest).ok_or_else(error)?;
+        sum = sum.checked_add(bytes).ok_or_else(error)?;
+        rest = after;
+        if rest.is_empty() {
+            return Ok(if negative { 0 } else { sum });
+        }
+    }
+}
+
+/// A number with its unit, and what follows.
+fn take_size(text: &str) -> Option<(u64, &str)> {
+    let is_digit = |c: char| c.is_ascii_digit() || c == '.';
+    let (number, rest) = text.split_at(text.find(|c| !is_digit(c))?);
+    let (unit, rest) = rest.split_at(rest.find(is_digit).unwrap_or(rest.len()));
+    let (_, unit_bytes) = UNITS.iter().find(|(name, _)| *name == unit)?;
     let bytes = match number.parse::<u64>() {
-        Ok(whole) => whole.checked_mul(*unit_bytes).ok_or_else(error)?,
-        Err(_) => (number.parse::<f64>().map_err(|_| error())? * *unit_bytes as f64) as u64,
+        Ok(whole) => whole.checked_mul(*unit_bytes)?,
+        Err(_) => (number.parse::<f64>().ok()? * *unit_bytes as f64) as u64,
     };
-    Ok(if negative { 0 } else { bytes })
+    Some((bytes, rest))
 }
 
 #[cfg(test)]
@@ -56,6 +70,9 @@ mod tests {
             ("2GiB", Some(2 << 30)),
             ("1.5MB", Some(3 << 19)),
             ("-1MB", Some(0)),
+            ("1GB512MB", Some(3 << 29)),
+            ("1B1", None),
+            ("1.5.5MB", None),
             ("1000", None),
             ("10mb", None),
             ("10 MB", None),

@@ -162,6 +162,9 @@ fn what_is_not_supported_costs_its_module_alone() {
 
 #[test]
 fn what_is_ignored_is_told() {
+    let told: Vec<String> = good("empty_foreign.yml").warnings.iter().map(|it| it.path.clone()).collect();
+    let job = |key: &str| format!("scrape_configs[0].{key}");
+    assert_eq!(told, [job("sample_limit"), job("native_histogram_min_bucket_factor"), job("proxy_url")]);
     let told: Vec<String> = good("tunes_prometheus_only.yml").warnings.iter().map(|it| it.path.clone()).collect();
     let expected = [
         "global.query_log_file",

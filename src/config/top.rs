@@ -60,6 +60,7 @@ fn sections(top: Section<'_>, job_defaults: &JobSettings, folder: &Folder) -> Co
     remote::read_writes(&top.items("remote_write"), folder);
     unsupported::read_storage(top.get("storage"));
     unsupported::read_runtime(top.get("runtime"));
+    top.pass_empty(&unsupported::TOP_LEVEL);
     top.finish(unsupported::top_level);
     config
 }

@@ -4,8 +4,8 @@
 
 use crate::yaml::{Field, Section};
 
-/// Service discoveries of Prometheus that outpost does not have.
-const FOREIGN_DISCOVERIES: [&str; 24] = [
+/// Service discoveries of Prometheus that outpost does not have. With an empty list they ask for nothing.
+pub const FOREIGN_DISCOVERIES: [&str; 24] = [
     "aws_sd_configs",
     "azure_sd_configs",
     "consul_sd_configs",
@@ -31,6 +31,9 @@ const FOREIGN_DISCOVERIES: [&str; 24] = [
     "triton_sd_configs",
     "uyuni_sd_configs",
 ];
+
+/// Sections at the document's top that Prometheus has. With nothing in them they ask for nothing.
+pub const TOP_LEVEL: [&str; 3] = ["remote_read", "tracing", "otlp"];
 
 /// What to say of a foreign key at the document's top.
 pub fn top_level(key: &str) -> Option<String> {

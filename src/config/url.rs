@@ -86,7 +86,7 @@ pub fn check_http(url: &str) -> Result<(), String> {
             Err(format!("{url:?}: the scheme must be http or https; {example}"))
         }
         Some(parts) if parts.host.is_empty() => Err(format!("{url:?}: the host is missing; {example}")),
-        Some(_) => Ok(()),
+        Some(_) => refusal(url).map_or(Ok(()), |reason| Err(format!("{url:?} is not a URL: {reason}"))),
     }
 }
 
