@@ -55,7 +55,8 @@ impl Credentials {
             (Some((user, password)), ..) => basic_credentials(user.text()?.expose(), password.text()?.expose()),
             (_, Some((scheme, Some(credentials))), _) => format!("{scheme} {}", credentials.text()?.expose()),
             (_, Some((scheme, None)), _) => scheme.clone(),
-            (_, _, Some(source)) => source.authorization(deadline).await?,
+            // In a box: it is large, and all requests would make room for it.
+            (_, _, Some(source)) => Box::pin(source.authorization(deadline)).await?,
             _ => match &url.user {
                 Some((user, password)) => basic_credentials(user, password.expose()),
                 None => return Ok(()),

@@ -12,8 +12,10 @@ use super::{ClientError, Deadline};
 
 /// How long an idle connection is kept, as in Prometheus: longer than any usual scrape interval.
 const IDLE_MAX: Duration = Duration::from_secs(300);
-/// Idle connections per server.
-const IDLE_PER_SERVER: usize = 2;
+/// How often connections that have come to their end are looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(1);
+/// Idle connections per server, as in Go's client, unless a client asks for more.
+pub(super) const IDLE_PER_SERVER: usize = 2;
 
 /// Sends requests over one connection; the connection ends when this is dropped.
 pub(super) struct Sender {
@@ -33,51 +35,74 @@ impl Sender {
 }
 
 /// Idle connections by server, each with the time of its last use.
-type Servers = HashMap<String, Vec<(Instant, Sender)>>;
+#[derive(Default)]
+struct Servers {
+    idle: HashMap<String, Vec<(Instant, Sender)>>,
+    tidied: Option<Instant>,
+}
+
+impl Servers {
+    fn tidy(&mut self, now: Instant) {
+        self.tidied = Some(now);
+        self.idle.retain(|_, idle| {
+            idle.retain(|(since, sender)| now - *since < IDLE_MAX && !sender.requests.is_closed());
+            !idle.is_empty()
+        });
+    }
+}
 
 /// The idle connections of one client. Cloning shares it.
-#[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<Servers>>);
+#[derive(Clone)]
+pub(super) struct Pool {
+    servers: Arc<Mutex<Servers>>,
+    idle_per_server: usize,
+}
 
 impl Pool {
+    /// Keeps so many idle connections for each server.
+    pub(super) fn new(idle_per_server: usize) -> Self {
+        Self { servers: Arc::default(), idle_per_server }
+    }
+
     /// The most recently used idle connection to a server.
     pub(super) fn take(&self, server: &str) -> Option<Sender> {
         let mut servers = self.lock();
-        let idle = servers.get_mut(server)?;
+        let idle = servers.idle.get_mut(server)?;
         while let Some((since, sender)) = idle.pop() {
             if since.elapsed() < IDLE_MAX && !sender.requests.is_closed() {
                 return Some(sender);
             }
         }
-        servers.remove(server);
+        servers.idle.remove(server);
         None
     }
 
     /// Drops all idle connections.
     pub(super) fn clear(&self) {
-        self.lock().clear();
+        self.lock().idle.clear();
     }
 
     fn put(&self, server: String, sender: Sender) {
+        let now = Instant::now();
         let mut servers = self.lock();
-        servers.retain(|_, idle| {
-            idle.retain(|(since, sender)| since.elapsed() < IDLE_MAX && !sender.requests.is_closed());
-            !idle.is_empty()
-        });
-        let idle = servers.entry(server).or_default();
-        if idle.len() < IDLE_PER_SERVER {
-            idle.push((Instant::now(), sender));
+        let is_full = servers.idle.get(&server).is_some_and(|idle| idle.len() >= self.idle_per_server);
+        if is_full || servers.tidied.is_none_or(|tidied| now - tidied >= TIDY_INTERVAL) {
+            servers.tidy(now);
+        }
+        let idle = servers.idle.entry(server).or_default();
+        if idle.len() < self.idle_per_server {
+            idle.push((now, sender));
         }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Servers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl std::fmt::Debug for Pool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pool").field("servers", &self.lock().len()).finish()
+        f.debug_struct("Pool").field("servers", &self.lock().idle.len()).finish()
     }
 }
 

@@ -126,7 +126,7 @@ impl Dialer {
         times.answered = Some(Instant::now());
         let (parts, incoming) = response.into_parts();
         let is_empty = hyper::body::Body::is_end_stream(&incoming);
-        let lease = Lease { pool: Pool::default(), server: String::new(), sender };
+        let lease = Lease { pool: Pool::new(0), server: String::new(), sender };
         let body = Body::new(incoming, inflater(exchange.encoding), *deadline, lease);
         let url = exchange.request.url.clone();
         let response = Response { status: parts.status, headers: parts.headers, url, body };

@@ -203,6 +203,37 @@ async fn connections_are_used_again() {
     }
 }
 
+/// Four requests at once, twice: how many connections that takes for so many idle ones.
+#[tokio::test]
+async fn as_many_idle_connections_are_kept_as_were_asked_for() {
+    for (idle_max, expected) in [(0, 8), (2, 6), (4, 4), (64, 4)] {
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (count, all) = (Arc::clone(&connections), Arc::new(tokio::sync::Barrier::new(4)));
+        let url = server(move |mut stream| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let all = Arc::clone(&all);
+            async move {
+                while !head(&mut stream).await.is_empty() {
+                    all.wait().await;
+                    let _ = stream.write_all(&response("", b"ok")).await;
+                }
+            }
+        })
+        .await;
+        let client = Client::to_one_server(&ClientSettings::default(), None, idle_max).expect("valid");
+        for _ in 0..2 {
+            let fetches: tokio::task::JoinSet<_> = (0..4)
+                .map(|_| {
+                    let (client, url) = (client.clone(), url.clone());
+                    async move { fetch(&client, &url).await.expect("ok").1 }
+                })
+                .collect();
+            assert_eq!(fetches.join_all().await, [b"ok"; 4]);
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), expected, "{idle_max} idle connections");
+    }
+}
+
 /// Answers with the request's head as the body.
 async fn echo() -> String {
     server(|mut stream| async move {

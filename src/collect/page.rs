@@ -112,23 +112,51 @@ impl Family<'_> {
 
     /// Adds a sample whose labels come one by one.
     pub fn sample_of(&mut self, labels: &mut dyn Iterator<Item = (&str, &str)>, value: f64) -> &mut Self {
+        self.sample_with(&Labels::default(), labels, value)
+    }
+
+    /// Adds a sample with labels that are written already, and more behind them.
+    pub fn sample_with(
+        &mut self,
+        labels: &Labels,
+        more: &mut dyn Iterator<Item = (&str, &str)>,
+        value: f64,
+    ) -> &mut Self {
         self.bytes.extend_from_within(self.name.clone());
-        let mut before = b'{';
-        for (label, text) in labels {
-            self.bytes.push(before);
-            self.bytes.extend_from_slice(label.as_bytes());
-            self.bytes.extend_from_slice(b"=\"");
-            push_escaped(self.bytes, text, true);
-            self.bytes.push(b'"');
-            before = b',';
-        }
-        if before == b',' {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&labels.0);
+        push_labels(self.bytes, start, more);
+        if self.bytes.len() > start {
             self.bytes.push(b'}');
         }
         self.bytes.push(b' ');
         push_value(self.bytes, value);
         self.bytes.push(b'\n');
         self
+    }
+}
+
+/// Labels as they stand in a line, from its brace on: written once for all lines that begin with them.
+#[derive(Default)]
+pub struct Labels(Vec<u8>);
+
+impl Labels {
+    /// Writes them. Values may hold any text.
+    pub fn new(labels: &mut dyn Iterator<Item = (&str, &str)>) -> Self {
+        let mut bytes = Vec::new();
+        push_labels(&mut bytes, 0, labels);
+        Self(bytes)
+    }
+}
+
+/// Appends labels to those that begin at `start`.
+fn push_labels(bytes: &mut Vec<u8>, start: usize, labels: &mut dyn Iterator<Item = (&str, &str)>) {
+    for (label, text) in labels {
+        bytes.push(if bytes.len() == start { b'{' } else { b',' });
+        bytes.extend_from_slice(label.as_bytes());
+        bytes.extend_from_slice(b"=\"");
+        push_escaped(bytes, text, true);
+        bytes.push(b'"');
     }
 }
 

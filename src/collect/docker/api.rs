@@ -19,6 +19,8 @@ pub struct Listed {
     pub created: Option<f64>,
     pub labels: Option<BTreeMap<String, String>>,
     pub state: Option<String>,
+    /// The state in words, and for how long: "Up 3 hours (healthy)".
+    pub status: Option<String>,
 }
 
 /// An entry of `GET /containers/json?all=1&size=1`.
@@ -125,8 +127,26 @@ pub struct MemoryStats {
     pub usage: Option<f64>,
     pub max_usage: Option<f64>,
     pub failcnt: Option<f64>,
-    /// The kernel's `memory.stat`, whose keys differ between cgroup versions.
-    pub stats: Option<BTreeMap<String, f64>>,
+    pub stats: Option<MemoryDetail>,
+}
+
+/// Of the kernel's `memory.stat`, whose keys differ between cgroup versions.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct MemoryDetail {
+    pub total_rss: Option<f64>,
+    pub rss: Option<f64>,
+    pub anon: Option<f64>,
+    pub total_cache: Option<f64>,
+    pub cache: Option<f64>,
+    pub file: Option<f64>,
+    pub total_mapped_file: Option<f64>,
+    pub mapped_file: Option<f64>,
+    pub file_mapped: Option<f64>,
+    pub total_swap: Option<f64>,
+    pub swap: Option<f64>,
+    pub total_inactive_file: Option<f64>,
+    pub inactive_file: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -141,8 +161,21 @@ pub struct BlkioStats {
 pub struct BlkioEntry {
     pub major: u64,
     pub minor: u64,
-    pub op: String,
+    pub op: BlkioOperation,
     pub value: f64,
+}
+
+/// Capital where control groups are of version 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlkioOperation {
+    #[serde(alias = "Read")]
+    Read,
+    #[serde(alias = "Write")]
+    Write,
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -7,13 +7,17 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::api::{Inspected, Listed, Sized, Stats};
+use super::inspections::Inspections;
 use super::{CONTAINERS_MAX, CollectError, DockerCollectorSettings};
 use crate::client::{Client, Request, Url};
 
 /// One answer may have this many bytes; a container with many labels has some ten thousand.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// Most of them, the usage of each container, have two or three thousand.
+const ANSWER_BYTES: usize = 4 << 10;
 /// Requests at a time. Engines of Debian 12 (20.10) tell a container's usage with their next look at all of them, once a
 /// second: four at a time, fifty containers took longer than a scrape may.
 const REQUESTS_MAX: usize = 64;
@@ -24,7 +28,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Container {
     pub listed: Listed,
-    pub inspected: Option<Inspected>,
+    pub inspected: Option<Arc<Inspected>>,
     /// Only of a running container.
     pub stats: Option<Stats>,
     /// When its image was made, in Unix time.
@@ -49,13 +53,13 @@ impl Engine {
             host: host.to_string(),
             reason: error.to_string(),
         };
-        let (client, base) = match host.strip_prefix("unix://") {
-            Some(path) => {
-                (Client::over_unix_socket(&settings.client, PathBuf::from(path)), "http://localhost".to_owned())
-            }
-            None => (Client::new(&settings.client), host.replacen("tcp://", "http://", 1)),
+        let (socket, base) = match host.strip_prefix("unix://") {
+            Some(path) => (Some(PathBuf::from(path)), "http://localhost".to_owned()),
+            None => (None, host.replacen("tcp://", "http://", 1)),
         };
-        Ok(Self { client: client.map_err(failed)?, base: Url::parse(&base).map_err(failed)?, host: Arc::clone(&host) })
+        // Making a connection anew costs more than a request on it.
+        let client = Client::to_one_server(&settings.client, socket, REQUESTS_MAX).map_err(failed)?;
+        Ok(Self { client, base: Url::parse(&base).map_err(failed)?, host: Arc::clone(&host) })
     }
 
     /// All containers as the engine lists them.
@@ -64,18 +68,25 @@ impl Engine {
     }
 
     /// All containers, by name, and how many were left out for their number.
-    pub async fn containers(&self) -> Result<(Vec<Container>, usize), CollectError> {
+    pub async fn containers(&self, inspections: &Arc<Inspections>) -> Result<(Vec<Container>, usize), CollectError> {
+        let now = Instant::now();
         let mut listed = self.list().await?;
         crate::model::sort_by(&mut listed, |left, right| (&left.names, &left.id).cmp(&(&right.names, &right.id)));
         let left_out = listed.len().saturating_sub(CONTAINERS_MAX);
         listed.truncate(CONTAINERS_MAX);
         let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
         let mut tasks = JoinSet::new();
-        for (position, container) in listed.into_iter().enumerate() {
-            let (engine, permits) = (self.clone(), Arc::clone(&permits));
+        let known = inspections.recall(&listed, now);
+        for (position, (listed, known)) in listed.into_iter().zip(known).enumerate() {
+            let (engine, permits, inspections) = (self.clone(), Arc::clone(&permits), Arc::clone(inspections));
             tasks.spawn(async move {
                 let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
-                (position, engine.details(container).await)
+                let inspected = match known {
+                    Some(known) => Some(known),
+                    None => engine.inspect(&listed, &inspections, now).await,
+                };
+                let stats = engine.usage(&listed).await;
+                (position, Container { listed, inspected, stats, image_created: None, sized: None })
             });
         }
         let mut containers = tasks.join_all().await;
@@ -84,16 +95,18 @@ impl Engine {
     }
 
     /// A container may vanish between the requests: what cannot be had is left out.
-    async fn details(&self, listed: Listed) -> Container {
-        let inspected = self.get(&format!("/containers/{}/json", listed.id)).await.ok();
-        let stats = match listed.state.as_deref() {
-            Some("running" | "paused") => {
-                let stats = self.get(&format!("/containers/{}/stats?stream=false&one-shot=true", listed.id)).await;
-                stats.ok().filter(Stats::is_of_running)
-            }
-            _ => None,
-        };
-        Container { listed, inspected, stats, image_created: None, sized: None }
+    async fn inspect(&self, listed: &Listed, inspections: &Inspections, now: Instant) -> Option<Arc<Inspected>> {
+        let inspected = Arc::new(self.get(&format!("/containers/{}/json", listed.id)).await.ok()?);
+        inspections.note(listed, &inspected, now);
+        Some(inspected)
+    }
+
+    async fn usage(&self, listed: &Listed) -> Option<Stats> {
+        if !matches!(listed.state.as_deref(), Some("running" | "paused")) {
+            return None;
+        }
+        let stats = self.get(&format!("/containers/{}/stats?stream=false&one-shot=true", listed.id)).await;
+        stats.ok().filter(Stats::is_of_running)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CollectError> {
@@ -103,10 +116,12 @@ impl Engine {
 
     /// One answer; what is wrong names the path.
     pub async fn fetch<T: DeserializeOwned>(&self, path: &str, timeout: Duration) -> Result<T, String> {
-        let url = self.base.join(path).map_err(|error| error.to_string())?;
+        // Paths are written here; what the wire cannot take of an id fails as the request is made.
+        let url = Url { path_and_query: path.to_owned(), ..self.base.clone() };
         let request = Request { timeout, ..Request::get(url) };
         let mut response = self.client.send(request).await.map_err(|error| error.to_string())?;
-        let body = response.read_body(ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
+        let mut body = Vec::with_capacity(ANSWER_BYTES);
+        response.read_into(&mut body, ANSWER_BYTES_MAX).await.map_err(|error| error.to_string())?;
         if !response.status.is_success() {
             let words: String = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
             return Err(format!("{path} gave {}: {words}", response.status));

@@ -6,18 +6,21 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::api::{BlkioEntry, HostConfig, Inspected, Listed, MemoryStats, Network, Sized, Stats, unix_seconds};
+use super::api::{
+    BlkioEntry, BlkioOperation, HostConfig, Inspected, Listed, MemoryDetail, MemoryStats, Network, Sized, Stats,
+    unix_seconds,
+};
 use super::engine::Container;
 use super::{LABELS_BYTES_MAX, LABELS_MAX, LabelChoice};
-use crate::collect::page::{Family, Page};
+use crate::collect::page::{Family, Labels, Page};
 use crate::model::MetricType::{self, Counter, Gauge};
 
 /// The engine counts time in nanoseconds. Dividing keeps short decimals short, multiplying by 1e-9 would not.
 const NANOSECONDS_PER_SECOND: f64 = 1e9;
 
-/// Labels of a container's series, in name order as far as they are its own.
+/// What a container's series have in common.
 struct Subject<'a> {
-    labels: Vec<(String, String)>,
+    labels: Labels,
     container: &'a Container,
     /// How many of its own labels are not among them.
     labels_left_out: usize,
@@ -52,12 +55,18 @@ const MEMORY: [(&str, MetricType, &str, Value<Stats>); 8] = [
         let memory = counted_memory(stats)?;
         memory.failcnt.or(memory.max_usage.map(|_| 0.0))
     }),
-    ("container_memory_rss", Gauge, "Anonymous memory.", |stats| memory_field(stats, &["total_rss", "rss", "anon"])),
-    ("container_memory_cache", Gauge, "Page cache.", |stats| memory_field(stats, &["total_cache", "cache", "file"])),
-    ("container_memory_mapped_file", Gauge, "Mapped files.", |stats| {
-        memory_field(stats, &["total_mapped_file", "mapped_file", "file_mapped"])
+    ("container_memory_rss", Gauge, "Anonymous memory.", |stats| {
+        memory_field(stats, |memory| [memory.total_rss, memory.rss, memory.anon])
     }),
-    ("container_memory_swap", Gauge, "Swap in use.", |stats| memory_field(stats, &["total_swap", "swap"])),
+    ("container_memory_cache", Gauge, "Page cache.", |stats| {
+        memory_field(stats, |memory| [memory.total_cache, memory.cache, memory.file])
+    }),
+    ("container_memory_mapped_file", Gauge, "Mapped files.", |stats| {
+        memory_field(stats, |memory| [memory.total_mapped_file, memory.mapped_file, memory.file_mapped])
+    }),
+    ("container_memory_swap", Gauge, "Swap in use.", |stats| {
+        memory_field(stats, |memory| [memory.total_swap, memory.swap])
+    }),
 ];
 
 const LIMITS: [(&str, &str, Value<HostConfig>); 5] = [
@@ -141,19 +150,17 @@ fn name_of(listed: &Listed) -> &str {
 
 fn subject<'c>(container: &'c Container, choice: &LabelChoice) -> Subject<'c> {
     let listed = &container.listed;
-    let mut labels = vec![
-        ("id".to_owned(), format!("/docker/{}", listed.id)),
-        ("image".to_owned(), listed.image.clone().unwrap_or_default()),
-        ("name".to_owned(), name_of(listed).to_owned()),
-    ];
     let (own, labels_left_out) = own_labels(listed, choice);
-    labels.extend(own);
+    let id = format!("/docker/{}", listed.id);
+    let image = listed.image.as_deref().unwrap_or_default();
+    let known = [("id", id.as_str()), ("image", image), ("name", name_of(listed))];
+    let labels = Labels::new(&mut known.into_iter().chain(own.iter().map(|(name, value)| (name.as_str(), *value))));
     Subject { labels, container, labels_left_out }
 }
 
 /// A container's own labels that are wanted, as far as their bounds go, and how many were left out: a series with more of them
 /// would cost the whole page. Two may become the same name: the first one, by its own name, wins.
-fn own_labels(listed: &Listed, choice: &LabelChoice) -> (BTreeMap<String, String>, usize) {
+fn own_labels<'c>(listed: &'c Listed, choice: &LabelChoice) -> (BTreeMap<String, &'c str>, usize) {
     let mut own = BTreeMap::new();
     let mut room = LABELS_BYTES_MAX;
     let mut left_out = 0;
@@ -162,7 +169,7 @@ fn own_labels(listed: &Listed, choice: &LabelChoice) -> (BTreeMap<String, String
         let has_room = own.len() < LABELS_MAX && bytes <= room;
         match own.entry(format!("container_label_{}", label_name(key))) {
             Entry::Vacant(entry) if has_room => {
-                entry.insert(value.clone());
+                entry.insert(value.as_str());
                 room -= bytes;
             }
             _ => left_out += 1,
@@ -269,16 +276,16 @@ fn write_block_io(page: &mut Page<'_>, subjects: &[Subject<'_>]) {
     let operations: fn(&Stats) -> Option<&Vec<BlkioEntry>> =
         |stats| stats.blkio_stats.as_ref()?.io_serviced_recursive.as_ref();
     let families = [
-        ("container_fs_reads_bytes_total", "Bytes read.", bytes, "read"),
-        ("container_fs_writes_bytes_total", "Bytes written.", bytes, "write"),
-        ("container_fs_reads_total", "Reads completed.", operations, "read"),
-        ("container_fs_writes_total", "Writes completed.", operations, "write"),
+        ("container_fs_reads_bytes_total", "Bytes read.", bytes, BlkioOperation::Read),
+        ("container_fs_writes_bytes_total", "Bytes written.", bytes, BlkioOperation::Write),
+        ("container_fs_reads_total", "Reads completed.", operations, BlkioOperation::Read),
+        ("container_fs_writes_total", "Writes completed.", operations, BlkioOperation::Write),
     ];
     for (name, help, entries, operation) in families {
         let mut family = page.family(name, Counter, help);
         for subject in subjects {
             let entries = subject.container.stats.as_ref().and_then(entries).map_or(&[][..], Vec::as_slice);
-            for entry in entries.iter().filter(|entry| entry.op.eq_ignore_ascii_case(operation)) {
+            for entry in entries.iter().filter(|entry| entry.op == operation) {
                 let device = format!("{}:{}", entry.major, entry.minor);
                 sample(&mut family, subject, &[("device", &device)], entry.value);
             }
@@ -328,13 +335,11 @@ fn per_container(
 }
 
 fn sample(family: &mut Family<'_>, subject: &Subject<'_>, more: &[(&str, &str)], value: f64) {
-    let own = subject.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let labels: Vec<(&str, &str)> = own.chain(more.iter().copied()).collect();
-    family.sample(&labels, value);
+    family.sample_with(&subject.labels, &mut more.iter().copied(), value);
 }
 
 fn inspected(container: &Container) -> Option<&Inspected> {
-    container.inspected.as_ref()
+    container.inspected.as_deref()
 }
 
 /// Absent, not zero, where the kernel's memory cgroup is off: nothing runs in no memory at all.
@@ -348,14 +353,13 @@ fn counted_memory(stats: &Stats) -> Option<&MemoryStats> {
 
 /// Usage without inactive file pages, as cAdvisor and the kubelet compute it.
 fn working_set(stats: &Stats) -> Option<f64> {
-    let inactive = memory_field(stats, &["total_inactive_file", "inactive_file"]).unwrap_or(0.0);
+    let inactive = memory_field(stats, |memory| [memory.total_inactive_file, memory.inactive_file]).unwrap_or(0.0);
     Some((memory_usage(stats)? - inactive).max(0.0))
 }
 
 /// The first of the keys that the kernel has: cgroup v1 sums over children under `total_…`, v2 always does.
-fn memory_field(stats: &Stats, keys: &[&str]) -> Option<f64> {
-    let fields = counted_memory(stats)?.stats.as_ref()?;
-    keys.iter().find_map(|key| fields.get(*key).copied())
+fn memory_field<const COUNT: usize>(stats: &Stats, fields: fn(&MemoryDetail) -> [Option<f64>; COUNT]) -> Option<f64> {
+    fields(counted_memory(stats)?.stats.as_ref()?).into_iter().flatten().next()
 }
 
 fn cpu_period(config: &HostConfig) -> Option<f64> {

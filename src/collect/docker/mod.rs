@@ -9,10 +9,11 @@ mod api;
 mod engine;
 mod families;
 mod images;
+mod inspections;
 mod sizes;
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{CollectError, CollectFuture, Collector, DockerCollectorSettings};
 use crate::clock::Clock;
@@ -20,6 +21,7 @@ use crate::glob::NamePattern;
 use engine::Engine;
 use families::Told;
 use images::Images;
+use inspections::Inspections;
 use sizes::Sizes;
 
 /// Containers shown at most; more are counted in `outpost_docker_containers_left_out`.
@@ -36,6 +38,7 @@ pub struct DockerCollector {
     engine: Result<Engine, CollectError>,
     clock: Clock,
     labels: LabelChoice,
+    inspections: Arc<Inspections>,
     images: Images,
     sizes: Option<Sizes>,
     /// What was logged.
@@ -71,6 +74,7 @@ impl DockerCollector {
             engine: Engine::new(settings),
             clock,
             labels: LabelChoice { include: settings.label_include.clone(), exclude: settings.label_exclude.clone() },
+            inspections: Arc::default(),
             images: Images::default(),
             sizes: settings.size_interval.map(Sizes::new),
             logged: Mutex::default(),
@@ -109,7 +113,7 @@ impl Collector for DockerCollector {
     fn collect<'a>(&'a self, page: &'a mut Vec<u8>) -> CollectFuture<'a> {
         Box::pin(async move {
             let engine = self.engine.as_ref().map_err(Clone::clone)?;
-            let (mut containers, left_out) = engine.containers().await?;
+            let (mut containers, left_out) = engine.containers(&self.inspections).await?;
             self.images.date(engine, &mut containers).await;
             if let Some(sizes) = &self.sizes {
                 sizes.measure(engine, &mut containers);
@@ -125,7 +129,8 @@ impl Collector for DockerCollector {
 pub(super) fn write_answers(bytes: &mut Vec<u8>, answers: &[u8]) {
     let mut answers = answers.split(|byte| *byte == 0);
     let listed: Option<Vec<api::Listed>> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());
-    let inspected: Option<api::Inspected> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());
+    let inspected: Option<Arc<api::Inspected>> =
+        answers.next().and_then(|answer| serde_json::from_slice(answer).ok().map(Arc::new));
     let stats: Option<api::Stats> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());
     let sized: Option<Vec<api::Sized>> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());
     let image: Option<api::Image> = answers.next().and_then(|answer| serde_json::from_slice(answer).ok());

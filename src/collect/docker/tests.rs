@@ -39,7 +39,7 @@ fn recorded_answers_give_their_golden_page() {
             state.status.clone_from(&listed.state);
             Container {
                 listed,
-                inspected: Some(inspected),
+                inspected: Some(Arc::new(inspected)),
                 stats,
                 image_created: super::api::unix_seconds("2026-11-01T08:00:00.5Z"),
                 sized: Some(super::api::Sized { size_rw: Some(1536.0), size_root_fs: Some(2e6), ..Default::default() }),
@@ -183,7 +183,7 @@ fn health_and_exit_code_belong_to_a_state() {
     ] {
         let mut inspected: Inspected = fixture("inspect.json");
         inspected.state.as_mut().expect("recorded").status = Some(status.to_owned());
-        let container = [Container { inspected: Some(inspected), ..bare(listed.clone()) }];
+        let container = [Container { inspected: Some(Arc::new(inspected)), ..bare(listed.clone()) }];
         let mut page = Vec::new();
         families::write(&mut page, &container, &LabelChoice::default(), 0, 0.0);
         let page = String::from_utf8(page).expect("text");
@@ -217,7 +217,7 @@ fn where_nobody_checks_no_health_is_told() {
     for (status, is_told) in [("healthy", true), ("starting", true), ("none", false), ("", false)] {
         let state = format!(r#"{{"State": {{"Status": "running", "Health": {{"Status": "{status}"}}}}}}"#);
         let inspected = serde_json::from_str(&state).expect("valid");
-        let container = [Container { inspected: Some(inspected), ..bare(first_listed()) }];
+        let container = [Container { inspected: Some(Arc::new(inspected)), ..bare(first_listed()) }];
         let mut page = Vec::new();
         families::write(&mut page, &container, &LabelChoice::default(), 0, 0.0);
         let page = String::from_utf8(page).expect("text");
