@@ -7,7 +7,7 @@
 use super::ParseError;
 use super::ast::{BinaryOp, DurationExpr, Extent, NumberLiteral, Span, UnaryOp};
 use super::keyword::{self, POWER, Precedence};
-use super::lexer::Kind;
+use super::lexer::{Kind, Token};
 use super::parser::Parser;
 
 /// Nanoseconds must fit 63 bits, as they do upstream: about 292 years.
@@ -34,14 +34,16 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands behind `offset`: one number, call or parenthesis with a sign, so that operators
-    /// behind it belong to the selector; only a bare parenthesis takes them itself.
+    /// What stands behind `offset`: a number or call, with a sign or without, so that operators behind it belong to the
+    /// selector. What begins with a parenthesis, be there a sign before it, or with two signs takes them itself.
     pub fn offset_extent(&mut self) -> Result<Extent, ParseError> {
         let start = self.token.span.start;
         if !self.starts_extent() {
             return Err(self.unexpected("a duration such as 5m or -1h behind offset"));
         }
-        let expr = if self.token.is("(") {
+        let is_sign = |token: Token| ["+", "-"].iter().any(|sign| token.is(sign));
+        let ahead = if is_sign(self.token) { self.peek()? } else { self.token };
+        let expr = if ahead.is("(") || is_sign(ahead) {
             self.duration_expr(SUM)?
         } else {
             let sign = self.take_sign()?;
@@ -85,7 +87,8 @@ impl Parser<'_> {
             let right = self.duration_expr(op.precedence_on_the_right())?;
             let is_division = matches!(op, BinaryOp::Div | BinaryOp::Mod);
             if is_division && matches!(&right, DurationExpr::Number(literal) if literal.value == 0.0) {
-                return Err(self.error_at(op_span, "division by zero"));
+                let what = if op == BinaryOp::Div { "division by zero" } else { "modulo by zero" };
+                return Err(self.error_at(op_span, what));
             }
             // Chains count as nesting here: they are short, and this bounds the tree as well.
             self.enter()?;

@@ -70,6 +70,9 @@ pub enum QueryError {
     /// The text is not PromQL, or its types do not fit.
     #[error(transparent)]
     Parse(#[from] ParseError),
+    /// A length of time in it, which its step and range decide, cannot be one.
+    #[error("{0}")]
+    Duration(&'static str),
     /// It cannot be evaluated on this data (many-to-many matching, duplicate series).
     #[error("{0}")]
     Execution(String),

@@ -29,8 +29,12 @@ const HEADERS: [&str; 11] = [
 ];
 
 /// Flags that both take.
-const FLAGS: [&str; 3] =
-    ["--web.cors.origin=https?://grafana[.]example", "--query.timeout=30s", "--web.enable-lifecycle"];
+const FLAGS: [&str; 4] = [
+    "--web.cors.origin=https?://grafana[.]example",
+    "--query.timeout=30s",
+    "--web.enable-lifecycle",
+    "--enable-feature=promql-experimental-functions,promql-duration-expr",
+];
 
 #[test]
 fn every_request_of_the_table_is_answered_as_by_prometheus() {

@@ -89,6 +89,7 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::Parse(error) => Self::invalid_parameter("query", error),
+            QueryError::Duration(_) => Self::invalid_parameter("query", error),
             QueryError::Execution(_) | QueryError::TooManySamples { .. } | QueryError::TooMuchMemory { .. } => {
                 Self::new(ErrorKind::Execution, error.to_string())
             }

@@ -213,6 +213,10 @@ fn annotations_say_what_and_where() {
         ),
         ("quantile(2, g)", "PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"),
         ("quantile(2, quantile(2, g))", "PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"),
+        (
+            "histogram_quantile(2, histogram_quantile(2, b))",
+            "PromQL warning: quantile value should be between 0 and 1, got 2 (1:20)",
+        ),
         ("increase(n[5m])", "PromQL warning: encountered a mix of histograms and floats for metric name \"n\" (1:10)"),
         ("max(n)", "PromQL info: ignored histogram in max aggregation (1:5)"),
         (

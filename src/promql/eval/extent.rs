@@ -1,7 +1,8 @@
 //! Lengths of time in an expression: constants, or expressions over durations that may refer to the
 //! query's own step and range. Source: prometheus/promql/durations.go.
 
-use super::{Query, Result, execution_error};
+use super::{Query, Result};
+use crate::promql::QueryError;
 use crate::promql::ast::{BinaryOp, DurationExpr, Extent, UnaryOp};
 
 impl Query<'_> {
@@ -17,14 +18,14 @@ impl Query<'_> {
     pub(super) fn length_ms(&self, extent: &Extent) -> Result<i64> {
         match self.offset_ms(extent)? {
             millis if millis > 0 => Ok(millis),
-            _ => Err(execution_error("duration must be greater than 0")),
+            _ => Err(QueryError::Duration("duration must be greater than 0")),
         }
     }
 
     fn duration_ms(&self, expr: &DurationExpr) -> Result<i64> {
         let millis = self.duration_seconds(expr)? * 1000.0;
         if millis.is_nan() || millis.abs() >= i64::MAX as f64 / 1e6 {
-            return Err(execution_error("duration is out of range"));
+            return Err(QueryError::Duration("duration is out of range"));
         }
         Ok(millis as i64)
     }
@@ -51,10 +52,10 @@ fn duration_arithmetic(op: BinaryOp, lhs: f64, rhs: f64) -> Result<f64> {
         BinaryOp::Sub => Ok(lhs - rhs),
         BinaryOp::Mul => Ok(lhs * rhs),
         BinaryOp::Pow => Ok(lhs.powf(rhs)),
-        BinaryOp::Div if rhs == 0.0 => Err(execution_error("division by zero")),
-        BinaryOp::Mod if rhs == 0.0 => Err(execution_error("modulo by zero")),
+        BinaryOp::Div if rhs == 0.0 => Err(QueryError::Duration("division by zero")),
+        BinaryOp::Mod if rhs == 0.0 => Err(QueryError::Duration("modulo by zero")),
         BinaryOp::Div => Ok(lhs / rhs),
         BinaryOp::Mod => Ok(lhs % rhs),
-        _ => Err(execution_error("unexpected operator in a duration expression")),
+        _ => Err(QueryError::Duration("unexpected operator in a duration expression")),
     }
 }

@@ -31,7 +31,6 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, call: &Call, sink: Sink<'_>) -> 
         span: argument_span(call, 0),
         argument_span: argument_span(call, call.args.len() - 1),
     };
-    function.check_quantiles();
     let mut histograms = Histograms::default();
     let mut reservation = evaluator.query.budget.reserve(0)?;
     evaluator.stream(argument, &mut |series| {
@@ -39,6 +38,8 @@ pub(super) fn stream(evaluator: &Evaluator<'_>, call: &Call, sink: Sink<'_>) -> 
         histograms.add(&function, series);
         Ok(())
     })?;
+    // Behind what the argument has to say: of the same words at two places the last are told.
+    function.check_quantiles();
     stream_renamed(evaluator, has_one_name(argument), sink, |sink| {
         for histogram in histograms.found {
             evaluator.query.budget.check_time()?;

@@ -62,9 +62,11 @@ impl<'a> Choice<'a> {
         label != METRIC_NAME && (self.data.is_empty() || self.data.iter().any(|matcher| matcher.name() == label))
     }
 
-    /// Whether a series without any info is to go.
-    fn requires_info(&self) -> bool {
-        self.data.iter().any(|matcher| !matcher.matches_empty())
+    /// Whether a series without any info is to go. Where no series names its target nothing is looked for, and
+    /// conditions on the info metric's name count too, as in Prometheus.
+    fn requires_info(&self, was_looked_for: bool) -> bool {
+        let names = self.names.iter().filter(|_| !was_looked_for);
+        self.data.iter().chain(names).any(|matcher| !matcher.matches_empty())
     }
 
     /// The conditions on info series that may belong to one of `series`; `None` if none can.
@@ -113,12 +115,15 @@ struct Infos {
     labels: Vec<Labels>,
     /// Per target, one entry per info metric: the newest info series' position per step.
     in_force: HashMap<Target, Vec<Vec<Option<usize>>>>,
+    was_looked_for: bool,
 }
 
 impl Infos {
     fn fetch(evaluator: &Evaluator<'_>, choice: &Choice<'_>, base: &Expr, series: &[Series]) -> Result<Self> {
         let mut found: Vec<(Labels, Column)> = Vec::new();
-        if let Some(matchers) = choice.matchers(series)? {
+        let matchers = choice.matchers(series)?;
+        let was_looked_for = matchers.is_some();
+        if let Some(matchers) = matchers {
             let bounds = read_bounds(evaluator, base)?;
             selector::stream_times_within(evaluator, &matchers, bounds, &mut |series| {
                 found.push((series.labels, series.column));
@@ -135,7 +140,7 @@ impl Infos {
             let newest = (0..evaluator.steps.count).map(|index| newest(&found, &positions, index, &name));
             in_force.entry(target).or_default().push(newest.collect::<Result<_>>()?);
         }
-        Ok(Self { labels: found.into_iter().map(|(labels, _)| labels).collect(), in_force })
+        Ok(Self { labels: found.into_iter().map(|(labels, _)| labels).collect(), in_force, was_looked_for })
     }
 
     /// The series with info labels; several series where the info changes over time.
@@ -176,7 +181,7 @@ impl Infos {
                 added.set(name, value);
             }
         }
-        if added.iter().next().is_none() && choice.requires_info() {
+        if added.iter().next().is_none() && choice.requires_info(self.was_looked_for) {
             return Ok(None);
         }
         let mut labels = base.to_builder();
