@@ -33,7 +33,7 @@ use crate::model::Timestamp;
 use crate::notify::{Notifier, WaitingFile};
 use crate::promql::{Engine, EngineSettings};
 use crate::rules::{RuleDeps, RuleManager, RuleSettings};
-use crate::scrape::{CollectorFactory, ScrapeDeps, ScrapeManager};
+use crate::scrape::{Alarm, CollectorFactory, ScrapeDeps, ScrapeManager};
 use crate::store::{Append, DiskStore, StoreSettings};
 use crate::telemetry::{Registry, register_process_metrics};
 use crate::yaml::Problem;
@@ -280,6 +280,7 @@ fn scrape_deps(store: &Arc<dyn Append>, clock: &Clock, registry: &Registry) -> S
     ScrapeDeps {
         store: Arc::clone(store),
         clock: clock.clone(),
+        alarm: Alarm::of_kernel(),
         collectors: collectors(clock, registry),
         registry: registry.clone(),
         host: host_name(),

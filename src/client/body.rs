@@ -174,7 +174,8 @@ fn make_room(output: &mut Vec<u8>, wanted: usize) {
 /// A member with the plain header that servers write is summed here: the sum that zlib-rs makes as it goes is not
 /// inlined into vector code, and took a quarter of the decompression.
 pub(super) struct Inflater {
-    stream: Decompress,
+    /// Of the present member; made with its first byte.
+    stream: Option<Decompress>,
     /// There are no members.
     is_raw: bool,
     /// The sum of the present member, unless the stream itself does that.
@@ -188,15 +189,7 @@ pub(super) struct Inflater {
 
 impl Inflater {
     pub(super) fn new() -> Self {
-        Self {
-            stream: Decompress::new(false),
-            is_raw: false,
-            sum: None,
-            len: 0,
-            trailer: None,
-            started: false,
-            ended: false,
-        }
+        Self { stream: None, is_raw: false, sum: None, len: 0, trailer: None, started: false, ended: false }
     }
 
     /// For deflate without a header (RFC 1951).
@@ -242,14 +235,12 @@ impl Inflater {
         if is_plain {
             input.advance(HEADER_LEN);
         }
-        if self.started || !is_plain {
-            self.stream = if is_plain { Decompress::new(false) } else { Decompress::new_gzip(GZIP_WINDOW_BITS) };
-        }
+        self.stream = (!is_plain).then(|| Decompress::new_gzip(GZIP_WINDOW_BITS));
         (self.started, self.ended) = (true, false);
     }
 
     fn inflate_some(&mut self, input: &mut Bytes, output: &mut Vec<u8>) -> Result<(), ClientError> {
-        let stream = &mut self.stream;
+        let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
         make_room(output, *GROWTH_BYTES.start() / 2);
         let (in_before, out_before) = (stream.total_in(), output.len());
         let status = stream.decompress_vec(input, output, FlushDecompress::None).map_err(|_| CORRUPT)?;

@@ -11,7 +11,7 @@ use super::pages::Pages;
 use super::pool::{PoolHandle, PoolView, Prepared};
 use super::scrape_loop::{Shared, TargetState};
 use super::target::{global_url, offset_seed};
-use super::{DroppedTarget, JobSettings, PoolStatus, TargetMetadata, TargetStatus, TargetsView};
+use super::{Alarm, DroppedTarget, JobSettings, PoolStatus, TargetMetadata, TargetStatus, TargetsView};
 use crate::clock::Clock;
 use crate::collect::{Collector, CollectorSettings};
 use crate::discovery::DiscoveryError;
@@ -29,6 +29,8 @@ pub struct ScrapeDeps {
     pub store: Arc<dyn Append>,
     /// The time of day.
     pub clock: Clock,
+    /// Wakes scrapes.
+    pub alarm: Alarm,
     /// Makes the built-in collectors.
     pub collectors: CollectorFactory,
     /// Where scraping's own metrics are shown.
@@ -83,6 +85,7 @@ impl ScrapeManager {
         let shared = Shared {
             store: deps.store,
             clock: deps.clock,
+            alarm: deps.alarm,
             pages: Pages::new(),
             scratch: Arc::new(Mutex::new(Scratch::default())),
             tables: Tables::default(),

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::Instant;
 
+use super::Alarm;
 use super::cache::SeriesCache;
 use super::error::ScrapeError;
 use super::fetch::{Fetch, Fetched};
@@ -35,6 +36,7 @@ pub(super) const HAND_OVER_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Append>,
     pub(super) clock: Clock,
+    pub(super) alarm: Alarm,
     pub(super) pages: Pages,
     pub(super) scratch: Arc<Mutex<Scratch>>,
     pub(super) tables: Tables,
@@ -111,15 +113,15 @@ impl ScrapeLoop {
     /// Scrapes until it is stopped; gives the cache to whoever goes on.
     pub(super) async fn run(mut self, offset: Duration, mut stop: oneshot::Receiver<Stop>) -> Option<SeriesCache> {
         let interval = self.state.target.interval;
-        let mut ticks = interval_at(Instant::now() + offset, interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut next = Instant::now() + offset;
         let mut slots = Slots::new(interval);
         let how = loop {
             tokio::select! {
                 biased;
                 how = &mut stop => break how.unwrap_or(Stop::End),
-                _ = ticks.tick() => {}
+                () = self.shared.alarm.sleep_until(next) => {}
             }
+            next = next_tick(next, Instant::now(), interval);
             let at = slots.scrape_time(self.shared.clock.now());
             if let Some(how) = self.scrape_unless_stopped(at, &mut stop).await {
                 break how;
@@ -200,6 +202,12 @@ async fn fetch(fetcher: &mut dyn Fetch, refusal: &Mutex<Option<(usize, u64)>>, p
     }
 }
 
+/// The first moment after `now` that is whole intervals after `tick`: scrapes that were slept through are left out.
+fn next_tick(tick: Instant, now: Instant, interval: Duration) -> Instant {
+    let since_tick = (now - tick).as_nanos() % interval.as_nanos().max(1);
+    now + interval - Duration::from_nanos(u64::try_from(since_tick).unwrap_or(u64::MAX))
+}
+
 /// Stamps scrapes with their slot's time where they are close to it.
 struct Slots {
     interval_ms: i64,
@@ -233,6 +241,15 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scrapes_that_were_slept_through_are_left_out() {
+        let start = Instant::now();
+        let seconds = |count: u64| start + Duration::from_secs(count);
+        for (now, expected) in [(5, 15), (6, 15), (14, 15), (15, 25), (44, 45), (45, 55)] {
+            assert_eq!(next_tick(seconds(5), seconds(now), Duration::from_secs(10)), seconds(expected), "{now}");
+        }
+    }
 
     #[test]
     fn scrape_times_are_evened_out() {

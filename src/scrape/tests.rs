@@ -17,7 +17,9 @@ use super::page::Scratch;
 use super::pages::{Hold, Pages};
 use super::scrape_loop::{LastScrape, ScrapeLoop, Shared, Stop, TargetState};
 use super::target::Target;
-use super::{JobLimits, JobSettings, JobSource, ScrapeDeps, ScrapeManager, TargetHealth, TargetStatus, TargetsView};
+use super::{
+    Alarm, JobLimits, JobSettings, JobSource, ScrapeDeps, ScrapeManager, TargetHealth, TargetStatus, TargetsView,
+};
 use crate::clock::Clock;
 use crate::collect::{CollectError, CollectFuture, Collector, CollectorSettings};
 use crate::discovery::{DiscoverySettings, TargetGroup};
@@ -51,6 +53,7 @@ fn shared(store: Arc<dyn Append>) -> Shared {
     Shared {
         store,
         clock: Clock::manual(Timestamp(1_000_000)),
+        alarm: Alarm::of_runtime(),
         pages: Pages::new(),
         scratch: Arc::new(Mutex::new(Scratch::default())),
         tables: Tables::default(),
@@ -396,6 +399,7 @@ fn manager(store: &Arc<MemoryStore>, page: &'static str, clock: &Clock) -> Scrap
     ScrapeManager::new(ScrapeDeps {
         store: Arc::clone(store) as Arc<dyn Append>,
         clock: clock.clone(),
+        alarm: Alarm::of_runtime(),
         collectors: Arc::new(move |_| Arc::new(Fixed(page))),
         registry: Registry::new(),
         host: "pi".to_owned(),
@@ -514,6 +518,7 @@ async fn a_reload_waits_for_the_scrape_in_flight() {
     let manager = ScrapeManager::new(ScrapeDeps {
         store: Arc::clone(&store) as Arc<dyn Append>,
         clock: clock.clone(),
+        alarm: Alarm::of_runtime(),
         collectors: Arc::new(move |_| Arc::new(Slow(Arc::clone(&at_work)))),
         registry: Registry::new(),
         host: "pi".to_owned(),
