@@ -87,7 +87,7 @@ impl<'a> Expander<'a> {
             QueryValue::Scalar(timestamp, value) => {
                 Ok(vec![VectorSample { labels: Labels::empty(), timestamp, value: Value::Float(value) }])
             }
-            QueryValue::String(..) | QueryValue::Matrix(_) => Err("query result is not a vector or scalar".to_owned()),
+            QueryValue::String(..) | QueryValue::Matrix(_) => Err("rule result is not a vector or scalar".to_owned()),
         }
     }
 }

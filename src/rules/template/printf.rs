@@ -259,9 +259,16 @@ impl Verb {
         }
     }
 
+    /// The value has no such verb: it is shown as `%v` would, with this one's flags.
     fn bad(&self, output: &mut String, value: &Value) {
         let _ = write!(output, "%!{}(", self.letter);
-        push_typed(output, value);
+        match value {
+            Value::Nil => output.push_str("<nil>"),
+            value => {
+                let _ = write!(output, "{}=", value.type_name());
+                Self { letter: 'v', ..*self }.push(output, value);
+            }
+        }
         output.push(')');
     }
 
@@ -378,7 +385,8 @@ impl Verb {
             _ if self.plus => "+NaN",
             _ => "NaN",
         };
-        self.pad(output, text);
+        // Zeros would make numbers of them.
+        Self { zero: false, ..*self }.pad(output, text);
     }
 
     fn sign(&self, is_negative: bool) -> &'static str {
@@ -395,7 +403,7 @@ impl Verb {
         // Writing to a String cannot fail.
         let _ = match (self.minus, self.zero) {
             (true, _) => write!(output, "{text:<width$}"),
-            (false, true) if !matches!(self.letter, 'v' | 'g' | 'f' | 'e') => write!(output, "{text:0>width$}"),
+            (false, true) => write!(output, "{text:0>width$}"),
             (false, _) => write!(output, "{text:>width$}"),
         };
     }

@@ -97,6 +97,18 @@ fn whatever_a_template_does_is_bounded() {
 
 /// Templates and what they give; checked with promtool where it has the function.
 const OUTPUTS: &[(&str, &str)] = &[
+    (
+        r#"{{ printf "%5d|%6.2f|%+d|% d" $value 1024 0.999 3600.5 }}"#,
+        "%!d(float64=1234.5)|%!f(int=  1024)|%!d(float64=+0.999)|%!d(float64= 3600.5)",
+    ),
+    (
+        r#"{{ printf "%.3s|%5d|%.2f|%08b|%8.3e" 1234567.891 true "%!b" "3600.5" "abcd" }}"#,
+        "%!s(float64=1.23e+06)|%!d(bool= true)|%!f(string=%!)|%!b(string=003600.5)|%!e(string=     abc)",
+    ),
+    (
+        r#"{{ printf "%05.1f|%6.2f|%-6f|%5d" 0 0 "a" nil }}"#,
+        "%!f(int=    0)|%!f(int=    00)|%!f(string=a     )|%!d(<nil>)",
+    ),
     ("plain text", "plain text"),
     ("{{ $value }}", "1234.5"),
     ("{{ $labels.instance }} is {{ $labels.job }}", "host.example.org:9100 is node"),
