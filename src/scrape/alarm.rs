@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -47,6 +48,8 @@ impl Alarm {
     /// An alarm by a timer of the kernel; by the runtime's where the kernel has none to give.
     pub fn of_kernel() -> Self {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)
+            // A filter of system calls may know how to make one only.
+            .and_then(|timer| run_out_after(&timer, Duration::ZERO).map(|()| timer))
             .map_err(std::io::Error::from)
             .and_then(|timer| Receiver::from_file_unchecked(timer.into()));
         let timer = match timer {
@@ -129,16 +132,21 @@ impl Inner {
     fn set(&self, at: Instant) {
         // Zero would stop it.
         let left = at.saturating_duration_since(Instant::now()).max(Duration::from_nanos(1));
-        let it_value =
-            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
-        let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // It refuses none but wrong times.
-        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value });
+        // What has worked once is refused for wrong times only.
+        let _ = run_out_after(&self.timer, left);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets a timer run out once, after `left`; no time stops it.
+fn run_out_after(timer: impl AsFd, left: Duration) -> rustix::io::Result<()> {
+    let it_value =
+        Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+    let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+    timerfd_settime(timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval, it_value }).map(|_| ())
 }
 
 #[cfg(test)]
