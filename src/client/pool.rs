@@ -11,7 +11,7 @@ use super::wire::{Requests, WAITING, http_error, shake_hands};
 use super::{ClientError, Deadline};
 
 /// How long an idle connection is kept, as in Prometheus: longer than any usual scrape interval.
-const IDLE_MAX: Duration = Duration::from_secs(300);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(300);
 /// How often connections that have come to their end are looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(1);
 /// Idle connections per server, as in Go's client, unless a client asks for more.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::api::{Inspected, Listed, Sized, Stats};
 use super::inspections::Inspections;
 use super::{CONTAINERS_MAX, CollectError, DockerCollectorSettings};
-use crate::client::{Client, Request, Url};
+use crate::client::{Client, ClientSettings, Patience, Request, SocketGets, Url};
 
 /// One answer may have this many bytes; a container with many labels has some ten thousand.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -43,6 +43,8 @@ pub struct Engine {
     client: Client,
     base: Url,
     host: Arc<str>,
+    /// The short way to a socket without credentials.
+    gets: Option<Arc<SocketGets>>,
 }
 
 impl Engine {
@@ -57,9 +59,11 @@ impl Engine {
             Some(path) => (Some(PathBuf::from(path)), "http://localhost".to_owned()),
             None => (None, host.replacen("tcp://", "http://", 1)),
         };
+        let is_plain = settings.client == ClientSettings::default();
+        let gets = socket.clone().filter(|_| is_plain).map(|socket| Arc::new(SocketGets::new(socket, REQUESTS_MAX)));
         // Making a connection anew costs more than a request on it.
         let client = Client::to_one_server(&settings.client, socket, REQUESTS_MAX).map_err(failed)?;
-        Ok(Self { client, base: Url::parse(&base).map_err(failed)?, host: Arc::clone(&host) })
+        Ok(Self { client, base: Url::parse(&base).map_err(failed)?, host: Arc::clone(&host), gets })
     }
 
     /// All containers as the engine lists them.
@@ -67,46 +71,73 @@ impl Engine {
         self.get("/containers/json?all=1").await
     }
 
-    /// All containers, by name, and how many were left out for their number.
-    pub async fn containers(&self, inspections: &Arc<Inspections>) -> Result<(Vec<Container>, usize), CollectError> {
+    /// All containers, by name, and how many were left out for their number. One may vanish between the requests: what cannot be
+    /// had is left out.
+    pub async fn containers(&self, inspections: &Inspections) -> Result<(Vec<Container>, usize), CollectError> {
         let now = Instant::now();
         let mut listed = self.list().await?;
         crate::model::sort_by(&mut listed, |left, right| (&left.names, &left.id).cmp(&(&right.names, &right.id)));
         let left_out = listed.len().saturating_sub(CONTAINERS_MAX);
         listed.truncate(CONTAINERS_MAX);
+
+        let mut inspected = inspections.recall(&listed, now);
+        let unknown: Vec<usize> = (0..listed.len()).filter(|index| inspected[*index].is_none()).collect();
+        let paths = unknown.iter().map(|index| format!("/containers/{}/json", listed[*index].id)).collect();
+        for (index, answer) in unknown.into_iter().zip(self.get_all::<Inspected>(paths).await) {
+            inspected[index] = answer.map(Arc::new);
+            if let Some(inspected) = &inspected[index] {
+                inspections.note(&listed[index], inspected, now);
+            }
+        }
+
+        let is_running = |index: &usize| matches!(listed[*index].state.as_deref(), Some("running" | "paused"));
+        let running: Vec<usize> = (0..listed.len()).filter(is_running).collect();
+        let path = |index: &usize| format!("/containers/{}/stats?stream=false&one-shot=true", listed[*index].id);
+        let mut answers = self.get_all(running.iter().map(path).collect()).await.into_iter();
+        let mut running = running.into_iter().peekable();
+        let containers = listed.into_iter().zip(inspected).enumerate().map(|(index, (listed, inspected))| {
+            let stats = running.next_if_eq(&index).and_then(|_| answers.next()?).filter(Stats::is_of_running);
+            Container { listed, inspected, stats, image_created: None, sized: None }
+        });
+        Ok((containers.collect(), left_out))
+    }
+
+    /// The answer to each path, where there is one.
+    async fn get_all<T: DeserializeOwned + Send + 'static>(&self, paths: Vec<String>) -> Vec<Option<T>> {
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        let Some(gets) = self.gets.clone() else { return self.get_all_by_client(paths).await };
+        // Given up together with the scrape.
+        let asker = Arc::new(());
+        let patience = Patience { at: Instant::now() + REQUEST_TIMEOUT, asker: Arc::downgrade(&asker) };
+        let answers = tokio::task::spawn_blocking(move || {
+            let mut answers: Vec<Option<T>> = paths.iter().map(|_| None).collect();
+            gets.get_all(&paths, ANSWER_BYTES_MAX, &patience, &mut |index, body| {
+                answers[index] = serde_json::from_slice(body).ok();
+            });
+            answers
+        });
+        let answers = answers.await.unwrap_or_default();
+        drop(asker);
+        answers
+    }
+
+    async fn get_all_by_client<T: DeserializeOwned + Send + 'static>(&self, paths: Vec<String>) -> Vec<Option<T>> {
+        let mut answers: Vec<Option<T>> = paths.iter().map(|_| None).collect();
         let permits = Arc::new(Semaphore::new(REQUESTS_MAX));
         let mut tasks = JoinSet::new();
-        let known = inspections.recall(&listed, now);
-        for (position, (listed, known)) in listed.into_iter().zip(known).enumerate() {
-            let (engine, permits, inspections) = (self.clone(), Arc::clone(&permits), Arc::clone(inspections));
+        for (index, path) in paths.into_iter().enumerate() {
+            let (engine, permits) = (self.clone(), Arc::clone(&permits));
             tasks.spawn(async move {
                 let _permit = permits.acquire_owned().await.expect("the semaphore is never closed");
-                let inspected = match known {
-                    Some(known) => Some(known),
-                    None => engine.inspect(&listed, &inspections, now).await,
-                };
-                let stats = engine.usage(&listed).await;
-                (position, Container { listed, inspected, stats, image_created: None, sized: None })
+                (index, engine.get(&path).await.ok())
             });
         }
-        let mut containers = tasks.join_all().await;
-        crate::model::sort_by(&mut containers, |left, right| left.0.cmp(&right.0));
-        Ok((containers.into_iter().map(|(_, container)| container).collect(), left_out))
-    }
-
-    /// A container may vanish between the requests: what cannot be had is left out.
-    async fn inspect(&self, listed: &Listed, inspections: &Inspections, now: Instant) -> Option<Arc<Inspected>> {
-        let inspected = Arc::new(self.get(&format!("/containers/{}/json", listed.id)).await.ok()?);
-        inspections.note(listed, &inspected, now);
-        Some(inspected)
-    }
-
-    async fn usage(&self, listed: &Listed) -> Option<Stats> {
-        if !matches!(listed.state.as_deref(), Some("running" | "paused")) {
-            return None;
+        for (index, answer) in tasks.join_all().await {
+            answers[index] = answer;
         }
-        let stats = self.get(&format!("/containers/{}/stats?stream=false&one-shot=true", listed.id)).await;
-        stats.ok().filter(Stats::is_of_running)
+        answers
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CollectError> {

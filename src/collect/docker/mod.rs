@@ -38,7 +38,7 @@ pub struct DockerCollector {
     engine: Result<Engine, CollectError>,
     clock: Clock,
     labels: LabelChoice,
-    inspections: Arc<Inspections>,
+    inspections: Inspections,
     images: Images,
     sizes: Option<Sizes>,
     /// What was logged.
@@ -74,7 +74,7 @@ impl DockerCollector {
             engine: Engine::new(settings),
             clock,
             labels: LabelChoice { include: settings.label_include.clone(), exclude: settings.label_exclude.clone() },
-            inspections: Arc::default(),
+            inspections: Inspections::default(),
             images: Images::default(),
             sizes: settings.size_interval.map(Sizes::new),
             logged: Mutex::default(),

@@ -1,0 +1,372 @@
+//! Many GETs at a time to a server behind a Unix socket, on the caller's thread.
+//!
+//! All are sent before the first answer is read, and answers are read in the order of the requests: those of a server that takes
+//! its time gather in their sockets meanwhile and wake nobody. That is HTTP/1.1 as an engine of containers speaks it, and a fifth
+//! of what so many requests cost on connections of [`super::Client`].
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use tokio::time::Instant;
+
+use super::pool::IDLE_MAX;
+use super::request::USER_AGENT;
+
+/// How often one that waits looks whether it still should.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The head of an answer, its sizes of chunks and what follows the last one may have so many bytes each.
+const LINES_BYTES_MAX: u64 = 16 * 1024;
+const BUFFER_BYTES: usize = 8 * 1024;
+
+/// Sends GETs, and keeps their connections for the next ones.
+#[derive(Debug)]
+pub struct SocketGets {
+    socket: PathBuf,
+    at_once_max: usize,
+    /// Each with the time of its last use.
+    idle: Mutex<Vec<(Instant, UnixStream)>>,
+}
+
+/// Until when answers are waited for: the time, or that nobody holds what they are for any more.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// When it ends.
+    pub at: Instant,
+    /// Whose end ends it too.
+    pub asker: Weak<()>,
+}
+
+impl Patience {
+    fn check(&self) -> io::Result<()> {
+        if Instant::now() >= self.at || self.asker.strong_count() == 0 {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+/// A request whose answer is to be read.
+struct Sent {
+    index: usize,
+    stream: UnixStream,
+    /// The server may have closed it before the request came: that is no answer.
+    is_used: bool,
+}
+
+impl SocketGets {
+    /// Sends nothing yet. `at_once_max` bounds the connections, idle ones too.
+    pub fn new(socket: PathBuf, at_once_max: usize) -> Self {
+        Self { socket, at_once_max, idle: Mutex::default() }
+    }
+
+    /// Asks for paths as they go on the wire, and gives `take` the place of each in `paths` and its body, of at most `limit`
+    /// bytes. What fails, or has another status than 200, is left out.
+    pub fn get_all(&self, paths: &[String], limit: usize, patience: &Patience, take: &mut dyn FnMut(usize, &[u8])) {
+        let mut waiting = VecDeque::new();
+        let mut body = Vec::new();
+        let mut next = 0..paths.len();
+        loop {
+            while waiting.len() < self.at_once_max
+                && let Some(index) = next.next()
+            {
+                waiting.extend(self.send(index, &paths[index], patience));
+            }
+            let Some(sent) = waiting.pop_front() else { return };
+            let (index, is_used) = (sent.index, sent.is_used);
+            let mut answer = self.read(sent, limit, patience, &mut body);
+            if is_used && answer.as_ref().is_err_and(|error| is_closed(error) && body.is_empty()) {
+                let again = self.send_anew(index, &paths[index], patience);
+                answer = again.and_then(|sent| self.read(sent, limit, patience, &mut body));
+            }
+            if answer.is_ok_and(|status| status == 200) {
+                take(index, &body);
+            }
+        }
+    }
+
+    /// On an idle connection, if there is one that the server has not closed.
+    fn send(&self, index: usize, path: &str, patience: &Patience) -> Option<Sent> {
+        while let Some((since, mut stream)) = self.lock().pop() {
+            if since.elapsed() < IDLE_MAX && write_request(&mut stream, path).is_ok() {
+                return Some(Sent { index, stream, is_used: true });
+            }
+        }
+        self.send_anew(index, path, patience).ok()
+    }
+
+    fn send_anew(&self, index: usize, path: &str, patience: &Patience) -> io::Result<Sent> {
+        patience.check()?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // A server whose queue is full lets wait.
+        set_socket_timeout(&socket, Timeout::Send, Some(LOOK_INTERVAL))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(LOOK_INTERVAL))?;
+        connect(&socket, &SocketAddrUnix::new(&self.socket)?)?;
+        let mut stream = UnixStream::from(socket);
+        write_request(&mut stream, path)?;
+        Ok(Sent { index, stream, is_used: false })
+    }
+
+    fn read(&self, sent: Sent, limit: usize, patience: &Patience, body: &mut Vec<u8>) -> io::Result<u16> {
+        body.clear();
+        let patient = Patient { stream: &sent.stream, patience };
+        let (status, is_kept) = read_answer(&mut BufReader::with_capacity(BUFFER_BYTES, patient), limit, body)?;
+        let mut idle = self.lock();
+        if is_kept && idle.len() < self.at_once_max {
+            idle.push((Instant::now(), sent.stream));
+        }
+        Ok(status)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, UnixStream)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+fn write_request(stream: &mut UnixStream, path: &str) -> io::Result<()> {
+    if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return Err(ErrorKind::InvalidInput.into());
+    }
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {USER_AGENT}\r\n\r\n").as_bytes())
+}
+
+/// Reads until patience ends.
+struct Patient<'a> {
+    stream: &'a UnixStream,
+    patience: &'a Patience,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.patience.check()?;
+            match self.stream.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                read => return read,
+            }
+        }
+    }
+}
+
+/// The status, and whether the connection serves again.
+fn read_answer(reader: &mut BufReader<impl Read>, limit: usize, body: &mut Vec<u8>) -> io::Result<(u16, bool)> {
+    let malformed = || io::Error::from(ErrorKind::InvalidData);
+    let mut head = reader.by_ref().take(LINES_BYTES_MAX);
+    let status_line = read_line(&mut head)?;
+    let status =
+        status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).ok_or_else(malformed)?;
+    let (mut len, mut is_chunked, mut is_kept) = (None, false, true);
+    loop {
+        let line = read_line(&mut head)?;
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(':').ok_or_else(malformed)?;
+        match (name.to_ascii_lowercase().as_str(), value.trim()) {
+            ("content-length", value) => len = Some(value.parse::<usize>().map_err(|_| malformed())?),
+            ("transfer-encoding", value) if value.eq_ignore_ascii_case("chunked") => is_chunked = true,
+            ("transfer-encoding", _) => return Err(malformed()),
+            ("connection", value) => is_kept = !value.eq_ignore_ascii_case("close"),
+            _ => {}
+        }
+    }
+    match len {
+        _ if is_chunked => {
+            while let size @ 1.. = read_chunk_size(reader)? {
+                read_exactly(reader, size, limit, body)?;
+                if !read_line(&mut reader.by_ref().take(LINES_BYTES_MAX))?.is_empty() {
+                    return Err(malformed());
+                }
+            }
+            let mut trailers = reader.by_ref().take(LINES_BYTES_MAX);
+            while !read_line(&mut trailers)?.is_empty() {}
+        }
+        Some(len) => read_exactly(reader, len, limit, body)?,
+        // It ends with the connection.
+        None => {
+            is_kept = false;
+            reader.by_ref().take(limit as u64 + 1).read_to_end(body)?;
+        }
+    }
+    if body.len() > limit {
+        return Err(malformed());
+    }
+    Ok((status, is_kept && reader.buffer().is_empty()))
+}
+
+fn read_chunk_size(reader: &mut BufReader<impl Read>) -> io::Result<usize> {
+    let line = read_line(&mut reader.by_ref().take(LINES_BYTES_MAX))?;
+    let digits = line.split(';').next().unwrap_or_default().trim();
+    usize::from_str_radix(digits, 16).map_err(|_| ErrorKind::InvalidData.into())
+}
+
+fn read_exactly(reader: &mut BufReader<impl Read>, count: usize, limit: usize, body: &mut Vec<u8>) -> io::Result<()> {
+    if count > limit.saturating_sub(body.len()) {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    match reader.by_ref().take(count as u64).read_to_end(body)? == count {
+        true => Ok(()),
+        false => Err(ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// A line without its end.
+fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    match line.strip_suffix("\r\n") {
+        Some(text) => Ok(text.to_owned()),
+        None if line.ends_with('\n') => Err(ErrorKind::InvalidData.into()),
+        None => Err(ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const LIMIT: usize = 1000;
+    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+    /// A server whose connections each serve so many requests, in a folder that lasts as long as it is held, and how many
+    /// connections it had.
+    fn server(
+        requests_max: usize,
+        answer: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> (tempfile::TempDir, PathBuf, Arc<AtomicUsize>) {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let socket = folder.path().join("s");
+        let listener = UnixListener::bind(&socket).expect("free");
+        let count = Arc::new(AtomicUsize::new(0));
+        let (connections, answer) = (Arc::clone(&count), Arc::new(answer));
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let answer = Arc::clone(&answer);
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.try_clone().expect("a copy"));
+                    for _ in 0..requests_max {
+                        let mut head = String::new();
+                        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).is_ok_and(|len| len > 0) {}
+                        let Some(path) = head.split(' ').nth(1) else { break };
+                        let _ = stream.write_all(answer(path).as_bytes());
+                    }
+                    let _ = stream.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        (folder, socket, count)
+    }
+
+    fn patience(asker: &Arc<()>, after: Duration) -> Patience {
+        Patience { at: Instant::now() + after, asker: Arc::downgrade(asker) }
+    }
+
+    fn get_all(gets: &SocketGets, paths: &[String]) -> Vec<Option<String>> {
+        let asker = Arc::new(());
+        let mut answers = vec![None; paths.len()];
+        gets.get_all(paths, LIMIT, &patience(&asker, Duration::from_secs(10)), &mut |index, body| {
+            assert!(answers[index].replace(String::from_utf8_lossy(body).into_owned()).is_none(), "given twice");
+        });
+        answers
+    }
+
+    fn paths(count: usize) -> Vec<String> {
+        (0..count).map(|number| format!("/{number}")).collect()
+    }
+
+    /// Ten requests, four at a time, twice: the connections that this takes.
+    #[test]
+    fn connections_are_used_again_and_bounded() {
+        for (requests_max, expected) in [(100, 4), (1, 20), (2, 10)] {
+            let (_folder, socket, connections) =
+                server(requests_max, |path| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()));
+            let gets = SocketGets::new(socket, 4);
+            for _ in 0..2 {
+                let answers: Vec<String> = get_all(&gets, &paths(10)).into_iter().flatten().collect();
+                assert_eq!(answers, paths(10), "{requests_max} requests a connection");
+            }
+            assert_eq!(connections.load(Ordering::SeqCst), expected, "{requests_max} requests a connection");
+            assert!(gets.lock().len() <= 4);
+        }
+    }
+
+    /// What the server sends, what it means, and whether the connection serves again.
+    #[test]
+    fn answers() {
+        let chunked = |chunks: &str| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+        let long = "x".repeat(LIMIT);
+        for (answer, expected, is_kept) in [
+            (OK.to_owned(), Some("ok"), true),
+            ("HTTP/1.1 200 OK\r\nX: y\r\ncontent-length:0\r\n\r\n".to_owned(), Some(""), true),
+            (format!("HTTP/1.1 200 OK\r\nContent-Length: {LIMIT}\r\n\r\n{long}"), Some(long.as_str()), true),
+            (format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{long}x", LIMIT + 1), None, false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n".to_owned(), None, false),
+            ("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok".to_owned(), Some("ok"), false),
+            // Nobody has asked for more.
+            (format!("{OK}more"), Some("ok"), false),
+            ("HTTP/1.1 200 OK\r\n\r\nto the end".to_owned(), Some("to the end"), false),
+            (format!("HTTP/1.1 200 OK\r\n\r\n{long}x"), None, false),
+            (chunked("2\r\nok\r\n0\r\n\r\n"), Some("ok"), true),
+            (chunked("1;a=b\r\no\r\n1\r\nk\r\n0\r\nTrailer: x\r\n\r\n"), Some("ok"), true),
+            (chunked(&format!("1\r\no\r\n3e8\r\n{long}\r\n0\r\n\r\n")), None, false),
+            (chunked("ffffffffffffffff\r\nok\r\n0\r\n\r\n"), None, false),
+            (chunked("3\r\nok\r\n0\r\n\r\n"), None, false),
+            (chunked("two\r\nok\r\n0\r\n\r\n"), None, false),
+            (chunked("2\r\nok\r\n"), None, false),
+            ("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno".to_owned(), None, true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok".to_owned(), None, false),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n".to_owned(), None, false),
+            (format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(20_000)), None, false),
+            ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(), None, false),
+            ("SSH-2.0-OpenSSH\r\n\r\n".to_owned(), None, false),
+            (String::new(), None, false),
+        ] {
+            let sent = answer.clone();
+            let (_folder, socket, _) = server(1, move |_| sent.clone());
+            let gets = SocketGets::new(socket, 4);
+            let shown: String = answer.chars().take(80).collect();
+            assert_eq!(get_all(&gets, &paths(1)), [expected.map(str::to_owned)], "{shown:?}");
+            assert_eq!(gets.lock().len(), usize::from(is_kept), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_left_out() {
+        let (_folder, socket, connections) = server(100, |_| OK.to_owned());
+        let gets = SocketGets::new(socket, 4);
+        let paths = ["/a b", "/\r\nX: y", "/ü", "/fine"].map(str::to_owned);
+        assert_eq!(get_all(&gets, &paths), [None, None, None, Some("ok".to_owned())]);
+        assert_eq!(get_all(&SocketGets::new("/nonexistent/s".into(), 4), &paths), [const { None }; 4]);
+        let long = format!("/{}", "long/".repeat(100));
+        assert_eq!(get_all(&SocketGets::new(long.into(), 4), &paths), [const { None }; 4]);
+        assert!(connections.load(Ordering::SeqCst) <= 4);
+    }
+
+    /// A server that answers nothing, to one whose time ends and to one who has gone.
+    #[test]
+    fn nobody_waits_for_ever() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let socket = folder.path().join("s");
+        let _listener = UnixListener::bind(&socket).expect("free");
+        let gets = SocketGets::new(socket, 4);
+        let nothing = &mut |_: usize, _: &[u8]| panic!("no answer was sent");
+        let asker = Arc::new(());
+        gets.get_all(&paths(10), LIMIT, &patience(&asker, Duration::from_millis(100)), nothing);
+        let gone = patience(&Arc::new(()), Duration::from_secs(3600));
+        gets.get_all(&paths(10), LIMIT, &gone, nothing);
+    }
+}
