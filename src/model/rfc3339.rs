@@ -33,7 +33,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let [year, month, day] = fields(date, '-', [4, 2, 2])?;
     let zone_at = time.find(['Z', '+', '-'])?;
     let (time, zone) = time.split_at(zone_at);
-    let (time, fraction) = time.split_once('.').map_or((time, None), |(time, fraction)| (time, Some(fraction)));
+    let (time, fraction) = time.split_once(['.', ',']).map_or((time, None), |(time, fraction)| (time, Some(fraction)));
     let [hour, minute, second] = fields(time, ':', [2, 2, 2])?;
     let fraction_ms = match fraction {
         None => 0,

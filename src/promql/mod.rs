@@ -28,7 +28,7 @@ pub use memory::MemoryBounds;
 pub use parser::{NESTING_MAX, NODE_DEPTH_MAX, TEXT_BYTES_MAX, parse};
 pub use printer::prettify;
 pub use result::{MatrixSeries, ParseError, QueryError, QueryResult, QueryValue, Value, VectorSample};
-pub use selector::{parse_selector, parse_series_description, parse_wide_selector};
+pub use selector::{parse_any_selector, parse_selector, parse_series_description, parse_wide_selector};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

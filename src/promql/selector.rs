@@ -11,27 +11,34 @@ use super::lexer::Kind;
 use super::parser::{Parser, Tree};
 use super::{Features, ParseError};
 
-/// Reads a selector as the parameters `match[]` hold it. One matcher at least must exclude series
-/// without its label: otherwise the selector would mean everything.
+/// Reads a selector that names something: at least one of its matchers refuses the empty text.
 pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
-    let mut parser = Parser::new(text, Features::default())?;
-    let (selector, span) = parser.plain_selector()?;
-    parser.expect_end()?;
-    require_non_empty(&selector.matchers).map_err(|message| parser.error_at(span, message))?;
-    Ok(selector.matchers)
+    let (matchers, span) = plain_selector(text)?;
+    require_non_empty(&matchers).map_err(|message| ParseError::at(text, span, message))?;
+    Ok(matchers)
 }
 
 /// Reads a selector that may match everything, such as `{__name__=~".*"}`: what `/federate` takes.
 pub fn parse_wide_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    match plain_selector(text)? {
+        (matchers, span) if matchers.is_empty() => {
+            let message = "a selector must name something, such as {job=\"node\"} or {__name__=~\".*\"}";
+            Err(ParseError::at(text, span, message))
+        }
+        (matchers, _) => Ok(matchers),
+    }
+}
+
+/// Reads any selector, `{}` too.
+pub fn parse_any_selector(text: &str) -> Result<Vec<Matcher>, ParseError> {
+    plain_selector(text).map(|(matchers, _)| matchers)
+}
+
+fn plain_selector(text: &str) -> Result<(Vec<Matcher>, Span), ParseError> {
     let mut parser = Parser::new(text, Features::default())?;
     let (selector, span) = parser.plain_selector()?;
     parser.expect_end()?;
-    if selector.matchers.is_empty() {
-        return Err(
-            parser.error_at(span, "a selector must name something, such as {job=\"node\"} or {__name__=~\".*\"}")
-        );
-    }
-    Ok(selector.matchers)
+    Ok((selector.matchers, span))
 }
 
 /// Reads the labels of a series in the notation of rule unit tests:

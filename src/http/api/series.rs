@@ -6,7 +6,7 @@ use crate::http::json::Json;
 use crate::http::params::Params;
 use crate::http::time::{TIME_MAX, TIME_MIN};
 use crate::model::{Labels, Matcher, TimeRange};
-use crate::promql::parse_selector;
+use crate::promql::parse_any_selector;
 use crate::store::{ReadOptions, Select, StoreError};
 
 use super::answer::{Answer, Notes};
@@ -54,9 +54,14 @@ pub(super) async fn label_values(api: &Api, gate: &Gate, params: &Params, name: 
     Ok(Answer::data(|json| json.strings(values)).with_notes(notes))
 }
 
-/// The selectors in `match[]`.
+/// The selectors in `match[]`, none of which may take everything.
 pub(super) fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
-    params.all("match[]").map(|text| parse_selector(text).map_err(|error| error.to_string())).collect()
+    let parse = |text| parse_any_selector(text).map_err(|error| error.to_string());
+    let sets: Vec<Vec<Matcher>> = params.all("match[]").map(parse).collect::<Result<_, _>>()?;
+    match sets.iter().all(|set| set.iter().any(|matcher| !matcher.matches_empty())) {
+        true => Ok(sets),
+        false => Err("match[] must contain at least one non-empty matcher".to_owned()),
+    }
 }
 
 fn range(params: &Params) -> Result<TimeRange, ApiError> {
@@ -104,14 +109,14 @@ impl Search {
 
 /// The label that a path names: any text but the empty one.
 fn label_name(bytes: &[u8]) -> Result<String, ApiError> {
-    let name = std::str::from_utf8(bytes).ok().map(unescape_name).filter(|name| !name.is_empty());
-    name.ok_or_else(|| {
+    let Ok(name) = std::str::from_utf8(bytes).map(unescape_name) else {
         let shown: String = bytes.utf8_chunks().fold(String::new(), |shown, chunk| {
             let broken: String = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")).collect();
             shown + &chunk.valid().escape_debug().to_string() + &broken
         });
-        ApiError::bad_data(format!("invalid label name: \"{shown}\""))
-    })
+        return Err(ApiError::bad_data(format!("invalid label name: \"{shown}\"")));
+    };
+    if name.is_empty() { Err(ApiError::bad_data("invalid label name: \"\"")) } else { Ok(name) }
 }
 
 /// Undoes the escaping of names for paths: `U__my_2e_label` is `my.label`. A name that is not
@@ -142,7 +147,7 @@ mod tests {
 
     #[test]
     fn names_that_are_no_labels() {
-        for (bytes, shown) in [(&b"\xff"[..], r"\xff"), (b"a\"\xc3b", r#"a\"\xc3b"#), (b"U__", "U__"), (b"", "")] {
+        for (bytes, shown) in [(&b"\xff"[..], r"\xff"), (b"a\"\xc3b", r#"a\"\xc3b"#), (b"U__", ""), (b"", "")] {
             let error = label_name(bytes).expect_err(shown);
             assert_eq!(error.message(), format!("invalid label name: \"{shown}\""));
         }

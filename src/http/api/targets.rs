@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::http::json::Json;
 use crate::http::params::Params;
 use crate::model::{Metadata, format_duration};
-use crate::promql::parse_selector;
+use crate::promql::parse_any_selector;
 use crate::scrape::{PoolStatus, TargetMetadata, TargetStatus};
 
 use super::answer::Answer;
@@ -49,7 +49,7 @@ pub(super) fn target_metadata(api: &Api, params: &Params) -> Result<Answer, ApiE
     let limit = count(params, "limit")?;
     let matchers = match params.get("match_target") {
         "" => Vec::new(),
-        text => parse_selector(text).map_err(|error| ApiError::invalid_parameter("match_target", error))?,
+        text => parse_any_selector(text).map_err(|error| ApiError::invalid_parameter("match_target", error))?,
     };
     let metric = named_metric(params);
     let found = api.targets.target_metadata(&matchers, metric, limit);

@@ -106,6 +106,10 @@ const OUTPUTS: &[(&str, &str)] = &[
         "%!s(float64=1.23e+06)|%!d(bool= true)|%!f(string=%!)|%!b(string=003600.5)|%!e(string=     abc)",
     ),
     (
+        r#"{{ printf "%08s|%08v|%08d|%08q|%08t|%08v|%08s" "abc" "abc" "abc" "abc" true true 1.5 }}"#,
+        r#"00000abc|00000abc|%!d(string=00000abc)|000"abc"|0000true|0000true|%!s(float64=000001.5)"#,
+    ),
+    (
         r#"{{ printf "%05.1f|%6.2f|%-6f|%5d" 0 0 "a" nil }}"#,
         "%!f(int=    0)|%!f(int=    00)|%!f(string=a     )|%!d(<nil>)",
     ),
