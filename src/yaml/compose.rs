@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, StructureStyle, Tag};
 
 use super::{Entry, Node, Position, Value, YamlError};
 use crate::model::decode_base64_digits;
@@ -44,6 +44,10 @@ struct Composer<'t> {
     events: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Node>,
     nodes_left: usize,
+    /// Lines that begin with a tab among blanks and dashes, and how far these reach.
+    tabbed: HashMap<usize, usize>,
+    /// Collections in brackets and braces that are open, within which tabs may stand.
+    flow_depth: usize,
 }
 
 impl<'t> Composer<'t> {
@@ -51,7 +55,7 @@ impl<'t> Composer<'t> {
         let mut options = granit_parser::options! { flow_nesting_limit: DEPTH_MAX, block_nesting_limit: DEPTH_MAX };
         options.set_emit_comments(false);
         let events = Parser::new_from_str_with_options(text, options);
-        Self { events, anchors: HashMap::new(), nodes_left: NODES_MAX }
+        Self { events, anchors: HashMap::new(), nodes_left: NODES_MAX, tabbed: tabbed_lines(text), flow_depth: 0 }
     }
 
     fn document(&mut self) -> Result<Node, YamlError> {
@@ -76,7 +80,10 @@ impl<'t> Composer<'t> {
 
     fn next(&mut self) -> Result<(Event<'t>, Span), YamlError> {
         match self.events.next_event() {
-            Some(Ok(item)) => Ok(item),
+            Some(Ok((event, span))) => {
+                self.look_for_tabs(&event, &span)?;
+                Ok((event, span))
+            }
             Some(Err(scan)) => {
                 let marker = scan.marker();
                 let at = position_of(marker.line(), marker.col());
@@ -84,6 +91,28 @@ impl<'t> Composer<'t> {
             }
             None => Ok((Event::StreamEnd, Span::default())),
         }
+    }
+
+    /// The parser is lenient where Prometheus's is not: before a key or an item no tab may stand.
+    fn look_for_tabs(&mut self, event: &Event<'t>, span: &Span) -> Result<(), YamlError> {
+        let is_start =
+            matches!(event, Event::Scalar(..) | Event::Alias(..) | Event::SequenceStart(..) | Event::MappingStart(..));
+        // The place of a text behind `|` is its first line's, in which a tab is text.
+        let is_block = matches!(event, Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..));
+        let reach = self.tabbed.get(&span.start.line()).filter(|reach| span.start.col() <= **reach);
+        if is_start && !is_block && self.flow_depth == 0 && reach.is_some() {
+            return Err(error(span, "not valid YAML: a tab stands before this; indent with spaces"));
+        }
+        match event {
+            Event::SequenceStart(style, ..) | Event::MappingStart(style, ..)
+                if self.flow_depth > 0 || *style == StructureStyle::Flow =>
+            {
+                self.flow_depth += 1;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.flow_depth = self.flow_depth.saturating_sub(1),
+            _ => {}
+        }
+        Ok(())
     }
 
     fn node(&mut self, event: Event<'t>, span: &Span) -> Result<Node, YamlError> {
@@ -157,6 +186,12 @@ impl<'t> Composer<'t> {
         entries.append(&mut merged);
         Ok(Value::Map(entries))
     }
+}
+
+fn tabbed_lines(text: &str) -> HashMap<usize, usize> {
+    let reach = |line: &str| line.bytes().take_while(|byte| b" \t-?".contains(byte)).count();
+    let lines = (1..).zip(text.lines()).map(|(number, line)| (number, line, reach(line)));
+    lines.filter(|(_, line, reach)| line[..*reach].contains('\t')).map(|(number, _, reach)| (number, reach)).collect()
 }
 
 /// Adds what `<<` names; earlier maps win over later ones, and the map's own keys over all.
@@ -253,6 +288,20 @@ mod tests {
     }
 
     #[test]
+    fn tabs_do_not_indent() {
+        for (text, line) in [
+            ("\ta: 1\n", 1),
+            ("a:\n \tb: 2\n", 2),
+            ("-\ta: 1\n", 1),
+            ("- a: 1\n- \tb: 1\n", 2),
+            ("a:\n- {b: [1]}\n-\t2\n", 3),
+        ] {
+            let refused = parse(text).expect_err(text);
+            assert!(refused.message.contains("tab") && refused.at.line == line, "{text:?}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn reads() {
         let cases = [
             ("", "null"),
@@ -266,6 +315,8 @@ mod tests {
             ("a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n", "{a: {k: 1, l: 2}, b: {k: 3, l: 2}}"),
             ("b: {<<: [{k: 1}, {k: 2, m: 3}]}\n", "{b: {k: 1, m: 3}}"),
             ("\"<<\": 1\n", "{<<: 1}"),
+            ("a:\t1\nb: |\n \t2\nc: x\n \ty\nd:\t{e: 3}\n", "{a: 1, b: \"\\t2\\n\", c: x y, d: {e: 3}}"),
+            ("{\n\t\"a\": [\n\t\t1\n\t]\n}\n", "{a: [1]}"),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text).map(|node| shown(&node)).as_deref(), Ok(expected), "{text}");

@@ -98,8 +98,8 @@ fn test_group(section: Section<'_>, evaluation_interval: Duration) -> TestGroup 
         name: text(&section, "name"),
         interval: section.duration("interval").unwrap_or(evaluation_interval),
         input_series: given(&section, "input_series").map(|field| input_series(field.section())).collect(),
-        alert_tests: given(&section, "alert_rule_test").map(|field| alert_test(field.section())).collect(),
-        expr_tests: given(&section, "promql_expr_test").map(|field| expr_test(field.section())).collect(),
+        alert_tests: section.items("alert_rule_test").into_iter().map(|field| alert_test(field.section())).collect(),
+        expr_tests: section.items("promql_expr_test").into_iter().map(|field| expr_test(field.section())).collect(),
         external_labels: labels(&section, "external_labels"),
         external_url: text(&section, "external_url"),
         start: section.get("start_timestamp").and_then(|field| timestamp(&field)).unwrap_or_default(),
@@ -123,7 +123,7 @@ fn alert_test(section: Section<'_>) -> AlertTest {
     let test = AlertTest {
         eval_time: section.duration("eval_time").unwrap_or_default(),
         alert_name: text(&section, "alertname"),
-        expected: given(&section, "exp_alerts").map(|field| alert(field.section())).collect(),
+        expected: section.items("exp_alerts").into_iter().map(|field| alert(field.section())).collect(),
     };
     section.finish(|_| None);
     test
@@ -133,7 +133,7 @@ fn expr_test(section: Section<'_>) -> ExprTest {
     let test = ExprTest {
         expr: text(&section, "expr"),
         eval_time: section.duration("eval_time").unwrap_or_default(),
-        expected: given(&section, "exp_samples").map(|field| expected_sample(field.section())).collect(),
+        expected: section.items("exp_samples").into_iter().map(|field| expected_sample(field.section())).collect(),
     };
     section.finish(|_| None);
     test
@@ -168,7 +168,7 @@ fn expected_labels(section: &Section<'_>, key: &'static str) -> Labels {
     Labels::of_texts(pairs.into_iter().filter_map(|(name, value)| Some((name, value.text()?))))
 }
 
-/// The items of a list; null ones count as not written.
+/// The items of a list; null ones count as not written. (A null test or expectation is an empty one.)
 fn given<'d>(section: &Section<'d>, key: &'static str) -> impl Iterator<Item = Field<'d>> {
     section.items(key).into_iter().filter(|item| !item.is_null())
 }

@@ -102,6 +102,24 @@ fn features(flags: &[String]) -> Features {
     }
 }
 
+/// As by promtool, to which a null test is one of nothing.
+#[test]
+fn a_test_that_is_not_written_fails() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    for (tests, passes) in [
+        ("promql_expr_test: [null]", false),
+        ("alert_rule_test: [null]", false),
+        ("promql_expr_test: [{expr: '1', exp_samples: [{value: 1}, null]}]", false),
+        ("promql_expr_test: [{expr: '1', exp_samples: [{value: 1}]}]", true),
+        ("promql_expr_test:", true),
+    ] {
+        let file = folder.path().join("t.yml");
+        std::fs::write(&file, format!("tests: [null, {{{tests}}}]\n")).expect("writable");
+        let report = run_unit_tests(&file, &UnitTestOptions::default());
+        assert_eq!(outcome(&report).is_ok(), passes, "{tests}: {:?}", outcome(&report));
+    }
+}
+
 #[test]
 fn names_select_tests() {
     let matches = |patterns: &[&str], name: &str| {
