@@ -130,6 +130,7 @@ mod tests {
             ],
         );
         check_page("# TYPE a histogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n", &[]);
+        check_page("# TYPE a gaugehistogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n", &[]);
         check_page("# TYPE a summary\na{quantile=\"0.5\"} 1\na_sum 1\na_count 1\n", &[]);
     }
 
@@ -197,7 +198,7 @@ mod tests {
                 "line 2: expected a float as the value of label \"le\", found \"x\"",
             ),
             ("# TYPE a histogram\na_count -0.5\n", "line 2: negative count for histogram \"a\""),
-            ("# TYPE a histogram\na_bucket{le=\"1\"} -1\n", "line 2: negative bucket population for histogram \"a\""),
+            ("# TYPE a histogram\na{le=\"1\"} -1\n", "line 2: negative bucket population for histogram \"a\""),
         ];
         for (page, expected) in cases {
             assert_eq!(check(page.as_bytes()).map_err(|error| error.to_string()), Err(expected.to_owned()), "{page:?}");

@@ -37,7 +37,9 @@ impl Family {
     /// How many series the family has, reckoned as promtool does from its first metric.
     pub(super) fn series(&self) -> usize {
         match self.metric_type() {
-            MetricType::Histogram | MetricType::Summary => self.metrics.len() * (2 + self.points),
+            MetricType::Histogram | MetricType::GaugeHistogram | MetricType::Summary => {
+                self.metrics.len() * (2 + self.points)
+            }
             _ => self.metrics.len(),
         }
     }
@@ -45,7 +47,7 @@ impl Family {
     /// The label that tells the parts of one metric apart.
     fn part_label(&self) -> Option<&'static str> {
         match self.metric_type() {
-            MetricType::Histogram => Some("le"),
+            MetricType::Histogram | MetricType::GaugeHistogram => Some("le"),
             MetricType::Summary => Some("quantile"),
             _ => None,
         }
@@ -92,6 +94,9 @@ impl Families {
             ("_count", MetricType::Histogram),
             ("_sum", MetricType::Histogram),
             ("_bucket", MetricType::Histogram),
+            ("_count", MetricType::GaugeHistogram),
+            ("_sum", MetricType::GaugeHistogram),
+            ("_bucket", MetricType::GaugeHistogram),
         ];
         parts.into_iter().find_map(|(suffix, metric_type)| {
             let owner = name.strip_suffix(suffix).filter(|owner| !owner.is_empty())?;
@@ -199,7 +204,9 @@ impl Reader<'_> {
         let value = self.read_value_and_timestamp()?;
         let family = self.families.family(&name);
         let is_point = take_part_label(family, &mut labels, &start)?;
-        check_population(family, &name, value, &start)?;
+        if value < 0.0 {
+            check_population(family, &name, is_point, &start)?;
+        }
         family.add(labels, is_point);
         Ok(())
     }
@@ -320,15 +327,16 @@ fn take_part_label(
     Ok(true)
 }
 
-/// What a histogram counts is not negative.
-fn check_population(family: &Family, name: &str, value: f64, start: &Cursor<'_>) -> Result<(), ParseError> {
+/// What a histogram counts is not negative; whatever has an `le` is a bucket.
+fn check_population(family: &Family, name: &str, is_point: bool, start: &Cursor<'_>) -> Result<(), ParseError> {
     let is_histogram = matches!(family.metric_type(), MetricType::Histogram | MetricType::GaugeHistogram);
     let what = match name.strip_prefix(&family.name) {
         Some("_count") => "count",
-        Some("_bucket") => "bucket population",
+        Some("_sum") => return Ok(()),
+        _ if is_point => "bucket population",
         _ => return Ok(()),
     };
-    if is_histogram && value < 0.0 {
+    if is_histogram {
         return Err(start.error(format!("negative {what} for histogram {:?}", family.name)));
     }
     Ok(())
