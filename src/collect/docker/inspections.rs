@@ -1,7 +1,7 @@
 //! What inspecting a container told, kept for as long as the list gives no reason to ask again.
 //!
 //! The list tells state and health, and in words since when: "Up 3 hours (healthy)", "Exited (1) 5 minutes ago". A start, an end and a
-//! restart change these words, as they begin again at seconds. What they do not show is asked for by age.
+//! restart since the last look show in these words, as they begin again at seconds. What they do not show is asked for by age.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use super::api::{Inspected, Listed};
 /// What the list never shows is at most this old, give or take a collection: changed limits, and that the kernel has killed a
 /// process of a container that goes on.
 const AGE_MAX: Duration = Duration::from_secs(120);
-/// Words that are the same as at a look this long ago may tell of another start.
+/// Words may tell of another start than at a look this long ago.
 const GAP_MAX: Duration = Duration::from_secs(60);
 /// Words for times that no container reaches between two looks. Seconds and "a minute" are not among them.
 const LONG_TIMES: [&str; 6] = ["minutes", "hour", "day", "week", "month", "year"];
@@ -69,23 +69,38 @@ impl Inspections {
 }
 
 impl Inspection {
+    /// Looked at more often than once in [`GAP_MAX`]: what has lasted for longer has not begun since.
     fn holds(&self, listed: &Listed) -> bool {
-        listed.status.as_deref() == Some(&self.status)
+        listed.status.as_deref().is_some_and(|status| is_steady(status) && words(status).eq(words(&self.status)))
     }
+}
+
+/// Whether the state has lasted for longer than from one look to the next.
+fn is_steady(status: &str) -> bool {
+    status == "Created" || LONG_TIMES.iter().any(|word| status.contains(word))
+}
+
+/// The list's words without those for the time.
+fn words(status: &str) -> impl Iterator<Item = &str> {
+    let is_of_time = |word: &str| {
+        word.bytes().all(|byte| byte.is_ascii_digit())
+            || matches!(word, "About" | "a" | "an" | "ago")
+            || LONG_TIMES.iter().any(|time| word.starts_with(time))
+    };
+    status.split_ascii_whitespace().filter(move |word| !is_of_time(word))
 }
 
 /// Whether the list's words would be others after a change: they tell of a time that cannot come again soon, and say the same as
 /// the inspection. Podman's words lack the health.
 fn tells_changes(status: &str, listed: &Listed, inspected: &Inspected) -> bool {
     let Some(state) = &inspected.state else { return false };
-    let is_steady = status == "Created" || LONG_TIMES.iter().any(|word| status.contains(word));
     let health = state.health.as_ref().map(|health| health.status.as_str());
     let shows_health = match health {
         None | Some("" | "none") => true,
         Some("starting") => status.ends_with("(health: starting)"),
         Some(health) => status.ends_with(&format!("({health})")),
     };
-    is_steady && state.status == listed.state && (shows_health || listed.state.as_deref() != Some("running"))
+    is_steady(status) && state.status == listed.state && (shows_health || listed.state.as_deref() != Some("running"))
 }
 
 #[cfg(test)]
@@ -114,7 +129,14 @@ mod tests {
         let running = |health: &'static str| ("running", health);
         for (status, inspection, next, seconds, holds) in [
             ("Up 3 hours", running("none"), "Up 3 hours", 15, true),
-            ("Up 3 hours", running("none"), "Up 4 hours", 15, false),
+            ("Up 3 hours", running("none"), "Up 4 hours", 15, true),
+            ("Up 59 minutes", running("none"), "Up About an hour", 15, true),
+            ("Up 6 days (healthy)", running("healthy"), "Up About an hour (healthy)", 15, true),
+            ("Up 6 days (healthy)", running("healthy"), "Up 6 days (Paused)", 15, false),
+            ("Up 6 days (Paused)", ("paused", "healthy"), "Up 6 days (healthy)", 15, false),
+            ("Exited (1) 5 minutes ago", ("exited", "none"), "Exited (1) 6 minutes ago", 15, true),
+            ("Exited (1) 5 minutes ago", ("exited", "none"), "Up 5 minutes", 15, false),
+            ("Created", ("created", "none"), "Up 5 minutes", 15, false),
             ("Up 3 hours", running("none"), "Up 3 seconds", 15, false),
             ("Up 3 hours", running("none"), "Up 3 hours", 59, true),
             // Another three hours may have begun.
