@@ -1,7 +1,7 @@
 //! Many GETs at a time to a server behind a Unix socket, on the caller's thread.
 //!
-//! All are sent before the first answer is read, and answers are read in the order of the requests: those of a server that takes
-//! its time gather in their sockets meanwhile and wake nobody. That is HTTP/1.1 as an engine of containers speaks it, and a fifth
+//! All are sent before the first answer is read, and answers are read in the order of the requests, those that take long last:
+//! what a server that takes its time says gathers in the sockets meanwhile and wakes nobody. That is HTTP/1.1 as an engine of containers speaks it, and a fifth
 //! of what so many requests cost on connections of [`super::Client`].
 
 use std::collections::VecDeque;
@@ -68,24 +68,32 @@ impl SocketGets {
     /// Asks for paths as they go on the wire, and gives `take` the place of each in `paths` and its body, of at most `limit`
     /// bytes. What fails, or has another status than 200, is left out.
     pub fn get_all(&self, paths: &[String], limit: usize, patience: &Patience, take: &mut dyn FnMut(usize, &[u8])) {
-        let mut waiting = VecDeque::new();
+        // One that takes long holds up no other: it is looked at again behind all that wait.
+        let (mut waiting, mut late) = (VecDeque::new(), VecDeque::new());
         let mut body = Vec::new();
         let mut next = 0..paths.len();
         loop {
-            while waiting.len() < self.at_once_max
+            while waiting.len() + late.len() < self.at_once_max
                 && let Some(index) = next.next()
             {
                 waiting.extend(self.send(index, &paths[index], patience));
             }
-            let Some(sent) = waiting.pop_front() else { return };
-            let (index, is_used) = (sent.index, sent.is_used);
-            let mut answer = self.read(sent, limit, patience, &mut body);
-            if is_used && answer.as_ref().is_err_and(|error| is_closed(error) && body.is_empty()) {
-                let again = self.send_anew(index, &paths[index], patience);
-                answer = again.and_then(|sent| self.read(sent, limit, patience, &mut body));
-            }
-            if answer.is_ok_and(|status| status == 200) {
-                take(index, &body);
+            let Some(sent) = waiting.pop_front().or_else(|| late.pop_front()) else { return };
+            let index = sent.index;
+            match read(&sent.stream, limit, patience, &mut body) {
+                Ok((status, is_kept)) => {
+                    if is_kept {
+                        self.keep(sent.stream);
+                    }
+                    if status == 200 {
+                        take(index, &body);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => late.push_back(sent),
+                Err(error) if sent.is_used && is_closed(&error) && body.is_empty() => {
+                    waiting.extend(self.send_anew(index, &paths[index], patience).ok());
+                }
+                Err(_) => {}
             }
         }
     }
@@ -112,15 +120,11 @@ impl SocketGets {
         Ok(Sent { index, stream, is_used: false })
     }
 
-    fn read(&self, sent: Sent, limit: usize, patience: &Patience, body: &mut Vec<u8>) -> io::Result<u16> {
-        body.clear();
-        let patient = Patient { stream: &sent.stream, patience };
-        let (status, is_kept) = read_answer(&mut BufReader::with_capacity(BUFFER_BYTES, patient), limit, body)?;
+    fn keep(&self, stream: UnixStream) {
         let mut idle = self.lock();
-        if is_kept && idle.len() < self.at_once_max {
-            idle.push((Instant::now(), sent.stream));
+        if idle.len() < self.at_once_max {
+            idle.push((Instant::now(), stream));
         }
-        Ok(status)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Instant, UnixStream)>> {
@@ -139,10 +143,18 @@ fn write_request(stream: &mut UnixStream, path: &str) -> io::Result<()> {
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {USER_AGENT}\r\n\r\n").as_bytes())
 }
 
+/// The status, and whether the connection serves again. Fails with `WouldBlock` when nothing has come for a while.
+fn read(stream: &UnixStream, limit: usize, patience: &Patience, body: &mut Vec<u8>) -> io::Result<(u16, bool)> {
+    body.clear();
+    let patient = Patient { stream, patience, has_begun: false };
+    read_answer(&mut BufReader::with_capacity(BUFFER_BYTES, patient), limit, body)
+}
+
 /// Reads until patience ends.
 struct Patient<'a> {
     stream: &'a UnixStream,
     patience: &'a Patience,
+    has_begun: bool,
 }
 
 impl Read for Patient<'_> {
@@ -150,21 +162,29 @@ impl Read for Patient<'_> {
         loop {
             self.patience.check()?;
             match self.stream.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                read => return read,
+                Err(error) if self.has_begun && error.kind() == ErrorKind::WouldBlock => {}
+                read => {
+                    self.has_begun = true;
+                    return read;
+                }
             }
         }
     }
 }
 
-/// The status, and whether the connection serves again.
 fn read_answer(reader: &mut BufReader<impl Read>, limit: usize, body: &mut Vec<u8>) -> io::Result<(u16, bool)> {
     let malformed = || io::Error::from(ErrorKind::InvalidData);
     let mut head = reader.by_ref().take(LINES_BYTES_MAX);
     let status_line = read_line(&mut head)?;
-    let status =
-        status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok()).ok_or_else(malformed)?;
-    let (mut len, mut is_chunked, mut is_kept) = (None, false, true);
+    let (version, status) = status_line.split_once(' ').ok_or_else(malformed)?;
+    let status = status.get(..3).and_then(|status| status.parse().ok()).ok_or_else(malformed)?;
+    // A relay before the engine may speak the older version, whose connections end.
+    let mut is_kept = match version {
+        "HTTP/1.1" => true,
+        "HTTP/1.0" => false,
+        _ => return Err(malformed()),
+    };
+    let (mut len, mut is_chunked) = (None, false);
     loop {
         let line = read_line(&mut head)?;
         if line.is_empty() {
@@ -175,7 +195,7 @@ fn read_answer(reader: &mut BufReader<impl Read>, limit: usize, body: &mut Vec<u
             ("content-length", value) => len = Some(value.parse::<usize>().map_err(|_| malformed())?),
             ("transfer-encoding", value) if value.eq_ignore_ascii_case("chunked") => is_chunked = true,
             ("transfer-encoding", _) => return Err(malformed()),
-            ("connection", value) => is_kept = !value.eq_ignore_ascii_case("close"),
+            ("connection", value) => is_kept &= !value.eq_ignore_ascii_case("close"),
             _ => {}
         }
     }
@@ -332,6 +352,9 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n".to_owned(), None, false),
             (format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(20_000)), None, false),
             ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(), None, false),
+            ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok".to_owned(), Some("ok"), false),
+            ("HTTP/1.0 200 OK\r\n\r\nto the end".to_owned(), Some("to the end"), false),
+            ("HTTP/2 200 OK\r\n\r\n".to_owned(), None, false),
             ("SSH-2.0-OpenSSH\r\n\r\n".to_owned(), None, false),
             (String::new(), None, false),
         ] {
@@ -354,6 +377,26 @@ mod tests {
         let long = format!("/{}", "long/".repeat(100));
         assert_eq!(get_all(&SocketGets::new(long.into(), 4), &paths), [const { None }; 4]);
         assert!(connections.load(Ordering::SeqCst) <= 4);
+    }
+
+    /// Two that are not answered cost themselves alone.
+    #[test]
+    fn the_others_do_not_wait_for_one() {
+        let (_folder, socket, _) = server(100, |path| match path {
+            "/1" | "/3" => {
+                std::thread::sleep(Duration::from_secs(60));
+                String::new()
+            }
+            _ => OK.to_owned(),
+        });
+        let gets = SocketGets::new(socket, 4);
+        let asker = Arc::new(());
+        let mut answered = Vec::new();
+        gets.get_all(&paths(20), LIMIT, &patience(&asker, Duration::from_secs(5)), &mut |index, _| {
+            answered.push(index)
+        });
+        answered.sort_unstable();
+        assert_eq!(answered, (0..20).filter(|index| ![1, 3].contains(index)).collect::<Vec<_>>());
     }
 
     /// A server that answers nothing, to one whose time ends and to one who has gone.
