@@ -60,6 +60,9 @@ impl HttpFetch {
         }
         let mut hold = Hold::default();
         if !self.read_ordinary(&mut response, page, &mut hold).await? {
+            if page.len() > self.body_bytes_max {
+                return Err(ClientError::BodyTooLarge { limit: self.body_bytes_max }.into());
+            }
             self.wait_for_turn(&mut hold).await?;
             response.read_into(page, self.body_bytes_max.saturating_sub(page.len())).await.map_err(
                 |error| match error {
@@ -165,5 +168,68 @@ fn escaping_of(job: &JobSettings) -> EscapingScheme {
         NameEscaping::Underscores => EscapingScheme::Underscores,
         NameEscaping::Dots => EscapingScheme::Dots,
         NameEscaping::Values => EscapingScheme::Values,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ClientSettings;
+    use crate::model::Labels;
+    use crate::scrape::JobLimits;
+    use std::io::Write;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Fetches one page from a server of its own; its bytes, or the error.
+    async fn fetched(page: &[u8], is_packed: bool, limit: u64) -> Result<usize, String> {
+        let (body, headers) = match is_packed {
+            false => (page.to_vec(), ""),
+            true => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(page).expect("memory takes all");
+                (encoder.finish().expect("memory takes all"), "Content-Encoding: gzip\r\n")
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let url = format!("http://{}/", listener.local_addr().expect("bound"));
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{headers}Connection: close\r\n\r\n");
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+        });
+        let job = JobSettings {
+            limits: JobLimits { body_size_bytes: limit, ..JobLimits::default() },
+            ..JobSettings::default()
+        };
+        let target = Target {
+            discovered: Labels::empty(),
+            labels: Labels::empty(),
+            url,
+            interval: Duration::from_secs(15),
+            timeout: Duration::from_secs(10),
+            probe: None,
+        };
+        let client = Client::new(&ClientSettings::default()).expect("valid");
+        let mut page = Vec::new();
+        let result = HttpFetch::new(&client, &job, &target, &Pages::new()).fetch(&mut page).await;
+        server.await.expect("no panic");
+        result.map(|_| page.len()).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn pages_have_their_limit_s_bytes_at_most() {
+        let page = b"metric 1\n".repeat(3000);
+        let len = page.len() as u64;
+        for is_packed in [false, true] {
+            for limit in [0, len, len + 1] {
+                assert_eq!(fetched(&page, is_packed, limit).await, Ok(page.len()), "{limit}, packed: {is_packed}");
+            }
+            for limit in [1, len / 2, len - 1] {
+                let refused = fetched(&page, is_packed, limit).await;
+                let expected = format!("body size limit exceeded: more than {limit} bytes");
+                assert_eq!(refused, Err(expected), "packed: {is_packed}");
+            }
+        }
     }
 }
