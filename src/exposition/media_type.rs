@@ -28,7 +28,7 @@ pub fn parse_media_type(header: &str) -> Result<MediaType, &'static str> {
             return Ok(MediaType { name, parameters });
         }
         let (name, value, after) = take_parameter(rest).ok_or("mime: invalid media parameter")?;
-        if parameters.iter().any(|(known, _)| *known == name) {
+        if parameters.iter().any(|(known, other)| *known == name && *other != value) {
             return Err("mime: duplicate parameter name");
         }
         parameters.push((name, value));
@@ -111,6 +111,7 @@ mod tests {
             ("text/plain; a", "mime: invalid media parameter"),
             ("text/plain; a=1 b", "mime: invalid media parameter"),
             ("text/plain; a=1; A=2", "mime: duplicate parameter name"),
+            ("text/plain; a=1; A=1", ""),
             ("Text/Plain; A=\"b \\\" c\" ;d=e;", ""),
         ] {
             assert_eq!(parse_media_type(header).err().unwrap_or(""), expected, "{header}");
