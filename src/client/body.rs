@@ -56,7 +56,7 @@ impl Body {
     /// Appends to `output` until the body ends (`true`) or more than `count` bytes were added (`false`).
     pub(super) async fn read_until(&mut self, output: &mut Vec<u8>, count: usize) -> Result<bool, ClientError> {
         let end = output.len() + count;
-        if self.gzip.as_ref().is_some_and(|inflater| !inflater.started) {
+        if self.gzip.as_ref().is_some_and(|inflater| !inflater.started && !inflater.is_raw) {
             self.gather().await?;
             if self.is_over && inflate_whole(&self.pending, output, count.min(TURN_BYTES)) {
                 (self.pending, self.gzip) = (Bytes::new(), None);

@@ -113,6 +113,7 @@ fn cases(services: &Services) -> Vec<Case> {
         ("gzip_cut_short", "http_gzip", "/half_gzip", false),
         ("gzip_as_it_is", "http_2xx", "/gzip", true),
         ("deflate", "http_deflate", "/deflate", true),
+        ("gzip_that_says_deflate", "http_deflate", "/gzip_as_deflate", false),
         ("body_too_large", "http_small", "/good", false),
         ("chunked", "http_2xx", "/chunked", true),
         ("no_content", "http_2xx", "/no_content", true),

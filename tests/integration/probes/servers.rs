@@ -159,6 +159,7 @@ fn serve_http(stream: &mut dyn Stream, own: &str) -> std::io::Result<()> {
             answer("200 OK", "Content-Encoding: gzip\r\n", &whole[..whole.len() - 6])
         }
         "/deflate" => answer("200 OK", "Content-Encoding: deflate\r\n", &deflate(b"all is well, compressed")),
+        "/gzip_as_deflate" => answer("200 OK", "Content-Encoding: deflate\r\n", &gzip(b"all is well, compressed")),
         "/chunked" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n0\r\n\r\n".to_vec(),
         "/no_content" => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
         "/until_the_end" => b"HTTP/1.0 200 OK\r\n\r\nall is well".to_vec(),
