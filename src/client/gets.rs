@@ -1,8 +1,8 @@
 //! Many GETs at a time to a server behind a Unix socket, on the caller's thread.
 //!
-//! All are sent before the first answer is read, and answers are read in the order of the requests, those that take long last:
-//! what a server that takes its time says gathers in the sockets meanwhile and wakes nobody. That is HTTP/1.1 as an engine of containers speaks it, and a fifth
-//! of what so many requests cost on connections of [`super::Client`].
+//! All are sent before the first answer is read, and answers are read in the order of the requests, those that take long
+//! last: what a server that takes its time says gathers in the sockets meanwhile and wakes nobody, as each answer to
+//! [`super::Client`] would. That is HTTP/1.1 as an engine of containers speaks it.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};

@@ -2,6 +2,8 @@
 //!
 //! Source: RFC 7578 and Go's mime/multipart, as far as forms go: parts are not transfer-encoded.
 
+use memchr::memmem;
+
 use super::params::PARAMS_MAX;
 use crate::exposition::parse_media_type;
 
@@ -34,7 +36,7 @@ fn first_part<'b>(body: &'b [u8], delimiter: &[u8]) -> Option<&'b [u8]> {
         {
             return Some(part);
         }
-        rest = &rest[position(rest, b"\n")? + 1..];
+        rest = &rest[memchr::memchr(b'\n', rest)? + 1..];
     }
 }
 
@@ -43,7 +45,7 @@ fn take_part<'b>(rest: &'b [u8], delimiter: &[u8]) -> Option<(&'b [u8], &'b [u8]
     let ending = [b"\r\n", delimiter].concat();
     let mut from = 0;
     loop {
-        let at = from + position(&rest[from..], &ending)?;
+        let at = from + memmem::find(&rest[from..], &ending)?;
         let after = &rest[at + ending.len()..];
         // A longer line that only begins like it belongs to the part.
         if after.starts_with(b"--") || after_line_end(after).is_some() {
@@ -65,7 +67,7 @@ fn field(part: &[u8]) -> Option<Option<(String, String)>> {
     let (head, value) = match part.strip_prefix(b"\r\n") {
         Some(value) => (&[][..], value),
         None => {
-            let end = position(part, b"\r\n\r\n")?;
+            let end = memmem::find(part, b"\r\n\r\n")?;
             (&part[..end], &part[end + 4..])
         }
     };
@@ -78,10 +80,6 @@ fn field(part: &[u8]) -> Option<Option<(String, String)>> {
     let is_field = disposition.name == "form-data" && disposition.parameter("filename").is_none();
     let name = disposition.parameter("name").filter(|_| is_field);
     Some(name.map(|name| (name.to_owned(), String::from_utf8_lossy(value).into_owned())))
-}
-
-fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
 #[cfg(test)]
