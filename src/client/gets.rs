@@ -21,7 +21,8 @@ use super::request::USER_AGENT;
 /// How often one that waits looks whether it still should.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The head of an answer, its sizes of chunks and what follows the last one may have so many bytes each.
-const LINES_BYTES_MAX: u64 = 16 * 1024;
+const LINES_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Sends GETs, and keeps their connections for the next ones.
@@ -173,46 +174,20 @@ impl Read for Patient<'_> {
 }
 
 fn read_answer(reader: &mut BufReader<impl Read>, limit: usize, body: &mut Vec<u8>) -> io::Result<(u16, bool)> {
-    let malformed = || io::Error::from(ErrorKind::InvalidData);
-    let mut head = reader.by_ref().take(LINES_BYTES_MAX);
-    let status_line = read_line(&mut head)?;
-    let (version, status) = status_line.split_once(' ').ok_or_else(malformed)?;
-    let status = status.get(..3).and_then(|status| status.parse().ok()).ok_or_else(malformed)?;
-    // A relay before the engine may speak the older version, whose connections end.
-    let mut is_kept = match version {
-        "HTTP/1.1" => true,
-        "HTTP/1.0" => false,
-        _ => return Err(malformed()),
-    };
-    let (mut len, mut is_chunked) = (None, false);
-    loop {
-        let line = read_line(&mut head)?;
-        if line.is_empty() {
-            break;
-        }
-        let (name, value) = line.split_once(':').ok_or_else(malformed)?;
-        match (name.to_ascii_lowercase().as_str(), value.trim()) {
-            ("content-length", value) => len = Some(value.parse::<usize>().map_err(|_| malformed())?),
-            ("transfer-encoding", value) if value.eq_ignore_ascii_case("chunked") => is_chunked = true,
-            ("transfer-encoding", _) => return Err(malformed()),
-            ("connection", value) => is_kept &= !value.eq_ignore_ascii_case("close"),
-            _ => {}
-        }
-    }
-    match len {
-        _ if is_chunked => {
+    let Head { status, mut is_kept, extent } = read_head(reader)?;
+    match extent {
+        Extent::Chunks => {
             while let size @ 1.. = read_chunk_size(reader)? {
                 read_exactly(reader, size, limit, body)?;
-                if !read_line(&mut reader.by_ref().take(LINES_BYTES_MAX))?.is_empty() {
+                if !read_line(&mut reader.by_ref().take(LINES_BYTES_MAX as u64))?.is_empty() {
                     return Err(malformed());
                 }
             }
-            let mut trailers = reader.by_ref().take(LINES_BYTES_MAX);
+            let mut trailers = reader.by_ref().take(LINES_BYTES_MAX as u64);
             while !read_line(&mut trailers)?.is_empty() {}
         }
-        Some(len) => read_exactly(reader, len, limit, body)?,
-        // It ends with the connection.
-        None => {
+        Extent::Bytes(count) => read_exactly(reader, count, limit, body)?,
+        Extent::ToTheEnd => {
             is_kept = false;
             reader.by_ref().take(limit as u64 + 1).read_to_end(body)?;
         }
@@ -223,17 +198,79 @@ fn read_answer(reader: &mut BufReader<impl Read>, limit: usize, body: &mut Vec<u
     Ok((status, is_kept && reader.buffer().is_empty()))
 }
 
-fn read_chunk_size(reader: &mut BufReader<impl Read>) -> io::Result<usize> {
-    let line = read_line(&mut reader.by_ref().take(LINES_BYTES_MAX))?;
-    let digits = line.split(';').next().unwrap_or_default().trim();
-    usize::from_str_radix(digits, 16).map_err(|_| ErrorKind::InvalidData.into())
+struct Head {
+    status: u16,
+    /// Unless the body ends with the connection.
+    is_kept: bool,
+    extent: Extent,
 }
 
-fn read_exactly(reader: &mut BufReader<impl Read>, count: usize, limit: usize, body: &mut Vec<u8>) -> io::Result<()> {
-    if count > limit.saturating_sub(body.len()) {
-        return Err(ErrorKind::InvalidData.into());
+/// What ends a body.
+enum Extent {
+    Bytes(u64),
+    Chunks,
+    ToTheEnd,
+}
+
+fn read_head(reader: &mut BufReader<impl Read>) -> io::Result<Head> {
+    let mut bytes = Vec::new();
+    while bytes.len() < LINES_BYTES_MAX {
+        let arrived = reader.fill_buf()?;
+        let (before, count) = (bytes.len(), arrived.len());
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        bytes.extend_from_slice(arrived);
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut headers);
+        match response.parse(&bytes).map_err(|_| malformed())? {
+            httparse::Status::Partial => reader.consume(count),
+            httparse::Status::Complete(len) => {
+                reader.consume(len - before);
+                return head_of(&response);
+            }
+        }
     }
-    match reader.by_ref().take(count as u64).read_to_end(body)? == count {
+    Err(malformed())
+}
+
+fn head_of(response: &httparse::Response) -> io::Result<Head> {
+    // A relay before the engine may speak the older version, whose connections end.
+    let mut is_kept = response.version == Some(1);
+    let mut extent = Extent::ToTheEnd;
+    for httparse::Header { name, value } in &*response.headers {
+        let value = str::from_utf8(value).unwrap_or_default().trim();
+        match name.to_ascii_lowercase().as_str() {
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => extent = Extent::Chunks,
+            "transfer-encoding" => return Err(malformed()),
+            "content-length" if !matches!(extent, Extent::Chunks) => {
+                extent = Extent::Bytes(value.parse().map_err(|_| malformed())?);
+            }
+            "connection" => is_kept &= !value.eq_ignore_ascii_case("close"),
+            _ => {}
+        }
+    }
+    Ok(Head { status: response.code.ok_or_else(malformed)?, is_kept, extent })
+}
+
+fn malformed() -> io::Error {
+    ErrorKind::InvalidData.into()
+}
+
+fn read_chunk_size(reader: &mut BufReader<impl Read>) -> io::Result<u64> {
+    let mut line = Vec::new();
+    reader.by_ref().take(LINES_BYTES_MAX as u64).read_until(b'\n', &mut line)?;
+    match httparse::parse_chunk_size(&line) {
+        Ok(httparse::Status::Complete((_, size))) => Ok(size),
+        _ => Err(malformed()),
+    }
+}
+
+fn read_exactly(reader: &mut BufReader<impl Read>, count: u64, limit: usize, body: &mut Vec<u8>) -> io::Result<()> {
+    if count > limit.saturating_sub(body.len()) as u64 {
+        return Err(malformed());
+    }
+    match reader.by_ref().take(count).read_to_end(body)? as u64 == count {
         true => Ok(()),
         false => Err(ErrorKind::UnexpectedEof.into()),
     }
@@ -245,7 +282,7 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
     reader.read_line(&mut line)?;
     match line.strip_suffix("\r\n") {
         Some(text) => Ok(text.to_owned()),
-        None if line.ends_with('\n') => Err(ErrorKind::InvalidData.into()),
+        None if line.ends_with('\n') => Err(malformed()),
         None => Err(ErrorKind::UnexpectedEof.into()),
     }
 }

@@ -153,6 +153,10 @@ impl Router {
         // `/prefix` alone is the page, too.
         let path = if path.is_empty() { "/" } else { path };
         let Some(endpoint) = Endpoint::find(path) else {
+            // Whatever lies below the API may be asked for from another origin.
+            if parts.method == Method::OPTIONS && path.starts_with("/api/v1/") {
+                return ("not found", self.with_cors(Reply::no_content(), parts));
+            }
             return ("not found", self.nothing_there(path, parts));
         };
         let reply = self.answer(&endpoint, parts, body, facts).await;

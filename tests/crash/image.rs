@@ -95,6 +95,8 @@ fn shut_down(path: &Path) -> Result<(), String> {
 
 impl Drop for Image {
     fn drop(&mut self) {
+        // A test that fails may have left it frozen, and its server waiting for it.
+        drop(run("fsfreeze", &["--unfreeze", &self.path().display().to_string()]));
         drop(run("umount", &["-l", &self.path().display().to_string()]));
     }
 }
