@@ -1,21 +1,21 @@
 //! `outpost doctor`: the server's flags, where the host's files are, and how to tell.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, value_parser};
 
 use super::flags;
 use super::run::RunOptions;
 
-/// What an installed service runs with, where no flag says otherwise.
-const INSTALLED_CONFIG: &str = "/etc/outpost/outpost.yml";
-const INSTALLED_STORE: &str = "/var/lib/outpost";
-
 /// `doctor`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Doctor {
     /// The server's flags, which say what is looked at.
     pub options: Box<RunOptions>,
+    /// Whether any of them is given: else those of the installed service count.
+    pub has_flags: bool,
+    /// Whether `--storage.path` is given.
+    pub has_storage_path: bool,
     /// `--path.procfs`
     pub procfs: PathBuf,
     /// `--path.sysfs`
@@ -39,8 +39,9 @@ pub fn definition() -> clap::Command {
     clap::Command::new("doctor")
         .about("Look for what is wrong with this box: clock, power, disk, containers, configuration, access")
         .after_help(
-            "Takes the server's flags too. Without --config.file and --storage.path those of the installed service are \
-             looked at (/etc/outpost/outpost.yml, /var/lib/outpost), if they are there.\n\
+            "Takes the server's flags too; without any, those of the installed service (OUTPOST_OPTS in /etc/default/outpost). \
+             Without --config.file and --storage.path /etc/outpost/outpost.yml and /var/lib/outpost are looked at, if they \
+             are there.\n\
              Exit codes: 0 nothing to mend (warnings may be shown), 1 something to mend, 2 wrong usage.",
         )
         .args_override_self(true)
@@ -62,17 +63,11 @@ pub fn definition() -> clap::Command {
 /// What the arguments ask for.
 pub fn from_matches(matches: &ArgMatches) -> Result<Doctor, String> {
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned().unwrap_or_default();
-    let mut options = RunOptions::from_matches(matches)?;
-    if options.config_file.is_none() && Path::new(INSTALLED_CONFIG).exists() {
-        options.config_file = Some(INSTALLED_CONFIG.into());
-    }
-    let is_given = |name: &str| flags::given(matches, name).is_some();
-    if !is_given("storage.path") && !is_given("storage.tsdb.path") && Path::new(INSTALLED_STORE).exists() {
-        options.storage_path = INSTALLED_STORE.into();
-    }
     let as_json = matches.get_one::<String>("format").is_some_and(|format| format == "json");
     Ok(Doctor {
-        options: Box::new(options),
+        options: Box::new(RunOptions::from_matches(matches)?),
+        has_flags: flags::any_given(matches),
+        has_storage_path: flags::given(matches, "storage.path").is_some(),
         procfs: path("path.procfs"),
         sysfs: path("path.sysfs"),
         rootfs: path("path.rootfs"),

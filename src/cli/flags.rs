@@ -162,6 +162,11 @@ pub fn given<'m>(matches: &'m ArgMatches, name: &str) -> Option<&'m str> {
     matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
 }
 
+/// Whether any of the server's flags is given that has a meaning here.
+pub fn any_given(matches: &ArgMatches) -> bool {
+    FLAGS.iter().any(|flag| matches.value_source(flag.name) == Some(clap::parser::ValueSource::CommandLine))
+}
+
 /// All values of a flag, or its default.
 pub fn values_of(matches: &ArgMatches, name: &str) -> Vec<String> {
     match matches.try_get_many::<String>(name) {

@@ -1,5 +1,7 @@
 //! What was found, and how it is told.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 /// How much it matters.
@@ -77,6 +79,13 @@ pub fn json(findings: &[Finding]) -> String {
     format!("{:#}\n", Value::Array(findings.iter().map(object).collect()))
 }
 
+/// A path as a word of a shell's command.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |char: char| char.is_alphanumeric() || "/._-+:@%,=".contains(char);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// How many are problems.
 pub fn problems(findings: &[Finding]) -> usize {
     findings.iter().filter(|finding| finding.severity == Severity::Problem).count()
@@ -93,6 +102,18 @@ pub fn tell_problems(findings: &[Finding]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_one_word_to_a_shell() {
+        for (path, expected) in [
+            ("/srv/a-b_1.yml", "/srv/a-b_1.yml"),
+            ("/srv/my data", "'/srv/my data'"),
+            ("it's", r"'it'\''s'"),
+            ("$a", "'$a'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), expected);
+        }
+    }
 
     #[test]
     fn findings_are_told_in_words_and_as_json() {

@@ -1,7 +1,7 @@
 //! What `check config` looks at beyond the file itself: the files that it names, and whether the targets written in
 //! it can be scraped. As promtool does, and with a warning where promtool is silent.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Config;
 use super::discovery::check_address;
@@ -21,6 +21,28 @@ pub struct Findings {
     pub problems: Vec<String>,
     /// What may be meant.
     pub warnings: Vec<String>,
+    /// Files that are named and there, beside rule files: whoever runs the server reads them.
+    pub files: Vec<PathBuf>,
+}
+
+impl Findings {
+    /// Notes a file that is named; gives the reason if it is not there.
+    fn absent(&mut self, path: &Path) -> Option<String> {
+        match std::fs::metadata(path) {
+            Ok(_) => {
+                self.files.push(path.to_owned());
+                None
+            }
+            Err(error) => Some(format!("{}: {error}", path.display())),
+        }
+    }
+
+    fn missing(&mut self, source: Option<&SecretSource>) -> Option<String> {
+        match source {
+            Some(SecretSource::File(path)) => self.absent(path),
+            _ => None,
+        }
+    }
 }
 
 impl Config {
@@ -85,7 +107,7 @@ fn check_folders(node: &NodeCollectorSettings, place: &str, findings: &mut Findi
 fn check_module(module: &Module, place: &str, findings: &mut Findings) {
     let tls = match &module.prober {
         ProberSettings::Http(http) => {
-            if let Some(reason) = http.body_file.as_deref().and_then(unreadable) {
+            if let Some(reason) = http.body_file.as_deref().and_then(|path| findings.absent(path)) {
                 findings.problems.push(format!("{place}: body_file: {reason}"));
             }
             return check_client(&http.client, place, findings);
@@ -116,7 +138,7 @@ fn check_client(client: &ClientSettings, place: &str, findings: &mut Findings) {
         ("tls_config.cert_file", client.tls.cert.as_ref()),
         ("tls_config.key_file", client.tls.key.as_ref()),
     ] {
-        if let Some(reason) = missing(source) {
+        if let Some(reason) = findings.missing(source) {
             findings.problems.push(format!("{place}: {key}: {reason}"));
         }
     }
@@ -133,27 +155,15 @@ fn check_optional_files(client: &ClientSettings, place: &str, findings: &mut Fin
         ("oauth2.client_secret_file", oauth2.and_then(|it| it.client_secret.as_ref())),
     ];
     for (key, source) in named {
-        if let Some(reason) = missing(source) {
+        if let Some(reason) = findings.missing(source) {
             findings.warnings.push(format!("{place}: {key}: {reason}"));
         }
     }
     for path in client.headers.values().flat_map(|values| &values.files) {
-        if let Some(reason) = unreadable(path) {
+        if let Some(reason) = findings.absent(path) {
             findings.warnings.push(format!("{place}: http_headers: {reason}"));
         }
     }
-}
-
-fn missing(source: Option<&SecretSource>) -> Option<String> {
-    match source {
-        Some(SecretSource::File(path)) => unreadable(path),
-        _ => None,
-    }
-}
-
-fn unreadable(path: &Path) -> Option<String> {
-    let error = std::fs::metadata(path).err()?;
-    Some(format!("{}: {error}", path.display()))
 }
 
 fn check_discovery(
@@ -191,6 +201,7 @@ fn check_target_files(
         findings.warnings.push(format!("{place}: file_sd_configs: {} does not exist", pattern.display()));
     }
     for file in files {
+        findings.files.push(file.clone());
         match read_target_file(&file) {
             Ok(groups) => {
                 for message in groups.iter().filter_map(|group| check(group).err()) {

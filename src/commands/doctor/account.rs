@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::host::Host;
+use super::service::words;
 
 /// The account that the packages make.
 pub const SERVICE_USER: &str = "outpost";
@@ -21,10 +22,13 @@ pub struct Account {
     pub is_service: bool,
     /// Whether `/tmp` and `/var/tmp` are other folders to it.
     has_own_tmp: bool,
+    /// Where alone it may write, if its unit says so.
+    writable: Option<Vec<PathBuf>>,
 }
 
 /// Bits of a mode.
-pub const READ: u32 = 0o4;
+const READ: u32 = 0o4;
+const WRITE: u32 = 0o2;
 const SEARCH: u32 = 0o1;
 
 /// Numbers of capabilities(7) that are looked for.
@@ -33,20 +37,26 @@ const CAPABILITIES: [(u32, &str); 2] = [(13, "CAP_NET_RAW"), (17, "CAP_SYS_RAWIO
 impl Account {
     /// The service's; `None` where no package has made it.
     pub fn of_service(host: &Host) -> Option<Self> {
-        // `outpost:x:999:998:…`
         let passwd = host.root("/etc/passwd")?;
-        let mut fields = passwd.lines().find(|line| line.split(':').next() == Some(SERVICE_USER))?.split(':').skip(2);
-        let (id, group) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         let unit = Unit::read(host);
-        let is_root = unit.last("User").as_deref() == Some("root");
-        let id = if is_root { 0 } else { id };
-        let named = unit.list("SupplementaryGroups").unwrap_or_default();
-        let is_in = |entry: &GroupEntry| {
-            named.contains(&entry.name) || entry.members.iter().any(|member| member == SERVICE_USER)
-        };
-        let groups = group_entries(host).into_iter().filter(is_in).map(|entry| entry.id).collect();
-        let (capabilities, has_own_tmp) = (unit.capabilities(is_root), unit.is_on("PrivateTmp"));
-        Some(Self { id, group, groups, capabilities, is_service: true, has_own_tmp })
+        let packaged = user_and_group(&passwd, SERVICE_USER)?;
+        let name = unit.last("User").filter(|name| !name.is_empty()).unwrap_or_else(|| SERVICE_USER.to_owned());
+        let (id, group) = if name == "root" { (0, 0) } else { user_and_group(&passwd, &name).unwrap_or(packaged) };
+        let entries = group_entries(host);
+        let named = unit.last("Group").and_then(|name| entries.iter().find(|entry| entry.name == name));
+        let group = named.map_or(group, |entry| entry.id);
+        let further = unit.list("SupplementaryGroups").unwrap_or_default();
+        let is_in = |entry: &&GroupEntry| further.contains(&entry.name) || entry.members.contains(&name);
+        let groups = entries.iter().filter(is_in).map(|entry| entry.id).collect();
+        Some(Self {
+            id,
+            group,
+            groups,
+            capabilities: unit.capabilities(id == 0),
+            is_service: true,
+            has_own_tmp: unit.is_on("PrivateTmp"),
+            writable: unit.writable(),
+        })
     }
 
     /// The service's, or that of whoever asks.
@@ -66,6 +76,7 @@ impl Account {
             capabilities: held.map(|(_, name)| (*name).to_owned()).collect(),
             is_service: false,
             has_own_tmp: false,
+            writable: None,
         }
     }
 
@@ -89,12 +100,29 @@ impl Account {
         self.has_own_tmp && (path.starts_with("/tmp") || path.starts_with("/var/tmp"))
     }
 
+    /// Whether its unit lets it write nothing there, whatever the modes are.
+    pub fn is_shut_out_of(&self, path: &Path) -> bool {
+        let real = path.canonicalize();
+        let is_below =
+            |folder: &PathBuf| path.starts_with(folder) || real.as_ref().is_ok_and(|real| real.starts_with(folder));
+        self.writable.as_ref().is_some_and(|writable| !writable.iter().any(is_below))
+    }
+
     /// The part of a path, or the path, that keeps it from being read by the modes; nothing where lists of access say more.
     pub fn is_kept_from(&self, path: &Path) -> Option<PathBuf> {
+        self.kept_from(path, READ)
+    }
+
+    /// The same for changing a file, talking to a socket, or making files in a folder.
+    pub fn is_kept_from_writing(&self, path: &Path) -> Option<PathBuf> {
+        self.kept_from(path, WRITE)
+    }
+
+    fn kept_from(&self, path: &Path, wanted: u32) -> Option<PathBuf> {
         let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
         let mut parts: Vec<(&Path, u32)> = folders.map(|folder| (folder, SEARCH)).collect();
         parts.reverse();
-        parts.push((path, if path.is_dir() { READ | SEARCH } else { READ }));
+        parts.push((path, if path.is_dir() { wanted | SEARCH } else { wanted }));
         let kept = |(part, wanted): &(&Path, u32)| {
             std::fs::metadata(part).is_ok_and(|facts| !self.may(&facts, *wanted)) && !has_access_list(part)
         };
@@ -112,6 +140,12 @@ impl Account {
     }
 }
 
+/// `outpost:x:999:998:…`
+fn user_and_group(passwd: &str, name: &str) -> Option<(u32, u32)> {
+    let mut fields = passwd.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 fn has_access_list(path: &Path) -> bool {
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0_u8; 0][..]).is_ok_and(|length| length > 0)
 }
@@ -123,7 +157,17 @@ struct Unit(Vec<String>);
 const UNIT_FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// What counts of the packages' own unit where that is not to be seen, as from within a container.
-const PACKAGED_UNIT: &str = "CapabilityBoundingSet=\nPrivateUsers=yes\nPrivateTmp=yes\n";
+const PACKAGED_UNIT: &str =
+    "CapabilityBoundingSet=\nPrivateUsers=yes\nPrivateTmp=yes\nProtectSystem=strict\nStateDirectory=outpost\n";
+
+/// The drop-in with these lines, as a command that writes it and has it read.
+pub fn drop_in(name: &str, lines: &str) -> String {
+    let folder = "/etc/systemd/system/outpost.service.d";
+    format!(
+        "sudo mkdir -p {folder} && printf '[Service]\\n{lines}' | sudo tee {folder}/{name}.conf && sudo systemctl \
+         daemon-reload && sudo systemctl restart outpost"
+    )
+}
 
 impl Unit {
     fn read(host: &Host) -> Self {
@@ -145,14 +189,23 @@ impl Unit {
 
     /// Words add up, and nothing takes away what was there. `None` where the key is not there.
     fn list(&self, key: &str) -> Option<Vec<String>> {
-        self.values(key).fold(None, |words, value| {
-            let before = words.filter(|_| !value.is_empty()).unwrap_or_default();
-            Some(before.into_iter().chain(value.split_whitespace().map(str::to_owned)).collect())
+        self.values(key).fold(None, |all, value| {
+            let before = all.filter(|_| !value.is_empty()).unwrap_or_default();
+            Some(before.into_iter().chain(words(value)).collect())
         })
     }
 
     fn is_on(&self, key: &str) -> bool {
         !matches!(self.last(key).as_deref(), None | Some("" | "no" | "false" | "off" | "0"))
+    }
+
+    /// Where it may write, if not everywhere that modes allow.
+    fn writable(&self) -> Option<Vec<PathBuf>> {
+        let state = self.list("StateDirectory").unwrap_or_default().into_iter().map(|name| format!("/var/lib/{name}"));
+        let paths = self.list("ReadWritePaths").unwrap_or_default().into_iter().chain(state);
+        // A `-` before a path is for one that may be missing, a `+` for one below the service's own root.
+        let all = paths.map(|path| PathBuf::from(path.trim_start_matches(['-', '+'])));
+        (self.last("ProtectSystem").as_deref() == Some("strict")).then(|| all.collect())
     }
 
     /// Root has what the unit leaves it, others what it gives them. In users of its own neither holds for the machine's
@@ -224,6 +277,13 @@ fn group_entries(host: &Host) -> Vec<GroupEntry> {
 /// The name of a group.
 pub fn group_name(host: &Host, id: u32) -> Option<String> {
     group_entries(host).into_iter().find(|entry| entry.id == id).map(|entry| entry.name)
+}
+
+/// The name of a user.
+pub fn user_name(host: &Host, id: u32) -> Option<String> {
+    let passwd = host.root("/etc/passwd")?;
+    let mut names = passwd.lines().filter_map(|line| line.split(':').next());
+    names.find(|name| user_and_group(&passwd, name).is_some_and(|(user, _)| user == id)).map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
     const SUBJECT: &str = "clock";
     const WHY: &str = "samples, alerts and certificates go by the time of day; a central Prometheus refuses samples \
                        that are ten minutes ahead of it";
-    let has_battery = !host.sys_folder("class/rtc").is_empty();
+    let has_battery = host.sys_folder("class/rtc").iter().any(|clock| has_battery(host, clock));
     let finding = match is_synchronised {
         Some(true) if has_battery => Finding::good(
             SUBJECT,
@@ -33,8 +33,17 @@ pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
     vec![finding]
 }
 
+/// The Raspberry Pi 5 has a clock and a place for its battery, and its driver says in microvolts what is there; others, whose
+/// clocks say nothing, are built with one.
+fn has_battery(host: &Host, clock: &str) -> bool {
+    const PRESENT_MICROVOLTS: u32 = 1_000_000;
+    let measured = host.sys(&format!("{clock}/battery_voltage")).and_then(|text| text.parse::<u32>().ok());
+    measured.is_none_or(|microvolts| microvolts >= PRESENT_MICROVOLTS)
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::host::Host;
     use super::super::host::tests::made;
     use super::look;
     use crate::commands::finding::Severity;
@@ -43,10 +52,15 @@ mod tests {
     fn a_clock_that_nobody_keeps_is_a_problem() {
         let (_folder, pi) = made(&[("usr/bin/timedatectl", "")]);
         let (_other, pc) = made(&[("sys/class/rtc/rtc0/name", "rtc_cmos")]);
-        let one = |host, synchronised| look(host, synchronised).remove(0);
+        let pi_5 = |microvolts| {
+            made(&[("sys/class/rtc/rtc0/name", "rpi-rtc"), ("sys/class/rtc/rtc0/battery_voltage", microvolts)])
+        };
+        let one = |host: &Host, synchronised| look(host, synchronised).remove(0);
         assert_eq!(one(&pi, Some(true)).severity, Severity::Good);
         assert!(one(&pi, Some(true)).what.contains("without a battery"));
         assert!(one(&pc, Some(true)).what.contains("hardware clock"));
+        assert!(one(&pi_5("23000\n").1, Some(true)).what.contains("without a battery"));
+        assert!(one(&pi_5("3070082\n").1, Some(true)).what.contains("hardware clock"));
         assert_eq!(one(&pc, None).severity, Severity::Warning);
         let wrong = one(&pi, Some(false));
         assert_eq!(wrong.severity, Severity::Problem);

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::account::{Account, SERVICE_USER, group_name};
+use super::account::{Account, SERVICE_USER, drop_in, group_name, user_name};
 use super::host::Host;
 use super::within;
 use crate::clock::Clock;
@@ -68,55 +68,71 @@ fn of_address(settings: &DockerCollectorSettings) -> Finding {
 
 fn of_socket(host: &Host, path: &Path) -> Finding {
     let shown = path.display();
-    let error = match UnixStream::connect(path) {
-        Ok(_) => return of_service_user(host, path),
-        Err(error) => error,
-    };
-    match error.kind() {
-        ErrorKind::NotFound => Finding::warning(
+    let connected = UnixStream::connect(path).map(drop).map_err(|error| error.kind());
+    match connected {
+        // Whoever asks may be root or anybody: what counts is the account of the service, if there is one.
+        Ok(()) | Err(ErrorKind::PermissionDenied) => match Account::of_service(host) {
+            Some(account) => of_service_user(host, path, &account),
+            None if connected.is_ok() => Finding::good(SUBJECT, format!("{shown} answers")),
+            None => Finding::problem(
+                SUBJECT,
+                format!("this user may not talk to {shown}"),
+                WHY,
+                "run outpost as a user of the socket's group; or look as root: sudo outpost doctor",
+            ),
+        },
+        Err(ErrorKind::NotFound) => Finding::warning(
             SUBJECT,
             format!("no container engine listens at {shown}"),
             WHY,
             "start the engine (sudo systemctl start docker), set docker_host, or remove the docker job",
         ),
-        ErrorKind::PermissionDenied => Finding::problem(
+        Err(kind) => Finding::problem(
             SUBJECT,
-            format!("this user may not talk to {shown}"),
-            WHY,
-            format!("{}; or look as root: sudo outpost doctor", allow(host, path)),
-        ),
-        _ => Finding::problem(
-            SUBJECT,
-            format!("{shown}: {error}"),
+            format!("{shown}: {kind}"),
             WHY,
             "sudo systemctl status docker; sudo systemctl restart docker",
         ),
     }
 }
 
-/// The socket answers whoever asks now, who may be root: what counts is the account of the service.
-fn of_service_user(host: &Host, path: &Path) -> Finding {
-    let good = Finding::good(SUBJECT, format!("{} answers", path.display()));
-    let Ok(metadata) = std::fs::metadata(path) else { return good };
-    let Some(user) = Account::of_service(host) else { return good };
-    let is_owner = user.id == metadata.uid() && metadata.mode() & 0o200 != 0;
-    let in_group = metadata.mode() & 0o020 != 0 && user.is_in(metadata.gid());
-    if is_owner || in_group || metadata.mode() & 0o002 != 0 {
-        return good;
+fn of_service_user(host: &Host, path: &Path, account: &Account) -> Finding {
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if account.is_kept_from_writing(&real).is_none() {
+        return Finding::good(SUBJECT, format!("{} is open to the service's user", path.display()));
     }
     Finding::problem(
         SUBJECT,
-        format!("{} answers, but not the user {SERVICE_USER}", path.display()),
+        format!("{} does not answer the service's user", path.display()),
         "the service's docker job is down: no containers are shown. Whoever may talk to the engine can become root, which \
          is why the package does not allow it by itself",
-        allow(host, path),
+        allow(host, &real),
     )
 }
 
+/// What lets the service's user talk to a socket, by whose it is.
 fn allow(host: &Host, path: &Path) -> String {
-    let group = std::fs::metadata(path).ok().and_then(|metadata| group_name(host, metadata.gid()));
-    let group = group.filter(|group| group != "root").unwrap_or_else(|| "docker".to_owned());
-    format!("sudo usermod -aG {group} {SERVICE_USER} && sudo systemctl restart outpost")
+    const RESTART: &str = "sudo systemctl restart outpost";
+    let facts = std::fs::metadata(path).ok();
+    let group = facts.as_ref().and_then(|facts| group_name(host, facts.gid()));
+    let owner = facts.as_ref().and_then(|facts| user_name(host, facts.uid())).filter(|owner| owner != "root");
+    match (group, owner) {
+        // An engine without root keeps its socket in a folder that its own user alone may enter.
+        (_, Some(owner)) if path.starts_with("/run/user") => {
+            format!("outpost may run as the user of that engine: {}", drop_in("engine", &format!("User={owner}\\n")))
+        }
+        _ if path.to_string_lossy().contains("podman") => format!(
+            "sudo mkdir -p /etc/systemd/system/podman.socket.d && printf '[Socket]\\nSocketGroup={SERVICE_USER}\\n' | sudo tee \
+             /etc/systemd/system/podman.socket.d/outpost.conf && echo 'z /run/podman 0711' | sudo tee \
+             /etc/tmpfiles.d/podman-outpost.conf && sudo systemd-tmpfiles --create podman-outpost.conf && sudo systemctl \
+             daemon-reload && sudo systemctl restart podman.socket && {RESTART}"
+        ),
+        (Some(group), _) if group != "root" => format!("sudo usermod -aG {group} {SERVICE_USER} && {RESTART}"),
+        _ => format!(
+            "sudo groupadd -f docker && sudo systemctl restart docker.socket docker && sudo usermod -aG docker {SERVICE_USER} && \
+             {RESTART}"
+        ),
+    }
 }
 
 /// Raspberry Pi OS starts its kernel with the memory controller off, and engines then report 0 for every container.
@@ -135,7 +151,11 @@ fn of_memory(host: &Host) -> Finding {
         }),
     };
     let file = ["/boot/firmware/cmdline.txt", "/boot/cmdline.txt"].into_iter().find(|path| host.has(path));
+    let is_written = |file: &str| host.root(file).is_some_and(|text| text.contains("cgroup_enable=memory"));
     let mend = match file {
+        Some(file) if is_written(file) => {
+            format!("{file} asks for it already, which counts from the next start: sudo reboot")
+        }
         Some(file) => format!("sudo sed -i '1s/$/ cgroup_enable=memory cgroup_memory=1/' {file} && sudo reboot"),
         None => {
             "add cgroup_enable=memory to the kernel's command line (GRUB_CMDLINE_LINUX in /etc/default/grub, then sudo \
@@ -181,6 +201,11 @@ mod tests {
         let found = of_memory(&pi.1);
         assert_eq!(found.severity, Severity::Problem);
         assert!(found.mend.contains("cgroup_enable=memory") && found.mend.contains("/boot/firmware/cmdline.txt"));
+        let written = made(&[
+            ("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n"),
+            ("boot/firmware/cmdline.txt", "console=tty1 cgroup_enable=memory cgroup_memory=1\n"),
+        ]);
+        assert!(of_memory(&written.1).mend.ends_with("sudo reboot") && !of_memory(&written.1).mend.contains("sed"));
         let header = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
         let version_1 = |enabled| format!("{header}cpu\t2\t64\t1\nmemory\t0\t90\t{enabled}\n");
         for (enabled, severity) in [("0", Severity::Problem), ("1", Severity::Good)] {
@@ -193,6 +218,7 @@ mod tests {
     #[test]
     fn the_service_s_user_must_be_in_the_socket_s_group() {
         let sockets = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(sockets.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let path = sockets.path().join("docker.sock");
         let _engine = UnixListener::bind(&path).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o660)).unwrap();
@@ -212,6 +238,34 @@ mod tests {
         let drop_in =
             ("etc/systemd/system/outpost.service.d/override.conf", "[Service]\nSupplementaryGroups=engine video\n");
         assert_eq!(with(&[passwd, ("etc/group", &group("")), drop_in]).severity, Severity::Good);
+        // A folder that its owner alone may enter is in the way whatever the socket says.
+        std::fs::set_permissions(sockets.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        assert_eq!(with(&[passwd, ("etc/group", &group(""))]).severity, Severity::Problem);
+    }
+
+    #[test]
+    fn the_way_to_a_socket_goes_by_whose_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            path
+        };
+        let gid = std::fs::metadata(folder.path()).unwrap().gid();
+        let group = |name: &str| format!("{name}:x:{gid}:\n");
+        for (path, group, mend) in [
+            (
+                socket("docker.sock"),
+                group("engine"),
+                "sudo usermod -aG engine outpost && sudo systemctl restart outpost",
+            ),
+            (socket("docker.sock"), group("root"), "sudo groupadd -f docker && "),
+            (socket("podman.sock"), group("root"), "sudo mkdir -p /etc/systemd/system/podman.socket.d && "),
+        ] {
+            let (_folder, host) = made(&[("etc/group", &group)]);
+            let said = allow(&host, &path);
+            assert!(said.starts_with(mend), "{said}");
+        }
     }
 
     #[test]

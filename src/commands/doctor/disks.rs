@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::account::Account;
+use super::account::{Account, drop_in};
 use super::host::Host;
 use crate::collect::{CollectorSettings, SmartCollectorSettings};
 use crate::commands::finding::Finding;
@@ -15,7 +15,7 @@ const WHY: &str = "the smart job is down: nobody is warned of a disk that fails"
 /// Where a service looks for programs.
 const SERVICE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Lines of the drop-in of docs/disks-and-ups.md.
-const DROP_IN: &str = "[Service]\\nPrivateUsers=no\\nPrivateDevices=no\\nDeviceAllow=block-sd r\\nDeviceAllow=char-nvme \
+const DROP_IN: &str = "PrivateUsers=no\\nPrivateDevices=no\\nDeviceAllow=block-sd r\\nDeviceAllow=char-nvme \
                        rw\\nSupplementaryGroups=disk\\nCapabilityBoundingSet=CAP_SYS_RAWIO \
                        CAP_SYS_ADMIN\\nAmbientCapabilities=CAP_SYS_RAWIO CAP_SYS_ADMIN\\n";
 
@@ -51,15 +51,11 @@ fn of_job(host: &Host, settings: &SmartCollectorSettings) -> Finding {
             "look as root: sudo outpost doctor",
         );
     }
-    let folder = "/etc/systemd/system/outpost.service.d";
     Finding::problem(
         SUBJECT,
         format!("{shown} is there, but the service has no rights over disks"),
         "smartctl is refused, and no disk is shown; the unit does not give these rights by itself, as they are close to root's",
-        format!(
-            "sudo mkdir -p {folder} && printf '{DROP_IN}' | sudo tee {folder}/disks.conf && sudo systemctl daemon-reload && \
-             sudo systemctl restart outpost"
-        ),
+        drop_in("disks", DROP_IN),
     )
 }
 

@@ -60,6 +60,12 @@ impl Host {
         names
     }
 
+    /// The kernel's name of a block device (`mmcblk0p2`), by its number (`179:2`); file systems of several devices have none.
+    pub fn block_device(&self, number: &str) -> Option<String> {
+        let target = fs::read_link(self.sysfs.join("dev/block").join(number)).ok()?;
+        Some(target.file_name()?.to_string_lossy().into_owned())
+    }
+
     /// The texts of the files in a folder, in the order of their names, whatever these are.
     pub fn texts_in(&self, path: &str) -> Vec<String> {
         let folder = self.rootfs.join(path.trim_start_matches('/'));
@@ -111,6 +117,15 @@ pub mod tests {
         }
         let host = Host::new(&folder.path().join("proc"), &folder.path().join("sys"), folder.path());
         (folder, host)
+    }
+
+    #[test]
+    fn a_device_is_known_by_its_number() {
+        let (folder, host) = made(&[("sys/dev/block/README", "")]);
+        let link = folder.path().join("sys/dev/block/179:2");
+        std::os::unix::fs::symlink("../../devices/platform/mmc/block/mmcblk0/mmcblk0p2", link).unwrap();
+        assert_eq!(host.block_device("179:2").as_deref(), Some("mmcblk0p2"));
+        assert_eq!(host.block_device("0:35"), None);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use super::super::ask;
 use super::super::check_federation::of_pullers;
+use super::host::Host;
+use super::rights;
+use super::service::SETTING_FLAGS;
 use crate::cli::RunOptions;
 use crate::client::Url;
 use crate::commands::finding::Finding;
@@ -17,7 +20,7 @@ use crate::http::{WebSettings, check_web_settings, is_local_host};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All findings.
-pub fn look(options: &RunOptions) -> Vec<Finding> {
+pub fn look(host: &Host, options: &RunOptions) -> Vec<Finding> {
     let web = match options.web_config_file.as_deref().map(read_web).transpose() {
         Ok(web) => web,
         Err(finding) => return vec![*finding],
@@ -26,6 +29,8 @@ pub fn look(options: &RunOptions) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         options.listen_addresses.iter().flat_map(|address| of_port(address, options, is_tls)).collect();
     findings.push(of_access(options, web.as_ref()));
+    let web_files = web.iter().flat_map(WebSettings::files).cloned();
+    findings.extend(rights::look(host, "access", options.web_config_file.iter().cloned().chain(web_files)));
     findings
 }
 
@@ -44,39 +49,42 @@ fn read_web(path: &Path) -> Result<WebSettings, Box<Finding>> {
 
 fn of_port(address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
     const SUBJECT: &str = "port";
+    const WHY: &str = "outpost does not start there";
     let error = match bind(address) {
         Ok(()) => return vec![Finding::good(SUBJECT, format!("{address} is free"))],
         Err(error) => error,
     };
-    let port = address.rsplit(':').next().unwrap_or_default();
-    match error.kind() {
-        ErrorKind::AddrInUse => match running(port, options, is_tls) {
+    let elsewhere = |address: &str| format!("--web.listen-address={address} ({SETTING_FLAGS})");
+    let (what, mend) = match error.kind() {
+        ErrorKind::AddrInUse => match running(address, options, is_tls) {
             Some(found) => {
                 let good = Finding::good(SUBJECT, format!("outpost runs at {address}"));
-                [good].into_iter().chain(found).collect()
+                return [good].into_iter().chain(found).collect();
             }
-            None => vec![Finding::warning(
-                SUBJECT,
-                format!("{address} is taken, and what listens there does not answer as outpost on the loopback"),
-                "a second program cannot listen there",
+            None => (
+                format!("{address} is taken, and what listens there does not answer as outpost"),
                 format!(
-                    "sudo ss -ltnp 'sport = :{port}' shows which; if it is not outpost: --web.listen-address=:9091"
+                    "sudo ss -ltnp 'sport = :{}' shows which; stop that (cockpit.socket and Prometheus have 9090 too), or take \
+                     another one: {}",
+                    port_of(address),
+                    elsewhere(":9091")
                 ),
-            )],
+            ),
         },
-        ErrorKind::PermissionDenied => vec![Finding::problem(
-            SUBJECT,
+        ErrorKind::PermissionDenied => (
             format!("this user may not listen on {address}"),
-            "ports below 1024 are root's",
-            "choose a port from 1024: --web.listen-address=:9090",
-        )],
-        _ => vec![Finding::problem(
-            SUBJECT,
+            format!("ports below 1024 are root's; take one from 1024: {}", elsewhere(":9090")),
+        ),
+        _ => (
             format!("{address}: {error}"),
-            "outpost cannot start there",
-            "ip addr shows this machine's addresses; --web.listen-address=:9090 takes all of them",
-        )],
-    }
+            format!("ip addr shows this machine's addresses; all of them: {}", elsewhere(":9090")),
+        ),
+    };
+    vec![Finding::problem(SUBJECT, what, WHY, mend)]
+}
+
+fn port_of(address: &str) -> &str {
+    address.rsplit(':').next().unwrap_or_default()
 }
 
 /// Listens for a moment; `:9090` means all addresses, as for the server.
@@ -87,12 +95,12 @@ fn bind(address: &str) -> std::io::Result<()> {
 }
 
 /// What a running outpost says that does not work, and how far pullers are; `None` if it is none that answers.
-fn running(port: &str, options: &RunOptions, is_tls: bool) -> Option<Vec<Finding>> {
+fn running(address: &str, options: &RunOptions, is_tls: bool) -> Option<Vec<Finding>> {
     let mut settings = ask::client_settings(None).ok()?;
     // Only whether it is outpost is asked, and the certificate is made out to another name than the loopback's.
     settings.tls.insecure_skip_verify = true;
     let scheme = if is_tls { "https" } else { "http" };
-    let server = format!("{scheme}://127.0.0.1:{port}{}", options.route_prefix.trim_end_matches('/'));
+    let server = format!("{scheme}://{}{}", reached_at(address), options.route_prefix.trim_end_matches('/'));
     let reply = ask::get_within(&server, "/-/healthy", &settings, ANSWER_TIMEOUT).ok()?;
     let text = String::from_utf8_lossy(&reply.body).into_owned();
     if reply.status == 401 {
@@ -101,6 +109,13 @@ fn running(port: &str, options: &RunOptions, is_tls: bool) -> Option<Vec<Finding
     let rest = text.strip_prefix("outpost is Healthy.")?;
     let problems = rest.lines().filter_map(|line| line.strip_prefix("But: ")).map(of_problem);
     Some(problems.chain(of_pullers(&server, &settings)).collect())
+}
+
+/// Where this machine reaches what listens at an address: by the loopback where that is all of them.
+fn reached_at(address: &str) -> String {
+    let host = host_of(address);
+    let is_all = host.is_empty() || host.parse().is_ok_and(|address: IpAddr| address.is_unspecified());
+    if is_all { format!("127.0.0.1:{}", port_of(address)) } else { address.to_owned() }
 }
 
 fn of_problem(problem: &str) -> Finding {
@@ -147,15 +162,20 @@ fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
 
 /// Whether a listen address takes what this machine itself sends alone.
 fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = host_of(address);
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback())
+}
+
+fn host_of(address: &str) -> &str {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
 
+    use super::super::host::tests::made;
     use super::*;
     use crate::cli::{Command, parse};
     use crate::commands::finding::Severity;
@@ -174,15 +194,26 @@ mod tests {
         // It takes connections and closes them: nobody that says it were healthy.
         std::thread::spawn(move || taken.incoming().for_each(drop));
         let found = of_port(&address, &options(""), false).remove(0);
-        assert_eq!(found.severity, Severity::Warning);
-        assert!(found.mend.contains("ss -ltnp"), "{}", found.mend);
+        assert_eq!(found.severity, Severity::Problem);
+        assert!(found.mend.contains("ss -ltnp") && found.mend.contains("OUTPOST_OPTS"), "{}", found.mend);
         assert_eq!(of_port("127.0.0.1:0", &options(""), false)[0].severity, Severity::Good);
         assert_eq!(of_port("192.0.2.1:9", &options(""), false)[0].severity, Severity::Problem);
     }
 
     #[test]
-    fn a_running_outpost_is_asked() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn a_running_outpost_is_asked_where_it_listens() {
+        for (address, expected) in [
+            (":9090", "127.0.0.1:9090"),
+            ("0.0.0.0:9090", "127.0.0.1:9090"),
+            ("[::]:9090", "127.0.0.1:9090"),
+            ("[::1]:9090", "[::1]:9090"),
+            ("192.168.1.2:9091", "192.168.1.2:9091"),
+            ("localhost:9090", "localhost:9090"),
+        ] {
+            assert_eq!(reached_at(address), expected);
+        }
+        // An address of the loopback's that is not the first one.
+        let taken = TcpListener::bind("127.0.0.2:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         std::thread::spawn(move || {
             for stream in taken.incoming() {
@@ -236,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_web_configuration_that_is_wrong_is_a_problem() {
-        let found = look(&options("--web.config.file=/nonexistent.yml"));
+        let found = look(&made(&[]).1, &options("--web.config.file=/nonexistent.yml"));
         assert!(found.len() == 1 && found[0].severity == Severity::Problem, "{found:?}");
     }
 }

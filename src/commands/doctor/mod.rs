@@ -12,6 +12,8 @@ mod host;
 mod listener;
 mod ping;
 mod power;
+mod rights;
+mod service;
 mod storage;
 mod text_files;
 mod ups;
@@ -37,11 +39,12 @@ pub fn run(doctor: &Doctor) -> bool {
 
 fn look(doctor: &Doctor) -> Vec<Finding> {
     let host = Host::new(&doctor.procfs, &doctor.sysfs, &doctor.rootfs);
-    let options = &doctor.options;
-    let mut findings = clock::look(&host, read_kernel_clock().map(|clock| clock.is_synchronised()));
+    let (options, mistake) = service::options(doctor, &host);
+    let mut findings: Vec<Finding> = mistake.into_iter().collect();
+    findings.extend(clock::look(&host, read_kernel_clock().map(|clock| clock.is_synchronised())));
     findings.extend(power::look(&host));
     findings.extend(storage::look(&host, &options.storage_path, storage::room(&options.storage_path)));
-    let (found, config) = configuration::look(options);
+    let (found, config) = configuration::look(&host, &options);
     findings.extend(found);
     findings.extend(containers::look(&host, config.as_ref()));
     if let Some(config) = &config {
@@ -50,7 +53,7 @@ fn look(doctor: &Doctor) -> Vec<Finding> {
         findings.extend(text_files::look(&host, config));
         findings.extend(ping::look(&host, config));
     }
-    findings.extend(listener::look(options));
+    findings.extend(listener::look(&host, &options));
     findings
 }
 

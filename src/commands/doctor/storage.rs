@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::account::{Account, SERVICE_USER, drop_in};
 use super::host::{Host, Mount};
-use crate::commands::finding::Finding;
+use crate::commands::finding::{Finding, quoted};
 
 const SUBJECT: &str = "storage";
 
@@ -52,10 +53,14 @@ pub fn look(host: &Host, folder: &Path, room: Option<Room>) -> Vec<Finding> {
             SUBJECT,
             format!("what {} lies on cannot be told", folder.display()),
             "a card, a network share or a disk in memory each need something else",
-            format!("findmnt --target {}", folder.display()),
+            format!("findmnt --target {}", quoted(folder)),
         )),
     }
-    findings.extend(room.and_then(|room| of_room(folder, room)));
+    let account = Account::of_service(host);
+    if let Some(account) = &account {
+        findings.extend(of_account(account, folder));
+    }
+    findings.extend(room.and_then(|room| of_room(folder, room, account.is_some())));
     if findings.is_empty() {
         let kind = host.mount_of(&path).map(|mount| mount.kind).unwrap_or_default();
         findings.push(Finding::good(SUBJECT, format!("{} on {kind}, with room", folder.display())));
@@ -93,26 +98,58 @@ fn of_mount(mount: &Mount, folder: &Path) -> Option<Finding> {
     }
 }
 
+/// Whoever asks may be root: what counts is the account of the service, and what its unit leaves it.
+fn of_account(account: &Account, folder: &Path) -> Option<Finding> {
+    let (shown, word) = (folder.display(), quoted(folder));
+    if account.is_shut_out_of(folder) {
+        let lines = format!("ReadWritePaths=\"{}\"\\n", folder.display());
+        return Some(Finding::problem(
+            SUBJECT,
+            format!("{shown} is read-only to the service, whose unit lets it write into its own folder alone"),
+            "samples stay in memory, within a bound, and are gone with the next restart",
+            format!(
+                "sudo install -d -o {SERVICE_USER} -g {SERVICE_USER} -m 0750 {word} && {}",
+                drop_in("storage", &lines)
+            ),
+        ));
+    }
+    let entries = |path: &Path| {
+        std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut all = vec![existing(folder)?];
+    all.extend(entries(folder));
+    all.extend(entries(&folder.join("log")));
+    let kept = all.iter().find_map(|path| account.is_kept_from_writing(path))?;
+    Some(Finding::problem(
+        SUBJECT,
+        format!("{} cannot be written by the service's user", kept.display()),
+        "the service does not start, or stores nothing; an outpost that root has started by hand, or a restored backup, leaves \
+         files like that",
+        format!("sudo chown -R {SERVICE_USER}: {word} && sudo systemctl restart outpost"),
+    ))
+}
+
 fn of_device(host: &Host, mount: &Mount) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let name = mount.device.trim_start_matches("/dev/");
+    // The kernel's own name: what is mounted may be called /dev/root or /dev/mapper/….
+    let name = host.block_device(&mount.number).unwrap_or_else(|| mount.device.trim_start_matches("/dev/").to_owned());
     let errors = host.sys(&format!("fs/ext4/{name}/errors_count")).and_then(|text| text.parse::<u64>().ok());
     if let Some(errors) = errors.filter(|errors| *errors > 0) {
         findings.push(Finding::problem(
             SUBJECT,
-            format!("ext4 has counted {errors} errors on {}", mount.device),
+            format!("ext4 has counted {errors} errors on /dev/{name}"),
             "files on it may be damaged, and the kernel may turn it read-only at any time",
             "back up first (outpost store backup); then check at the next start: add fsck.mode=force to the kernel's \
              command line, or run e2fsck -f on another machine",
         ));
     }
-    let Some(card) = card(name) else { return findings };
+    let Some(card) = card(&name) else { return findings };
     let device = format!("block/{card}/device");
-    findings.extend(worn(host, &device, &mount.device));
+    findings.extend(worn(host, &device, &format!("/dev/{name}")));
     if host.sys(&format!("{device}/type")).as_deref() == Some("SD") {
         findings.push(Finding::warning(
             SUBJECT,
-            format!("{} is an SD card", mount.device),
+            format!("/dev/{name} is an SD card"),
             "cards wear out by writing, and few survive years of it; outpost writes one record per flush interval",
             "bound it: outpost.store.max_writes_per_day: 60MB in the configuration, a longer flush_interval, or a disk: \
              --storage.path",
@@ -142,18 +179,18 @@ fn worn(host: &Host, device: &str, shown: &str) -> Option<Finding> {
     }
 }
 
-fn of_room(folder: &Path, room: Room) -> Option<Finding> {
-    let shown = folder.display();
-    if !room.is_writable {
+fn of_room(folder: &Path, room: Room, is_judged_by_account: bool) -> Option<Finding> {
+    let (shown, word) = (folder.display(), quoted(folder));
+    if !room.is_writable && !is_judged_by_account {
         return Some(Finding::problem(
             SUBJECT,
             format!("{shown} cannot be written by this user"),
             "nothing can be stored there",
-            format!("ask as the service's user, sudo -u outpost outpost doctor; or sudo chown -R outpost: {shown}"),
+            format!("sudo chown -R $(id -u) {word}; or look as the user that outpost runs as"),
         ));
     }
     let why = "when the disk is full, samples stay in memory within a bound, and a power cut takes them";
-    let mend = format!("free some space, or bound the store with --storage.tsdb.retention.size; du -sh {shown}");
+    let mend = format!("free some space, or bound the store with --storage.tsdb.retention.size; du -sh {word}");
     if room.free_inodes.is_some_and(|inodes| inodes < 100) {
         Some(Finding::problem(SUBJECT, format!("no inodes are left for {shown}"), why, mend))
     } else if room.free_bytes < FREE_BYTES_PROBLEM {
@@ -214,6 +251,49 @@ mod tests {
     }
 
     #[test]
+    fn the_service_must_be_able_to_write() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("my store");
+        std::fs::create_dir_all(store.join("log")).unwrap();
+        let file = store.join("log/segment-00000001");
+        std::fs::write(&file, "").unwrap();
+        let modes = |modes: [u32; 3]| {
+            for (path, mode) in [&store, &store.join("log"), &file].into_iter().zip(modes) {
+                std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+            }
+        };
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let passwd = ("etc/passwd", "outpost:x:4000:4001::/:/bin/false\n");
+        let found = |more: &[(&str, &str)]| {
+            let (_folder, host) = made(&[&[passwd][..], more].concat());
+            of_account(&Account::of_service(&host).unwrap(), &store)
+        };
+        let shut = found(&[]).unwrap();
+        assert!(shut.what.contains("read-only to the service"), "{shut:?}");
+        assert!(shut.mend.contains("-m 0750 '") && shut.mend.contains("ReadWritePaths="), "{shut:?}");
+        let line = format!("[Service]\nReadWritePaths=-{}\n", folder.path().display());
+        let drop_in = ("etc/systemd/system/outpost.service.d/storage.conf", line.as_str());
+        for (wanted, kept) in [
+            ([0o777, 0o777, 0o666], None),
+            ([0o755, 0o777, 0o666], Some("my store")),
+            ([0o777, 0o755, 0o666], Some("log")),
+            ([0o777, 0o777, 0o644], Some("segment-00000001")),
+        ] {
+            modes(wanted);
+            let found = found(&[drop_in]);
+            assert_eq!(found.is_some(), kept.is_some(), "{found:?}");
+            for (finding, name) in found.iter().zip(kept) {
+                assert!(
+                    finding.what.ends_with(&format!("/{name} cannot be written by the service's user")),
+                    "{found:?}"
+                );
+                assert!(finding.mend.contains("my store' && "), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
     fn cards_and_their_wear_are_told() {
         let card = "rw - ext4 /dev/mmcblk0p2 rw";
         let of = |more: &[(&str, &str)]| found(card, more, ROOMY);
@@ -226,6 +306,17 @@ mod tests {
             [(Severity::Warning, "/dev/mmcblk0p2 has used 90 % of its life or more".to_owned())]
         );
         assert_eq!(emmc("0x0b 0x0b\n")[0].0, Severity::Problem);
+        // Without an initial file system the kernel calls it /dev/root.
+        let (folder, host) = made(&[
+            ("proc/self/mountinfo", "22 1 179:2 / / rw - ext4 /dev/root rw\n"),
+            ("sys/block/mmcblk0/device/type", "SD\n"),
+            ("sys/dev/block/README", ""),
+        ]);
+        std::os::unix::fs::symlink("../../block/mmcblk0/mmcblk0p2", folder.path().join("sys/dev/block/179:2")).unwrap();
+        assert_eq!(
+            look(&host, Path::new("/var/lib/outpost-of-nobody"), Some(ROOMY))[0].what,
+            "/dev/mmcblk0p2 is an SD card"
+        );
         let errors = of(&[("sys/fs/ext4/mmcblk0p2/errors_count", "3\n")]);
         assert!(errors[0].0 == Severity::Problem && errors[0].1.contains("3 errors"), "{errors:?}");
     }

@@ -88,7 +88,7 @@ impl WebSettings {
     }
 
     /// The files beside the settings' own whose change matters.
-    pub(in crate::http) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let sources = self.tls.iter().flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]);
         sources.flatten().filter_map(|source| match source {
             PemSource::File(path) => Some(path),
