@@ -13,6 +13,8 @@ set -eu
 
 from=$(cd "$(dirname "$0")" && pwd)
 root= uninstall=no machine=$(uname -m)
+# A shell that su has started may lack the folders with groupadd and useradd.
+PATH=$PATH:/usr/sbin:/sbin
 say() { printf '%s\n' "$*"; }
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
@@ -37,7 +39,8 @@ if [ "$uninstall" = yes ]; then
   if has_systemd; then systemctl disable --now outpost >/dev/null 2>&1 || true; fi
   rm -f "$root/usr/bin/outpost" "$root/usr/lib/systemd/system/outpost.service"
   if has_systemd; then systemctl daemon-reload; fi
-  say "outpost is removed. Its configuration (/etc/outpost) and samples (/var/lib/outpost) are left: rm -r them yourself."
+  say "outpost is removed. Its configuration (/etc/outpost, /etc/default/outpost) and samples (/var/lib/outpost) are left:
+rm -r them yourself."
   exit 0
 fi
 
@@ -54,8 +57,15 @@ board=
 if [ -r /proc/device-tree/model ]; then board=$(tr -d '\0' </proc/device-tree/model); fi
 say "outpost for ${board:-$machine}: $target"
 
+needs() { for program in "$@"; do command -v "$program" >/dev/null || die "needs $program, which is not there: nothing is installed"; done; }
+needs install sha256sum
+[ -n "$root" ] || needs getent groupadd useradd
+case $from in
+  http://* | https://*) command -v curl >/dev/null || command -v wget >/dev/null || die "needs curl or wget to fetch from $from" ;;
+esac
+
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work"; rm -f "$root/usr/bin/outpost.new"' EXIT
 fetch() {
   case $from in
     http://* | https://*)
@@ -71,15 +81,18 @@ for file in "$program" outpost.service outpost.yml default-rules.yml outpost.def
   [ -n "$sum" ] || die "SHA256SUMS does not name $file: nothing is installed"
   [ "$(sha256sum <"$work/$file" | cut -d' ' -f1)" = "$sum" ] || die "$file is not what SHA256SUMS says: nothing is installed"
 done
+# Beside the old one and then in its place: a running outpost keeps its file. It is tried there: /tmp may be noexec.
+install -d -m 0755 "$root/usr/bin"
+install -m 0755 "$work/$program" "$root/usr/bin/outpost.new"
 if [ -z "$root" ]; then
-  chmod 0755 "$work/$program"
-  "$work/$program" --version >/dev/null || die "the program does not run on this machine: nothing is installed"
+  "$root/usr/bin/outpost.new" --version >/dev/null || die "the program does not run on this machine: nothing is installed"
 fi
 
-install -d -m 0755 "$root/usr/bin" "$root/etc/outpost" "$root/etc/default" "$root/usr/lib/systemd/system"
+# Whoever has switched the service off wants it off.
+state=
+if has_systemd; then state=$(systemctl is-enabled outpost 2>/dev/null || true); fi
+install -d -m 0755 "$root/etc/outpost" "$root/etc/default" "$root/usr/lib/systemd/system"
 install -d -m 0700 "$root/etc/outpost/secrets"
-# Beside the old one and then in its place: a running outpost keeps its file.
-install -m 0755 "$work/$program" "$root/usr/bin/outpost.new"
 mv "$root/usr/bin/outpost.new" "$root/usr/bin/outpost"
 # Where the Debian package has it: a package that is installed later takes both over.
 install -m 0644 "$work/outpost.service" "$root/usr/lib/systemd/system/outpost.service"
@@ -96,8 +109,13 @@ if [ -z "$root" ]; then
 fi
 if has_systemd; then
   systemctl daemon-reload
-  systemctl enable outpost >/dev/null 2>&1
-  systemctl restart outpost || die "outpost does not start: journalctl -u outpost -n 20"
+  case $state in
+    disabled | masked*) say "The service is $state and left so." ;;
+    *)
+      systemctl enable --quiet outpost
+      systemctl restart outpost ||
+        die "outpost is installed, but does not start: sudo outpost doctor, or journalctl -u outpost -n 20, says why" ;;
+  esac
 fi
 
 say "
@@ -105,14 +123,15 @@ Installed: $root/usr/bin/outpost, configuration $root/etc/outpost/outpost.yml$ke
 for copy in /usr/local/bin/outpost /etc/systemd/system/outpost.service; do
   if [ -f "$root$copy" ]; then say "$copy is another one and goes before what is installed now: sudo rm $copy"; fi
 done
-if has_systemd; then
-  say "It runs: http://$(uname -n):9090"
-else
-  say "systemd does not run here; start it by hand:
+if ! has_systemd; then
+  say "systemd does not run here; start it by hand, as the user outpost:
   outpost --config.file=/etc/outpost/outpost.yml --storage.path=/var/lib/outpost"
+elif systemctl --quiet is-active outpost; then
+  say "It runs: http://$(uname -n):9090"
 fi
 say "
 Next:
   sudo outpost doctor                             what this machine still needs
-  sudo usermod -aG docker outpost                 show containers (makes the account as mighty as root)
-  sudoedit /etc/outpost/outpost.yml               scrape more, alert, federate; then: systemctl reload outpost"
+  sudo usermod -aG docker outpost                 show containers (makes the account as mighty as root); then:
+                                                  sudo systemctl restart outpost
+  sudoedit /etc/outpost/outpost.yml               scrape more, alert, federate; then: sudo systemctl reload outpost"

@@ -3,6 +3,14 @@
 use super::host::Host;
 use crate::commands::finding::Finding;
 
+/// Programs that keep the clock, and how to have them do it; Debian installs one of them at a time.
+const KEEPERS: [(&str, &str); 4] = [
+    ("/usr/lib/systemd/systemd-timesyncd", "sudo timedatectl set-ntp true && timedatectl timesync-status"),
+    ("/lib/systemd/systemd-timesyncd", "sudo timedatectl set-ntp true && timedatectl timesync-status"),
+    ("/usr/sbin/chronyd", "sudo systemctl enable --now chrony && chronyc tracking"),
+    ("/usr/sbin/ntpd", "sudo systemctl enable --now ntpsec && ntpq -p"),
+];
+
 /// `is_synchronised` is what the kernel says; `None` where it may not be asked.
 pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
     const SUBJECT: &str = "clock";
@@ -16,11 +24,11 @@ pub fn look(host: &Host, is_synchronised: Option<bool>) -> Vec<Finding> {
         ),
         Some(true) => Finding::good(SUBJECT, "synchronised; without a battery it stands still while the power is off"),
         Some(false) => {
-            let mend = if host.has("/usr/bin/timedatectl") || host.has("/bin/timedatectl") {
-                "sudo timedatectl set-ntp true && timedatectl timesync-status"
-            } else {
-                "sudo apt install systemd-timesyncd, or switch NTP on in the NAS's settings"
-            };
+            let keeper = KEEPERS.iter().find(|(program, _)| host.has(program));
+            let mend = keeper
+                .map_or("sudo apt install systemd-timesyncd; on a NAS, switch NTP on in its settings", |(_, mend)| {
+                    *mend
+                });
             Finding::problem(SUBJECT, "not synchronised with any time server", WHY, mend)
         }
         None => Finding::warning(
@@ -50,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_nobody_keeps_is_a_problem() {
-        let (_folder, pi) = made(&[("usr/bin/timedatectl", "")]);
+        let (_folder, pi) = made(&[("usr/lib/systemd/systemd-timesyncd", "")]);
         let (_other, pc) = made(&[("sys/class/rtc/rtc0/name", "rtc_cmos")]);
         let pi_5 = |microvolts| {
             made(&[("sys/class/rtc/rtc0/name", "rpi-rtc"), ("sys/class/rtc/rtc0/battery_voltage", microvolts)])
@@ -65,5 +73,8 @@ mod tests {
         let wrong = one(&pi, Some(false));
         assert_eq!(wrong.severity, Severity::Problem);
         assert!(wrong.mend.starts_with("sudo timedatectl"));
+        let (_folder, chrony) = made(&[("usr/sbin/chronyd", "")]);
+        assert!(one(&chrony, Some(false)).mend.ends_with("chronyc tracking"));
+        assert!(one(&pc, Some(false)).mend.contains("apt install"));
     }
 }

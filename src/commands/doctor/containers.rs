@@ -11,7 +11,7 @@ use super::host::Host;
 use super::within;
 use crate::clock::Clock;
 use crate::collect::{CollectError, CollectorSettings, DockerCollector, DockerCollectorSettings};
-use crate::commands::finding::Finding;
+use crate::commands::finding::{Finding, quoted};
 use crate::config::Config;
 use crate::scrape::JobSource;
 
@@ -113,6 +113,8 @@ fn of_service_user(host: &Host, path: &Path, account: &Account) -> Finding {
 /// What lets the service's user talk to a socket, by whose it is.
 fn allow(host: &Host, path: &Path) -> String {
     const RESTART: &str = "sudo systemctl restart outpost";
+    const SOCKET_DROP_INS: &str = "/etc/systemd/system/podman.socket.d";
+    let shown = quoted(path);
     let facts = std::fs::metadata(path).ok();
     let group = facts.as_ref().and_then(|facts| group_name(host, facts.gid()));
     let owner = facts.as_ref().and_then(|facts| user_name(host, facts.uid())).filter(|owner| owner != "root");
@@ -121,16 +123,16 @@ fn allow(host: &Host, path: &Path) -> String {
         (_, Some(owner)) if path.starts_with("/run/user") => {
             format!("outpost may run as the user of that engine: {}", drop_in("engine", &format!("User={owner}\\n")))
         }
+        // Now and, by the drop-ins, after the next start. Containers run on.
         _ if path.to_string_lossy().contains("podman") => format!(
-            "sudo mkdir -p /etc/systemd/system/podman.socket.d && printf '[Socket]\\nSocketGroup={SERVICE_USER}\\n' | sudo tee \
-             /etc/systemd/system/podman.socket.d/outpost.conf && echo 'z /run/podman 0711' | sudo tee \
-             /etc/tmpfiles.d/podman-outpost.conf && sudo systemd-tmpfiles --create podman-outpost.conf && sudo systemctl \
-             daemon-reload && sudo systemctl restart podman.socket && {RESTART}"
+            "sudo mkdir -p {SOCKET_DROP_INS} && printf '[Socket]\\nSocketGroup={SERVICE_USER}\\n' | sudo tee \
+             {SOCKET_DROP_INS}/outpost.conf && echo 'z /run/podman 0711' | sudo tee /etc/tmpfiles.d/podman-outpost.conf && \
+             sudo systemctl daemon-reload && sudo systemd-tmpfiles --create podman-outpost.conf && sudo chgrp {SERVICE_USER} \
+             {shown} && {RESTART}"
         ),
         (Some(group), _) if group != "root" => format!("sudo usermod -aG {group} {SERVICE_USER} && {RESTART}"),
         _ => format!(
-            "sudo groupadd -f docker && sudo systemctl restart docker.socket docker && sudo usermod -aG docker {SERVICE_USER} && \
-             {RESTART}"
+            "sudo groupadd -f docker && sudo chgrp docker {shown} && sudo usermod -aG docker {SERVICE_USER} && {RESTART}"
         ),
     }
 }

@@ -14,7 +14,8 @@ const CONFIG: &str = "/etc/outpost/outpost.yml";
 const STORE: &str = "/var/lib/outpost";
 
 /// How a flag of the service is changed.
-pub const SETTING_FLAGS: &str = "a service's flags stand in OUTPOST_OPTS (/etc/default/outpost), which a restart reads";
+pub const SETTING_FLAGS: &str =
+    "a service's flags stand in OUTPOST_OPTS of /etc/default/outpost, which a restart reads";
 
 /// The flags that are looked at, and a finding where those of the service are wrong.
 pub fn options(doctor: &Doctor, host: &Host) -> (RunOptions, Option<Finding>) {
