@@ -33,6 +33,16 @@ pub enum StoreError {
         /// The store's folder.
         path: PathBuf,
     },
+    /// The store is somebody else's.
+    #[error("the store {path} may not be written by user {user}, whom outpost runs as (chown -R {user} {path})")]
+    Forbidden {
+        /// The store's folder.
+        path: PathBuf,
+        /// The number of the user who asks.
+        user: u32,
+        /// What the kernel says.
+        source: std::io::Error,
+    },
     /// There is nothing to work with.
     #[error("{path} is no store: it has neither blocks.db nor log; give the folder of --storage.path")]
     NoStore {

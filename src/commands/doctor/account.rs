@@ -24,6 +24,8 @@ pub struct Account {
     has_own_tmp: bool,
     /// Where alone it may write, if its unit says so.
     writable: Option<Vec<PathBuf>>,
+    /// What systemd makes for it.
+    given: Vec<PathBuf>,
 }
 
 /// Bits of a mode.
@@ -32,7 +34,7 @@ const WRITE: u32 = 0o2;
 const SEARCH: u32 = 0o1;
 
 /// Numbers of capabilities(7) that are looked for.
-const CAPABILITIES: [(u32, &str); 2] = [(13, "CAP_NET_RAW"), (17, "CAP_SYS_RAWIO")];
+const CAPABILITIES: [(u32, &str); 3] = [(10, "CAP_NET_BIND_SERVICE"), (13, "CAP_NET_RAW"), (17, "CAP_SYS_RAWIO")];
 
 impl Account {
     /// The service's; `None` where no package has made it.
@@ -56,6 +58,7 @@ impl Account {
             is_service: true,
             has_own_tmp: unit.is_on("PrivateTmp"),
             writable: unit.writable(),
+            given: unit.given(),
         })
     }
 
@@ -77,6 +80,7 @@ impl Account {
             is_service: false,
             has_own_tmp: false,
             writable: None,
+            given: Vec::new(),
         }
     }
 
@@ -106,6 +110,11 @@ impl Account {
         let is_below =
             |folder: &PathBuf| path.starts_with(folder) || real.as_ref().is_ok_and(|real| real.starts_with(folder));
         self.writable.as_ref().is_some_and(|writable| !writable.iter().any(is_below))
+    }
+
+    /// Whether systemd makes a path, or what it lies in, and gives it to the account.
+    pub fn is_given(&self, path: &Path) -> bool {
+        self.given.iter().any(|folder| path.starts_with(folder))
     }
 
     /// The part of a path, or the path, that keeps it from being read by the modes; nothing where lists of access say more.
@@ -201,11 +210,15 @@ impl Unit {
 
     /// Where it may write, if not everywhere that modes allow.
     fn writable(&self) -> Option<Vec<PathBuf>> {
-        let state = self.list("StateDirectory").unwrap_or_default().into_iter().map(|name| format!("/var/lib/{name}"));
-        let paths = self.list("ReadWritePaths").unwrap_or_default().into_iter().chain(state);
+        let paths = self.list("ReadWritePaths").unwrap_or_default().into_iter();
         // A `-` before a path is for one that may be missing, a `+` for one below the service's own root.
-        let all = paths.map(|path| PathBuf::from(path.trim_start_matches(['-', '+'])));
-        (self.last("ProtectSystem").as_deref() == Some("strict")).then(|| all.collect())
+        let paths = paths.map(|path| PathBuf::from(path.trim_start_matches(['-', '+'])));
+        (self.last("ProtectSystem").as_deref() == Some("strict")).then(|| paths.chain(self.given()).collect())
+    }
+
+    fn given(&self) -> Vec<PathBuf> {
+        let names = self.list("StateDirectory").unwrap_or_default();
+        names.iter().map(|name| Path::new("/var/lib").join(name)).collect()
     }
 
     /// Root has what the unit leaves it, others what it gives them. In users of its own neither holds for the machine's

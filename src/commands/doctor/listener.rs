@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::super::ask;
 use super::super::check_federation::of_pullers;
+use super::account::Account;
 use super::host::Host;
 use super::rights;
 use super::service::SETTING_FLAGS;
@@ -27,7 +28,7 @@ pub fn look(host: &Host, options: &RunOptions) -> Vec<Finding> {
     };
     let is_tls = web.as_ref().is_some_and(|web| web.tls.is_some());
     let mut findings: Vec<Finding> =
-        options.listen_addresses.iter().flat_map(|address| of_port(address, options, is_tls)).collect();
+        options.listen_addresses.iter().flat_map(|address| of_port(host, address, options, is_tls)).collect();
     findings.push(of_access(options, web.as_ref()));
     let web_files = web.iter().flat_map(WebSettings::files).cloned();
     findings.extend(rights::look(host, "access", options.web_config_file.iter().cloned().chain(web_files)));
@@ -47,10 +48,12 @@ fn read_web(path: &Path) -> Result<WebSettings, Box<Finding>> {
     })
 }
 
-fn of_port(address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
+fn of_port(host: &Host, address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
     const SUBJECT: &str = "port";
     const WHY: &str = "outpost does not start there";
     let error = match bind(address) {
+        // Root may, and the service's account may not.
+        Ok(()) if is_reserved(host, address) => ErrorKind::PermissionDenied.into(),
         Ok(()) => return vec![Finding::good(SUBJECT, format!("{address} is free"))],
         Err(error) => error,
     };
@@ -72,8 +75,13 @@ fn of_port(address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
             ),
         },
         ErrorKind::PermissionDenied => (
-            format!("this user may not listen on {address}"),
-            format!("ports below 1024 are root's; take one from 1024: {}", elsewhere(":9090")),
+            format!("outpost's user may not listen on {address}"),
+            format!(
+                "ports below 1024 are root's: take one from there on, {}; or echo 'net.ipv4.ip_unprivileged_port_start = {port}' \
+                 | sudo tee /etc/sysctl.d/60-ports.conf && sudo sysctl --system",
+                elsewhere(":9090"),
+                port = port_of(address)
+            ),
         ),
         _ => (
             format!("{address}: {error}"),
@@ -81,6 +89,13 @@ fn of_port(address: &str, options: &RunOptions, is_tls: bool) -> Vec<Finding> {
         ),
     };
     vec![Finding::problem(SUBJECT, what, WHY, mend)]
+}
+
+/// Whether the service's account is kept from a port that is free.
+fn is_reserved(host: &Host, address: &str) -> bool {
+    let first = host.proc("sys/net/ipv4/ip_unprivileged_port_start").and_then(|text| text.parse().ok()).unwrap_or(1024);
+    let is_low = port_of(address).parse().is_ok_and(|port: u16| port > 0 && port < first);
+    is_low && Account::of_service(host).is_some_and(|account| !account.is_capable_of("CAP_NET_BIND_SERVICE"))
 }
 
 fn port_of(address: &str) -> &str {
@@ -193,11 +208,28 @@ mod tests {
         let address = taken.local_addr().unwrap().to_string();
         // It takes connections and closes them: nobody that says it were healthy.
         std::thread::spawn(move || taken.incoming().for_each(drop));
-        let found = of_port(&address, &options(""), false).remove(0);
+        let found = of_port(&made(&[]).1, &address, &options(""), false).remove(0);
         assert_eq!(found.severity, Severity::Problem);
         assert!(found.mend.contains("ss -ltnp") && found.mend.contains("OUTPOST_OPTS"), "{}", found.mend);
-        assert_eq!(of_port("127.0.0.1:0", &options(""), false)[0].severity, Severity::Good);
-        assert_eq!(of_port("192.0.2.1:9", &options(""), false)[0].severity, Severity::Problem);
+        assert_eq!(of_port(&made(&[]).1, "127.0.0.1:0", &options(""), false)[0].severity, Severity::Good);
+        assert_eq!(of_port(&made(&[]).1, "192.0.2.1:9", &options(""), false)[0].severity, Severity::Problem);
+    }
+
+    #[test]
+    fn low_ports_are_not_the_service_s() {
+        let passwd = ("etc/passwd", "outpost:x:4000:4001::/:/bin/false\n");
+        let first = ("proc/sys/net/ipv4/ip_unprivileged_port_start", "80\n");
+        for (files, address, expected) in [
+            (&[passwd][..], ":80", true),
+            (&[passwd], "[::]:1023", true),
+            (&[passwd], ":1024", false),
+            (&[passwd], "127.0.0.1:0", false),
+            (&[passwd, first], ":80", false),
+            (&[passwd, first], ":79", true),
+            (&[], ":80", false),
+        ] {
+            assert_eq!(is_reserved(&made(files).1, address), expected, "{address}");
+        }
     }
 
     #[test]
@@ -231,7 +263,7 @@ mod tests {
                     .unwrap();
             }
         });
-        let found = of_port(&address, &options(""), false);
+        let found = of_port(&made(&[]).1, &address, &options(""), false);
         let told: Vec<_> = found.iter().map(|finding| (finding.severity, finding.what.as_str())).collect();
         let expected = [
             (Severity::Good, format!("outpost runs at {address}")),

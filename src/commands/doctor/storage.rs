@@ -113,10 +113,22 @@ fn of_account(account: &Account, folder: &Path) -> Option<Finding> {
             ),
         ));
     }
+    // systemd makes the unit's own folder; what else the unit names must be there.
+    if !folder.exists() && account.is_kept_from_writing(&existing(folder)?).is_some() && !account.is_given(folder) {
+        return Some(Finding::problem(
+            SUBJECT,
+            format!("{shown} is not there, and the service's user may not make it"),
+            "the service does not start: status=226/NAMESPACE where its unit names the folder",
+            format!(
+                "mount what it lies on; or sudo install -d -o {SERVICE_USER} -g {SERVICE_USER} -m 0750 {word} && sudo systemctl \
+                 restart outpost"
+            ),
+        ));
+    }
     let entries = |path: &Path| {
         std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
     };
-    let mut all = vec![existing(folder)?];
+    let mut all = vec![folder.to_owned()];
     all.extend(entries(folder));
     all.extend(entries(&folder.join("log")));
     let kept = all.iter().find_map(|path| account.is_kept_from_writing(path))?;
@@ -272,8 +284,14 @@ mod tests {
         let shut = found(&[]).unwrap();
         assert!(shut.what.contains("read-only to the service"), "{shut:?}");
         assert!(shut.mend.contains("-m 0750 '") && shut.mend.contains("ReadWritePaths="), "{shut:?}");
+        let (_folder, host) = made(&[passwd]);
+        let account = Account::of_service(&host).unwrap();
+        assert_eq!(of_account(&account, Path::new("/var/lib/outpost/of-nobody")), None, "systemd makes it");
         let line = format!("[Service]\nReadWritePaths=-{}\n", folder.path().display());
         let drop_in = ("etc/systemd/system/outpost.service.d/storage.conf", line.as_str());
+        let (_folder, host) = made(&[passwd, drop_in]);
+        let absent = of_account(&Account::of_service(&host).unwrap(), &folder.path().join("none")).unwrap();
+        assert!(absent.what.contains("is not there") && absent.mend.contains("install -d"), "{absent:?}");
         for (wanted, kept) in [
             ([0o777, 0o777, 0o666], None),
             ([0o755, 0o777, 0o666], Some("my store")),

@@ -433,6 +433,9 @@ fn lock(path: &Path) -> Result<Option<File>, StoreError> {
                 _ => Ok(None),
             }
         }
+        Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(StoreError::Forbidden { path: path.to_owned(), user: rustix::process::geteuid().as_raw(), source })
+        }
         Err(error) => Err(error),
     }
 }
