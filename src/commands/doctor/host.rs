@@ -1,6 +1,7 @@
 //! The host's files below three configurable roots, and its mounts.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Where the host's files are.
@@ -66,6 +67,14 @@ impl Host {
         Some(target.file_name()?.to_string_lossy().into_owned())
     }
 
+    /// Whether this process has another network than the machine's first one, as in a container with a published port. The
+    /// kernel makes these files anew for each network, with numbers of their own.
+    pub fn is_in_another_network(&self) -> bool {
+        let number =
+            |process: &str| fs::metadata(self.procfs.join(process).join("net/dev")).ok().map(|file| file.ino());
+        number("self").zip(number("1")).is_some_and(|(own, first)| own != first)
+    }
+
     /// The texts of the files in a folder, in the order of their names, whatever these are.
     pub fn texts_in(&self, path: &str) -> Vec<String> {
         let folder = self.rootfs.join(path.trim_start_matches('/'));
@@ -126,6 +135,19 @@ pub mod tests {
         std::os::unix::fs::symlink("../../devices/platform/mmc/block/mmcblk0/mmcblk0p2", link).unwrap();
         assert_eq!(host.block_device("179:2").as_deref(), Some("mmcblk0p2"));
         assert_eq!(host.block_device("0:35"), None);
+    }
+
+    #[test]
+    fn a_network_of_its_own_is_told_apart() {
+        let (folder, host) = made(&[("proc/self/net/dev", "")]);
+        assert!(!host.is_in_another_network(), "nothing is known");
+        std::fs::create_dir_all(folder.path().join("proc/1/net")).unwrap();
+        let first = folder.path().join("proc/1/net/dev");
+        std::fs::hard_link(folder.path().join("proc/self/net/dev"), &first).unwrap();
+        assert!(!host.is_in_another_network(), "the same");
+        std::fs::remove_file(&first).unwrap();
+        std::fs::write(&first, "").unwrap();
+        assert!(host.is_in_another_network());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn look(host: &Host, options: &RunOptions) -> Vec<Finding> {
     let is_tls = web.as_ref().is_some_and(|web| web.tls.is_some());
     let mut findings: Vec<Finding> =
         options.listen_addresses.iter().flat_map(|address| of_port(host, address, options, is_tls)).collect();
-    findings.push(of_access(options, web.as_ref()));
+    findings.push(of_access(options, web.as_ref(), host.is_in_another_network()));
     let web_files = web.iter().flat_map(WebSettings::files).cloned();
     findings.extend(rights::look(host, "access", options.web_config_file.iter().cloned().chain(web_files)));
     findings
@@ -143,7 +143,7 @@ fn of_problem(problem: &str) -> Finding {
 }
 
 /// The listener itself refuses what comes from beyond the local network unless there are TLS and users.
-fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
+fn of_access(options: &RunOptions, web: Option<&WebSettings>, is_in_another_network: bool) -> Finding {
     const SUBJECT: &str = "access";
     let users =
         "name users and a certificate in --web.config.file: see outpost check web-config and the page on access";
@@ -161,6 +161,14 @@ fn of_access(options: &RunOptions, web: Option<&WebSettings>) -> Finding {
     }
     if options.listen_addresses.iter().all(|address| is_loopback(address)) {
         return Finding::good(SUBJECT, "open to this machine alone");
+    }
+    if is_in_another_network && !has_users && !web.is_some_and(WebSettings::identifies_clients) {
+        return Finding::warning(
+            SUBJECT,
+            "outpost has a network of its own, as a container has: whoever comes through a published port looks local",
+            "whoever reaches that port may read this site, from beyond the local network too",
+            format!("network_mode: host (packaging/docker/compose.yml); or publish it on 127.0.0.1 alone; or {users}"),
+        );
     }
     if has_users && !has_tls {
         let why = "anybody between a client and outpost can read passwords, and requests from beyond the local network stay \
@@ -279,12 +287,20 @@ mod tests {
             users: [("alice".to_owned(), crate::model::Secret::new("$2y$10$x"))].into_iter().collect(),
             ..WebSettings::default()
         };
-        let judge = |line: &str, web: Option<&WebSettings>| of_access(&options(line), web).severity;
+        let judge = |line: &str, web: Option<&WebSettings>| of_access(&options(line), web, false).severity;
         assert_eq!(judge("", None), Severity::Good);
         assert_eq!(judge("--web.external-url=http://pi.local:9090/", None), Severity::Good);
         assert_eq!(judge("--web.external-url=http://192.168.1.2:9090/", None), Severity::Good);
         assert_eq!(judge("--web.external-url=https://outpost.example.org/", None), Severity::Warning);
         assert_eq!(judge("", Some(&users)), Severity::Warning);
+        for (line, web, expected) in [
+            ("", None, "outpost has a network of its own"),
+            ("", Some(&users), "there are users but no TLS"),
+            ("--web.listen-address=127.0.0.1:9090", None, "open to this machine alone"),
+        ] {
+            let what = of_access(&options(line), web, true).what;
+            assert!(what.starts_with(expected), "{line}: {what}");
+        }
         for (line, expected) in [
             ("--web.listen-address=127.0.0.1:9090", true),
             ("--web.listen-address=[::1]:9090 --web.listen-address=localhost:9090", true),
@@ -292,7 +308,7 @@ mod tests {
             ("--web.listen-address=:9090", false),
             ("--web.listen-address=0.0.0.0:9090", false),
         ] {
-            let what = of_access(&options(line), None).what;
+            let what = of_access(&options(line), None, false).what;
             assert_eq!(what == "open to this machine alone", expected, "{line}: {what}");
         }
     }
