@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::account::{Account, SERVICE_USER, drop_in, group_name, user_name};
+use super::account::{Account, SERVICE_USER, group_name, user_name};
 use super::host::Host;
+use super::unit::drop_in;
 use super::within;
 use crate::clock::Clock;
 use crate::collect::{CollectError, CollectorSettings, DockerCollector, DockerCollectorSettings};

@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::account::{Account, drop_in};
+use super::account::Account;
 use super::host::Host;
+use super::unit::drop_in;
 use crate::collect::{CollectorSettings, SmartCollectorSettings};
 use crate::commands::finding::Finding;
 use crate::config::Config;

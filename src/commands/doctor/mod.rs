@@ -16,6 +16,7 @@ mod rights;
 mod service;
 mod storage;
 mod text_files;
+mod unit;
 mod ups;
 
 use std::time::Duration;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::account::{Account, SERVICE_USER, drop_in};
+use super::account::{Account, SERVICE_USER};
 use super::host::Host;
+use super::unit::drop_in;
 use crate::commands::finding::{Finding, quoted};
 
 /// Where the packages keep what root alone may read.

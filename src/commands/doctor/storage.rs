@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::account::{Account, SERVICE_USER, drop_in};
+use super::account::{Account, SERVICE_USER};
 use super::host::{Host, Mount};
+use super::unit::drop_in;
 use crate::commands::finding::{Finding, quoted};
 
 const SUBJECT: &str = "storage";
