@@ -348,7 +348,8 @@ mod tests {
     /// Ten requests, four at a time, twice: the connections that this takes.
     #[test]
     fn connections_are_used_again_and_bounded() {
-        for (requests_max, expected) in [(100, 4), (1, 20), (2, 10)] {
+        // Of two requests each, those that are idle at the end may have served one.
+        for (requests_max, expected) in [(100, 4..=4), (1, 20..=20), (2, 10..=12)] {
             let (_folder, socket, connections) =
                 server(requests_max, |path| format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()));
             let gets = SocketGets::new(socket, 4);
@@ -356,7 +357,8 @@ mod tests {
                 let answers: Vec<String> = get_all(&gets, &paths(10)).into_iter().flatten().collect();
                 assert_eq!(answers, paths(10), "{requests_max} requests a connection");
             }
-            assert_eq!(connections.load(Ordering::SeqCst), expected, "{requests_max} requests a connection");
+            let count = connections.load(Ordering::SeqCst);
+            assert!(expected.contains(&count), "{requests_max} requests a connection: {count}");
             assert!(gets.lock().len() <= 4);
         }
     }
