@@ -134,11 +134,18 @@ fn reached_at(address: &str) -> String {
 }
 
 fn of_problem(problem: &str) -> Finding {
+    // systemd keeps a service's mounts as they were when it was started.
+    let mend = if problem.contains("Read-only file system") {
+        "where \"storage\" tells of no read-only disk any more: sudo systemctl restart outpost; a service that was started while \
+         the disk was read-only sees it so until then"
+    } else {
+        "journalctl -u outpost -n 50"
+    };
     Finding::problem(
         "health",
         format!("the running outpost says: {problem}"),
         "it goes on, but not with everything",
-        "journalctl -u outpost -n 50",
+        mend,
     )
 }
 
@@ -279,6 +286,19 @@ mod tests {
             (Severity::Warning, "home: asked 5000 s ago, 0 s behind, receipt proved".to_owned()),
         ];
         assert_eq!(told, expected.each_ref().map(|(severity, what)| (*severity, what.as_str())));
+    }
+
+    #[test]
+    fn a_disk_that_was_read_only_at_the_start_wants_a_restart() {
+        for (problem, mend) in [
+            (
+                "the store cannot write its log: cannot create a: Read-only file system (os error 30)",
+                "systemctl restart",
+            ),
+            ("the disk is full", "journalctl"),
+        ] {
+            assert!(of_problem(problem).mend.contains(mend), "{problem}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::account::{Account, SERVICE_USER};
 use super::host::{Host, Mount};
+use super::service::SETTING_FLAGS;
 use super::unit::drop_in;
 use crate::commands::finding::{Finding, quoted};
 
@@ -83,17 +84,24 @@ fn of_mount(mount: &Mount, folder: &Path) -> Option<Finding> {
              mounted so on purpose: /etc/fstab",
         ));
     }
-    let elsewhere = "keep it on a local disk: --storage.path=/var/lib/outpost";
+    let elsewhere = format!("keep it on a local disk: --storage.path ({SETTING_FLAGS})");
     if NETWORK.contains(&kind) {
         let why =
             "locks and syncs do not hold over the network: the store can be damaged, and waits when the share does";
         Some(Finding::warning(SUBJECT, what, why, elsewhere))
     } else if WITHOUT_JOURNAL.contains(&kind) {
         let why = "without a journal a power cut can cost the whole folder";
-        Some(Finding::warning(SUBJECT, what, why, "use a disk with ext4, or --storage.path on one"))
+        Some(Finding::warning(
+            SUBJECT,
+            what,
+            why,
+            format!("use a disk with ext4, or --storage.path on one ({SETTING_FLAGS})"),
+        ))
     } else if VOLATILE.contains(&kind) {
         let why = "all samples are gone with the next start of the machine or the container";
-        Some(Finding::problem(SUBJECT, what, why, format!("{elsewhere}, or mount a volume there")))
+        let mend = "mount a disk or a volume there, or give --storage.path one; on a Raspberry Pi whose system is an overlay, \
+                    sudo raspi-config (Performance Options, Overlay File System) switches that off";
+        Some(Finding::problem(SUBJECT, what, why, mend))
     } else {
         None
     }
