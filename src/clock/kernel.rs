@@ -32,6 +32,7 @@ mod tests {
     /// Rust's ready-made standard library for 32-bit musl counts to January 2038 only: packaging/build-static makes one
     /// that does not.
     #[test]
+    #[cfg_attr(target_env = "musl", allow(deprecated, reason = "libc says so of some targets"))]
     fn time_is_wide_enough() {
         assert_eq!(size_of::<libc::time_t>(), 8);
     }
