@@ -22,6 +22,7 @@ use super::request::USER_AGENT;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The head of an answer, its sizes of chunks and what follows the last one may have so many bytes each.
 const LINES_BYTES_MAX: usize = 16 * 1024;
+/// An answer with more of them is left out.
 const HEADERS_MAX: usize = 64;
 const BUFFER_BYTES: usize = 8 * 1024;
 
